@@ -1,0 +1,1 @@
+//! A credential in, an identity with grants out. Knows nothing of HTTP.

@@ -1,0 +1,1 @@
+//! HTTP: listeners, routes, transports and errors.
