@@ -1,1 +1,30 @@
-//! For tests only: a real redis-server child, a real nginx child, gateway nodes, an SSE reader.
+//! For tests only: the world around a gateway, over real sockets and real processes.
+//!
+//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts.
+//! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
+//! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests.
+//!
+//! Everything here panics when the world is not as asked: in a test that is the useful error, and it names what
+//! was seen until then. Every wait has a deadline. Children die with their owner, and also when the test process
+//! itself is killed, so a static may hold one.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an expectation that fails is a test that fails")]
+
+mod event_source;
+mod gateway;
+pub mod http;
+mod nginx;
+mod ports;
+mod process;
+mod redis_server;
+pub mod sse;
+mod tcp_proxy;
+mod wait;
+
+pub use event_source::{Connection, EventSource};
+pub use gateway::Gateway;
+pub use nginx::Nginx;
+pub use ports::free_port;
+pub use redis_server::{Options as RedisOptions, RedisServer};
+pub use sse::{Block, End, Event, Sse};
+pub use tcp_proxy::TcpProxy;
+pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,111 @@
+//! A real nginx in front of a test's servers.
+
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::process::Process;
+use crate::wait::{DEADLINE, within};
+
+/// What nginx writes at `notice` once a new configuration's first worker runs.
+const WORKER_STARTED: &str = "start worker process ";
+
+/// An `nginx` child with a configuration of its own. Dropping it kills it and its workers.
+#[derive(Debug)]
+pub struct Nginx {
+    process: Process,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Nginx {
+    /// Starts nginx on a free port. `config` is what belongs inside `http { … }`; `@PORT@` in it is the port, `@DIR@` a
+    /// directory of this nginx alone.
+    pub async fn start(config: &str) -> Nginx {
+        Nginx::start_on(crate::free_port(), config).await
+    }
+
+    /// Starts nginx on a port from [`free_port`](crate::free_port), as a load balancer before these gateways.
+    pub async fn front(listen_port: u16, upstreams: &[SocketAddr]) -> Nginx {
+        Nginx::start_on(listen_port, &front(upstreams)).await
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A URL behind this nginx; `path` starts with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base())
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Takes over a new configuration gracefully: old workers keep their streams, new connections see the new one.
+    pub async fn reload(&self, config: &str) {
+        write_config(self.dir.path(), self.port, config);
+        let before = self.process.output().len();
+        self.process.signal(Signal::SIGHUP);
+        let outcome = within(DEADLINE, async || {
+            let output = self.process.output();
+            let news = output.get(before..)?;
+            if news.contains("[emerg]") { Some(false) } else { news.contains(WORKER_STARTED).then_some(true) }
+        });
+        assert_eq!(outcome.await, Some(true), "nginx refuses the configuration\n{}", self.process.tail());
+    }
+
+    /// [`reload`](Self::reload) with another set of gateways.
+    pub async fn reload_front(&self, upstreams: &[SocketAddr]) {
+        self.reload(&front(upstreams)).await;
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    async fn start_on(port: u16, config: &str) -> Nginx {
+        let dir = tempfile::Builder::new().prefix("tidegate-nginx-").tempdir().expect("a directory");
+        // Workers of a root nginx run as nobody and have to get at their temporary files.
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).expect("chmod");
+        write_config(dir.path(), port, config);
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(dir.path()).args(["-e", "stderr", "-c", "nginx.conf"]);
+        let process = Process::spawn(command, &dir.path().join("log"), "apt-get install nginx");
+        let ready = within(DEADLINE, async || match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(_) => Some(true),
+            Err(_) => process.status().map(|_| false),
+        });
+        assert_eq!(ready.await, Some(true), "nginx does not listen on {port}\n{}", process.tail());
+        Nginx { process, port, dir }
+    }
+}
+
+fn front(upstreams: &[SocketAddr]) -> String {
+    let servers: Vec<_> =
+        upstreams.iter().map(|a| format!("server {a} max_fails=1 fail_timeout=1s;")).collect();
+    include_str!("front.conf").replace("@SERVERS@", &servers.join("\n    "))
+}
+
+fn write_config(dir: &Path, port: u16, config: &str) {
+    let path = dir.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("    {kind}_temp_path {path}/{kind};\n"))
+        .concat();
+    let config = config.replace("@PORT@", &port.to_string()).replace("@DIR@", &path.to_string());
+    let whole = format!(
+        "daemon off;\npid {path}/pid;\nerror_log stderr notice;\nworker_processes 1;\n\
+         events {{ worker_connections 4096; }}\nhttp {{\n    access_log off;\n{temporary}\n{config}\n}}\n"
+    );
+    fs::write(dir.join("nginx.conf"), whole).expect("write the configuration");
+}

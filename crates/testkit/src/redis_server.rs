@@ -1,0 +1,143 @@
+//! A real Redis of a test's own.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::wait::{DEADLINE, within};
+
+/// What differs from a Redis that keeps nothing and lets everybody in.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Every write is in the append-only file before it is answered: no crash loses it.
+    pub aof: bool,
+    /// The password of the default user.
+    pub password: Option<String>,
+    /// More arguments, such as `["--maxmemory", "10mb"]`.
+    pub args: Vec<String>,
+}
+
+/// A `redis-server` child on its own port and in its own directory. Dropping it kills it.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Option<Process>,
+    port: u16,
+    options: Options,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// A Redis with no persistence and no password.
+    pub async fn start() -> RedisServer {
+        RedisServer::start_with(Options::default()).await
+    }
+
+    /// A Redis with these options; returns once it answers.
+    pub async fn start_with(options: Options) -> RedisServer {
+        let dir = tempfile::Builder::new().prefix("tidegate-redis-").tempdir().expect("a directory");
+        let mut server = RedisServer { process: None, port: crate::free_port(), options, dir };
+        server.start_again().await;
+        server
+    }
+
+    /// `redis://…`, with the password if there is one.
+    pub fn url(&self) -> String {
+        match &self.options.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}/", self.port),
+            None => format!("redis://127.0.0.1:{}/", self.port),
+        }
+    }
+
+    /// The port on 127.0.0.1, the same after every restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills it (SIGKILL: a crash) and waits for the end. The port stays reserved for [`start_again`](Self::start_again).
+    pub async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+
+    /// Starts it after a [`stop`](Self::stop), with what the append-only file holds, if there is one. Without: empty.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "redis-server is already running");
+        let process =
+            Process::spawn(self.command(), &self.dir.path().join("log"), "apt-get install redis-server");
+        let ready = within(DEADLINE, async || match self.try_cli(&["PING"]).await {
+            Ok(_) => Some(true),
+            Err(_) => process.status().map(|_| false),
+        });
+        assert_eq!(ready.await, Some(true), "redis-server does not answer\n{}", process.tail());
+        self.process = Some(process);
+    }
+
+    /// A crash and a start that keep the data. Without an append-only file the data is saved just before.
+    pub async fn restart(&mut self) {
+        if !self.options.aof {
+            self.cli(&["SAVE"]).await;
+        }
+        self.stop().await;
+        self.start_again().await;
+        // A later stop means a loss again.
+        let _ = fs::remove_file(self.dir.path().join("dump.rdb"));
+    }
+
+    /// A crash and a start that lose everything.
+    pub async fn restart_empty(&mut self) {
+        self.stop().await;
+        let _ = fs::remove_file(self.dir.path().join("dump.rdb"));
+        let _ = fs::remove_dir_all(self.dir.path().join("appendonlydir"));
+        self.start_again().await;
+    }
+
+    /// SIGSTOP: connections stay open, and nothing answers.
+    pub fn pause(&self) {
+        self.running().signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.running().signal(Signal::SIGCONT);
+    }
+
+    /// Runs one command, `cli(&["CLIENT", "KILL", "TYPE", "pubsub"])`, on a connection of its own.
+    pub async fn cli(&self, command: &[&str]) -> Value {
+        self.try_cli(command).await.unwrap_or_else(|e| panic!("redis: {command:?}: {e}"))
+    }
+
+    /// The same, for commands that Redis may refuse.
+    pub async fn try_cli(&self, command: &[&str]) -> Result<Value, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(2)))
+            .set_response_timeout(Some(DEADLINE));
+        let client = Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let (name, arguments) = command.split_first().ok_or((ErrorKind::Client, "an empty command"))?;
+        redis::cmd(name).arg(arguments).query_async(&mut connection).await
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("redis-server is stopped")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("redis-server");
+        command.arg("--dir").arg(self.dir.path()).args(["--port", &self.port.to_string()]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "local"]);
+        if self.options.aof {
+            command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+        }
+        if let Some(password) = &self.options.password {
+            command.args(["--requirepass", password]);
+        }
+        command.args(&self.options.args);
+        command
+    }
+}
