@@ -1,1 +1,76 @@
-//! The broker's promises as a trait, the in-process broker, and the contract suite that every broker passes.
+//! What the gateway asks of the thing between its nodes, written down as a trait with its promises.
+//!
+//! [`Local`] keeps them for one node within the process. `tidegate-broker-redis` keeps them for a cluster. Both pass the
+//! same [`contract`] suite.
+
+#[cfg(feature = "contract")]
+pub mod contract;
+mod error;
+mod local;
+mod metrics;
+mod queue;
+mod types;
+
+use async_trait::async_trait;
+use tidegate_protocol::{Cursor, Topic};
+
+pub use error::Error;
+pub use local::{Local, Options as LocalOptions};
+pub use metrics::Metrics;
+pub use queue::{Deliveries, Feed, Full, queue};
+pub use types::{Control, Delivery, Health, Page, Publication, Read, Receipt, ResetReason, Retention, Span};
+
+/// Numbers, stores and hands on events; keeps memberships.
+///
+/// A broker is made together with the one stream of [`Deliveries`] of its node. The promises on that stream:
+///
+/// - Of each subscribed topic every event arrives, once, and all events of a partition arrive in the order of their offsets,
+///   whatever connection losses lie between: the broker repairs holes from what is stored.
+/// - A hole that can't be repaired is said with [`Delivery::Reset`], before any event after it.
+/// - [`Delivery::Seen`] and every event's own mark tell how far the partition has been handed on: whatever comes later
+///   has a larger offset. A new epoch is said with a `Reset` first.
+/// - After a time in which controls may have been missed, [`Delivery::Gap`] comes.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// How many partitions topics are spread over, 1 to 8.
+    fn partitions(&self) -> u8;
+
+    /// Stores and sends events, each on its own: one result for each publication, in their order.
+    ///
+    /// `Ok` means that the event is stored (or, without retention, sent). On an error it may be stored all the same when the answer was
+    /// lost on the way: with a key, publishing again is safe, and gives the first receipt again.
+    /// Publications of one topic keep their order.
+    async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>>;
+
+    /// Starts deliveries of `topics`; resolves when they are confirmed.
+    ///
+    /// The cursor has a position for each partition of `topics`, from after the confirmation: every later event will be delivered.
+    /// Topics that are subscribed already only wait for confirmation. Not counted: the caller unsubscribes once, when nobody listens any more.
+    /// Waits while the broker is away; the caller sets the deadline by dropping the future.
+    async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error>;
+
+    /// Ends deliveries of `topics`. Takes effect in the order of the calls; never blocks.
+    fn unsubscribe(&self, topics: Vec<Topic>);
+
+    /// Reads stored events: a page for each read, in their order.
+    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error>;
+
+    /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any.
+    async fn forget(&self, topic: &Topic) -> Result<bool, Error>;
+
+    /// The topics that the user's streams receive without asking.
+    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error>;
+
+    /// Adds or removes a membership and tells the nodes that hold streams of the user. True if that changed anything;
+    /// the nodes are told in any case. `user` is the user's own topic.
+    async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error>;
+
+    /// Tells all nodes to close the user's streams. Returns how many nodes were told.
+    async fn disconnect(&self, user: &Topic) -> Result<u32, Error>;
+
+    /// A number that grows with every [`Broker::disconnect`] of each of `users`: whoever may have missed one compares it.
+    async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error>;
+
+    /// Whether publishing and receiving work right now.
+    fn health(&self) -> Health;
+}

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn hostile_patterns_stay_cheap() {
-        let pattern = "a*".repeat(100);
+        let pattern = format!("{}c", "a*".repeat(100));
         assert!(!matches(&pattern, &format!("{}b", "a".repeat(250))));
     }
 }

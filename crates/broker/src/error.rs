@@ -1,0 +1,24 @@
+/// Why the broker could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The store can't be reached, or did not answer in time.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// This node has more deliveries waiting than it may hold.
+    #[error("the node is busy: {0}")]
+    Busy(String),
+    /// The store answered something that this version does not understand.
+    #[error("the broker answered unexpectedly: {0}")]
+    Protocol(String),
+}
+
+impl Error {
+    /// A stable word for metric labels.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy(_) => "busy",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+}

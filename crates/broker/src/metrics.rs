@@ -1,0 +1,44 @@
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+/// What every broker counts.
+#[derive(Clone)]
+pub struct Metrics {
+    /// `tidegate_redis_reconnects_total`
+    pub reconnects: IntCounter,
+    /// `tidegate_probe_up`: 1 while the probe comes back in time.
+    pub probe_up: IntGauge,
+    /// `tidegate_probe_seconds`: from sending a probe to hearing it.
+    pub probe_seconds: Histogram,
+    /// `tidegate_publish_seconds`: until the store has answered.
+    pub publish_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Makes and registers them. Fails if `registry` has one of the names already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        // From 100 µs (a script on an idle Redis on the same host takes about that) to 5 s (beyond any response time-out).
+        let buckets = vec![
+            0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        ];
+        let histogram = |name: &str, help: &str| {
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.clone()))
+        };
+        let metrics = Self {
+            reconnects: IntCounter::new(
+                "tidegate_redis_reconnects_total",
+                "Subscription connections to Redis made after the first",
+            )?,
+            probe_up: IntGauge::new("tidegate_probe_up", "1 while the broker probe comes back in time")?,
+            probe_seconds: histogram("tidegate_probe_seconds", "From sending a broker probe to hearing it")?,
+            publish_seconds: histogram(
+                "tidegate_publish_seconds",
+                "From handing a batch to the broker to its answer",
+            )?,
+        };
+        registry.register(Box::new(metrics.reconnects.clone()))?;
+        registry.register(Box::new(metrics.probe_up.clone()))?;
+        registry.register(Box::new(metrics.probe_seconds.clone()))?;
+        registry.register(Box::new(metrics.publish_seconds.clone()))?;
+        Ok(metrics)
+    }
+}
