@@ -1,0 +1,31 @@
+# The habits, each a line or two. `make` alone lists them.
+
+.PHONY: help run test lint fmt bench cluster fuzz
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+run: ## one gateway with everything in its own process, on 127.0.0.1:8080
+	cargo run --release --locked
+
+test: ## all tests; installs the servers they start (or says which are missing)
+	scripts/setup.sh
+	cargo test --workspace --locked
+
+lint: ## formatting, clippy, and who may depend on whom
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; fi
+
+fmt: ## format the code
+	cargo fmt --all
+
+bench: ## the load tester against this tree's gateway
+	cargo build --release --locked --package tidegate --package loadtest
+	cargo run --release --locked --package loadtest
+
+cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them
+	scripts/cluster.sh
+
+fuzz: ## fuzz the parsers for a minute each; needs cargo-fuzz and a nightly toolchain
+	@if [ -d fuzz ]; then for target in $$(cargo fuzz list); do cargo fuzz run $$target -- -max_total_time=60 || exit 1; done; else echo "no fuzz targets yet"; fi

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Sees to it that the programs the tests start are there: redis-server and nginx, real ones, and a C compiler and curl
+# for the build and the scripts. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to install.
+set -euo pipefail
+
+missing=()
+
+# needs PROGRAM PACKAGE: Debian puts nginx in /usr/sbin, which is not in everybody's PATH.
+needs() {
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2")
+}
+
+needs cc gcc
+needs curl curl
+needs redis-server redis-server
+needs nginx nginx
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing: ${missing[*]}"
+    # Only the programs are wanted; a policy of 101 keeps Debian from starting them as services, on ports tests may use.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libc6-dev "${missing[@]}" >/dev/null
+    exit 0
+fi
+
+echo "The tests start real servers, and these are missing: ${missing[*]}" >&2
+echo "  Debian, Ubuntu:  sudo apt-get install ${missing[*]}" >&2
+echo "  Fedora:          sudo dnf install gcc curl redis nginx" >&2
+echo "  macOS:           brew install redis nginx" >&2
+exit 1
