@@ -1,0 +1,118 @@
+//! Verifying keys, each bound to one algorithm, so that no token can choose how it is checked.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+
+use crate::{Algorithm, InvalidOption, JwtKey, KeyMaterial};
+
+/// The RSA moduli that the verifier takes, in bits.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+#[derive(Clone, Debug)]
+pub(crate) struct VerifyingKey {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<String>,
+    pub(crate) decoding: DecodingKey,
+}
+
+impl VerifyingKey {
+    /// A configured key; `setting` is its place in the configuration.
+    pub(crate) fn configured(key: &JwtKey, setting: &str) -> Result<Self, InvalidOption> {
+        let algorithm = key.algorithm;
+        let decoding = match (&key.material, algorithm.is_symmetric()) {
+            (KeyMaterial::Secret(secret), true) => shared(algorithm, secret.bytes(), setting),
+            (KeyMaterial::PublicPem(pem), false) => public(algorithm, pem),
+            (KeyMaterial::Secret(_), false) => {
+                Err(format!("{algorithm} verifies with a public key: give public_key_file, not a secret"))
+            }
+            (KeyMaterial::PublicPem(_), true) => Err(format!(
+                "{algorithm} needs a secret that only signer and gateway know, and a public key is none: give secret or secret_file"
+            )),
+        };
+        let decoding = decoding.map_err(|problem| InvalidOption::new(setting, problem))?;
+        Ok(Self { algorithm, kid: key.kid.clone().filter(|kid| !kid.is_empty()), decoding })
+    }
+
+    /// The keys that an entry of a key set stands for: none if it isn't for us, two if an RSA key names no algorithm.
+    pub(crate) fn fetched(jwk: &Jwk) -> Vec<Self> {
+        let algorithms = algorithms(jwk);
+        let Ok(decoding) = DecodingKey::from_jwk(jwk) else { return Vec::new() };
+        let key = |algorithm| Self { algorithm, kid: jwk.common.key_id.clone(), decoding: decoding.clone() };
+        algorithms.into_iter().map(key).collect()
+    }
+}
+
+fn shared(algorithm: Algorithm, secret: &[u8], setting: &str) -> Result<DecodingKey, String> {
+    if secret.is_empty() {
+        return Err("the secret is empty".into());
+    }
+    if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err(format!(
+            "{algorithm} got a PEM file as its secret: a key pair belongs to RS256, PS256, ES256, ES384 or EdDSA"
+        ));
+    }
+    if secret.len() < algorithm.secret_bytes() {
+        let (has, wants) = (secret.len(), algorithm.secret_bytes());
+        tracing::warn!(setting, has, wants, "this secret is shorter than its hash and may be guessed");
+    }
+    Ok(DecodingKey::from_secret(secret))
+}
+
+fn public(algorithm: Algorithm, pem: &str) -> Result<DecodingKey, String> {
+    if pem.contains("PRIVATE KEY") {
+        return Err("this is a private key, which the gateway must not have: give its public half".into());
+    }
+    if pem.contains("CERTIFICATE") {
+        return Err("this is a certificate: take its key with `openssl x509 -pubkey -noout`".into());
+    }
+    let decoding = match algorithm {
+        Algorithm::Rs256 | Algorithm::Ps256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
+        Algorithm::Es256 | Algorithm::Es384 => DecodingKey::from_ec_pem(pem.as_bytes()),
+        _ => DecodingKey::from_ed_pem(pem.as_bytes()),
+    };
+    let decoding = decoding.map_err(|_| format!("not a PEM public key for {algorithm}"))?;
+    // A key of the wrong curve or size would load and then refuse every token.
+    let jwk = Jwk::from_decoding_key(&decoding, Some(algorithm.library()))
+        .map_err(|_| format!("not a public key that {algorithm} can use"))?;
+    if !fits(&jwk.algorithm, algorithm) {
+        return Err(format!(
+            "a public key of another curve or size than {algorithm} uses (RSA: 2048 to 8192 bits)"
+        ));
+    }
+    Ok(decoding)
+}
+
+fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
+    let for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature)
+        && jwk.common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
+    if !for_signatures {
+        return Vec::new();
+    }
+    let named = |algorithm: &Algorithm| match jwk.common.key_algorithm {
+        Some(name) => name == KeyAlgorithm::from(algorithm.library()),
+        None => true,
+    };
+    Algorithm::ALL.into_iter().filter(named).filter(|a| fits(&jwk.algorithm, *a)).collect()
+}
+
+fn fits(parameters: &AlgorithmParameters, algorithm: Algorithm) -> bool {
+    match (parameters, algorithm) {
+        (AlgorithmParameters::RSA(rsa), Algorithm::Rs256 | Algorithm::Ps256) => {
+            URL_SAFE_NO_PAD.decode(&rsa.n).is_ok_and(|n| RSA_BITS.contains(&bits(&n)))
+        }
+        (AlgorithmParameters::EllipticCurve(ec), Algorithm::Es256) => ec.curve == EllipticCurve::P256,
+        (AlgorithmParameters::EllipticCurve(ec), Algorithm::Es384) => ec.curve == EllipticCurve::P384,
+        (AlgorithmParameters::OctetKeyPair(ed), Algorithm::EdDsa) => ed.curve == EllipticCurve::Ed25519,
+        _ => false,
+    }
+}
+
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    match &number[zeros..] {
+        [] => 0,
+        rest => rest.len() * 8 - rest[0].leading_zeros() as usize,
+    }
+}
