@@ -16,7 +16,7 @@ use crate::wait::{DEADLINE, within};
 /// What nginx writes at `notice` once a new configuration's first worker runs.
 const WORKER_STARTED: &str = "start worker process ";
 
-/// An `nginx` child with a configuration of its own. Dropping it kills it and its workers.
+/// An `nginx` child with a configuration of its own. Dropping it ends it and its workers, whatever they are serving.
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
@@ -88,6 +88,13 @@ impl Nginx {
         });
         assert_eq!(ready.await, Some(true), "nginx does not listen on {port}\n{}", process.tail());
         Nginx { process, port, dir }
+    }
+}
+
+impl Drop for Nginx {
+    /// The master ends its workers, by force after a second, and reaps them.
+    fn drop(&mut self) {
+        self.process.dismiss();
     }
 }
 

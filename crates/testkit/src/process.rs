@@ -92,6 +92,14 @@ impl Process {
         format!("--- {} (pid {}), last lines ---\n{}\n---", self.program, self.pid, lines.join("\n"))
     }
 
+    /// SIGTERM, and blocks until the child has ended: for one that has children of its own to take leave of.
+    pub(crate) fn dismiss(&mut self) {
+        self.signal(Signal::SIGTERM);
+        if let Some(waiter) = self.waiter.take() {
+            let _ = waiter.join();
+        }
+    }
+
     fn kill_group(&self) {
         if self.status().is_none() {
             // The group may end between the look and the signal.

@@ -150,6 +150,9 @@ async fn serve(client: TcpStream, wire: watch::Receiver<Wire>) {
     if broken {
         reset(to_client.as_ref());
         reset(to_server.as_ref());
+        // A dropped half says goodbye first (FIN); a broken link does not.
+        to_client.forget();
+        to_server.forget();
     }
 }
 

@@ -45,6 +45,8 @@ impl Block {
 #[derive(Debug, Default)]
 pub struct Parser {
     buffer: BytesMut,
+    /// So much of the buffer is known to hold no end of a line.
+    scanned: usize,
     started: bool,
     after_cr: bool,
     block: Block,
@@ -76,8 +78,13 @@ impl Parser {
             }
             self.after_cr = false;
         }
-        let end = self.buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
-        let line = self.buffer.split_to(end);
+        let unseen = &self.buffer[self.scanned..];
+        let Some(end) = unseen.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let line = self.buffer.split_to(self.scanned + end);
+        self.scanned = 0;
         self.after_cr = self.buffer.get_u8() == b'\r';
         let line = String::from_utf8_lossy(&line).into_owned();
         let first = !std::mem::replace(&mut self.started, true);

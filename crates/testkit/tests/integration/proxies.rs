@@ -102,18 +102,3 @@ async fn a_paused_wire_keeps_the_bytes_and_a_slow_one_delays_them() {
     Sse::open(&proxy.url("/")).await.collect_data(1).await;
     assert!(begin.elapsed() >= 2 * delay, "{:?} there and back", begin.elapsed());
 }
-
-#[tokio::test]
-async fn a_client_that_does_not_read_stops_its_server() {
-    let megabytes = vec![b'x'; 8 << 20];
-    let mut flood = vec![chunked(), chunk("data: begin\n\n")];
-    flood.push(Step::Send([format!("{:x}\r\n", megabytes.len()).into_bytes(), megabytes].concat()));
-    let server = Server::start(vec![flood]).await;
-    let proxy = TcpProxy::start(server.addr).await;
-    let mut slow = Sse::builder(&proxy.url("/")).receive_buffer(4096).open().await;
-    assert_eq!(slow.collect_data(1).await, ["begin"]);
-    // The server would close after its last byte: as long as the wire is open, it has not got rid of it.
-    assert_eq!(proxy.connections(), 1);
-    let (_, end) = slow.rest().await;
-    assert_eq!(end, tidegate_testkit::End::Truncated);
-}

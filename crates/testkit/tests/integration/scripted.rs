@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Send(Vec<u8>),
+    /// Fills the connection until the kernel takes no more, and reports the number of bytes as a request.
+    Fill,
     /// An RST instead of an end.
     Reset,
     /// Keeps the connection open until the client leaves.
@@ -62,6 +64,13 @@ async fn serve(mut stream: TcpStream, answer: Vec<Step>, heard: mpsc::UnboundedS
             // A client that has left is no concern of this server.
             Step::Send(bytes) => drop(stream.write_all(&bytes).await),
             Step::Reset => SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap(),
+            Step::Fill => {
+                let mut filled = 0;
+                while let Ok(count) = stream.try_write(&[b'x'; 1 << 16]) {
+                    filled += count;
+                }
+                heard.send(filled.to_string()).unwrap();
+            }
             Step::Hold => while stream.read(&mut [0; 64]).await.is_ok_and(|count| count > 0) {},
         }
     }

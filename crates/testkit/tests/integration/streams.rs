@@ -93,6 +93,18 @@ async fn silence_is_a_panic_that_tells_the_story() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_stops_its_server() {
+    let begin = send(format!("{HEAD}\r\ndata: begin\n\n"));
+    let mut server = Server::start(vec![vec![begin, Step::Fill]]).await;
+    let mut slow = Sse::builder(&server.url()).receive_buffer(4096).open().await;
+    server.request().await;
+    let filled: usize = server.request().await.parse().unwrap();
+    assert!(filled < 8 << 20, "the kernel's send buffer and little more, not {filled} bytes");
+    assert_eq!(slow.collect_data(1).await, ["begin"]);
+    assert_eq!(slow.rest().await, (vec![], End::Clean));
+}
+
+#[tokio::test]
 async fn the_parser_agrees_with_another_one_wherever_the_bytes_are_cut() {
     let text = "\u{feff}data: bom\n\n:c\nevent:n\ndata:  two\ndata\nid:7\n\nretry: 12\ndata: \u{2028}é\n\ndata: x\nid: 8\n\n";
     let whole: Vec<_> =
