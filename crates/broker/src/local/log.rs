@@ -1,0 +1,236 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_protocol::{Epoch, Event, Mark, Offset, Partition, Position, Topic};
+
+use super::end;
+use crate::{Page, Read, ResetReason, Retention, Span};
+
+/// About what a topic costs besides its events: a slot in each of the maps below.
+const TOPIC_BYTES: usize = 320;
+
+/// About what an event costs besides its data and name.
+const EVENT_BYTES: usize = 160;
+
+/// How many topics one sweep looks at most: more than one publication adds.
+const SWEEP: usize = 4;
+
+/// A partition's counter, and what is kept of its topics.
+pub(super) struct Log {
+    partition: Partition,
+    epoch: Epoch,
+    counter: Offset,
+    /// No topic that was dropped for want of room had an event after this. An unknown topic is taken to have had one right there: its
+    /// readers may get a reset too many, but never miss one.
+    floor: Offset,
+    topics: HashMap<Topic, Kept>,
+    /// Topics with events, by the offset of their last one: those published to longest ago come first.
+    full: BTreeMap<Offset, Topic>,
+    /// Topics of which only the last offset is left, in the same order.
+    bare: BTreeMap<Offset, Topic>,
+    /// When to look whether something of a topic has expired.
+    due: BTreeSet<(Instant, Topic)>,
+    bytes: usize,
+}
+
+struct Kept {
+    last: Offset,
+    events: VecDeque<Arc<Event>>,
+    events_end: Instant,
+    record_end: Instant,
+    /// The topic's entry in [`Log::due`]. Publishing never puts it off, which would cost each time: that is done when it comes up.
+    due: Instant,
+}
+
+impl Log {
+    pub(super) fn new(partition: Partition, epoch: Epoch) -> Self {
+        Self {
+            partition,
+            epoch,
+            counter: 0,
+            floor: 0,
+            topics: HashMap::new(),
+            full: BTreeMap::new(),
+            bare: BTreeMap::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Where the counter stands.
+    pub(super) fn head(&self) -> (Partition, Position) {
+        (self.partition, Position { epoch: self.epoch, offset: self.counter })
+    }
+
+    /// The mark of an event that is not stored.
+    pub(super) fn here(&self) -> Mark {
+        Mark { partition: self.partition, epoch: self.epoch, offset: self.counter, prev: None }
+    }
+
+    /// The mark of the next event, if it is one of `topic`. Nothing has changed until it is given to [`Log::append`].
+    pub(super) fn next(&mut self, topic: &Topic, now: Instant) -> Mark {
+        self.expire(topic, now);
+        let prev = self.topics.get(topic).map_or(self.floor, |kept| kept.last);
+        Mark { offset: self.counter + 1, prev: Some(prev), ..self.here() }
+    }
+
+    /// Stores an event under the mark that [`Log::next`] gave.
+    pub(super) fn append(&mut self, event: Arc<Event>, retention: &Retention, now: Instant) {
+        let offset = event.mark.offset;
+        self.counter = offset;
+        let topic = event.topic.clone();
+        let events_end = end(now, retention.ttl);
+        let record_end = end(now, retention.record_ttl.max(retention.ttl));
+        let kept = self.topics.entry(topic.clone()).or_insert_with(|| {
+            self.bytes += TOPIC_BYTES + topic.as_str().len();
+            self.due.insert((events_end, topic.clone()));
+            Kept { last: 0, events: VecDeque::new(), events_end, record_end, due: events_end }
+        });
+        self.full.remove(&kept.last);
+        self.bare.remove(&kept.last);
+        self.bytes += weight(&event);
+        kept.events.push_back(event);
+        (kept.last, kept.events_end, kept.record_end) = (offset, events_end, record_end);
+        if kept.due > events_end {
+            self.due.remove(&(kept.due, topic.clone()));
+            self.due.insert((events_end, topic.clone()));
+            kept.due = events_end;
+        }
+        self.full.insert(offset, topic);
+        while kept.events.len() > retention.size as usize {
+            self.bytes -= kept.events.pop_front().map_or(0, |event| weight(&event));
+        }
+    }
+
+    /// A part of a topic's history.
+    pub(super) fn read(&mut self, read: &Read, now: Instant) -> Page {
+        self.expire(&read.topic, now);
+        let kept = self.topics.get(&read.topic);
+        match read.span {
+            Span::After { position, limit } => self.after(kept, position, limit),
+            Span::Last { limit } => self.before(kept, Offset::MAX, limit),
+            Span::Before { offset, limit } => self.before(kept, offset, limit),
+        }
+    }
+
+    fn after(&self, kept: Option<&Kept>, position: Position, limit: u32) -> Page {
+        let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
+        if position.epoch != self.epoch {
+            page.reset = Some(ResetReason::Epoch);
+        } else if position.offset > self.counter {
+            page.reset = Some(ResetReason::Unknown);
+        } else if kept.map_or(self.floor, |kept| kept.last) > position.offset {
+            let mut rest = kept
+                .into_iter()
+                .flat_map(|kept| {
+                    kept.events
+                        .range(kept.events.partition_point(|event| event.mark.offset <= position.offset)..)
+                })
+                .peekable();
+            page.reset = match rest.peek() {
+                None => Some(ResetReason::Expired),
+                Some(first) if first.mark.prev > Some(position.offset) => Some(ResetReason::Trimmed),
+                Some(_) => None,
+            };
+            page.events = rest.by_ref().take(limit as usize).cloned().collect();
+            page.more = rest.next().is_some();
+        }
+        page
+    }
+
+    fn before(&self, kept: Option<&Kept>, offset: Offset, limit: u32) -> Page {
+        let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
+        if let Some(kept) = kept {
+            let to = kept.events.partition_point(|event| event.mark.offset < offset);
+            let from = to.saturating_sub(limit as usize);
+            page.events = kept.events.range(from..to).cloned().collect();
+            page.more = from > 0;
+        }
+        page
+    }
+
+    /// Drops a topic's events, and remembers that there were some. True if there were.
+    pub(super) fn forget(&mut self, topic: &Topic, now: Instant) -> bool {
+        self.expire(topic, now);
+        self.strip(topic)
+    }
+
+    /// Frees some of what has expired.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for _ in 0..SWEEP {
+            match self.due.first() {
+                Some((at, topic)) if *at <= now => {
+                    let topic = topic.clone();
+                    self.expire(&topic, now);
+                    self.put_off(&topic);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Drops what is documented at [`super::Options::max_bytes`], until all fits into `limit`.
+    pub(super) fn make_room(&mut self, limit: usize) {
+        while self.bytes > limit {
+            if let Some((_, topic)) = self.full.first_key_value() {
+                let topic = topic.clone();
+                let Some(kept) = self.topics.get_mut(&topic) else { return };
+                self.bytes -= kept.events.pop_front().map_or(0, |event| weight(&event));
+                if kept.events.is_empty() {
+                    self.full.remove(&kept.last);
+                    self.bare.insert(kept.last, topic);
+                }
+            } else if let Some((&last, topic)) = self.bare.first_key_value() {
+                self.floor = last;
+                let topic = topic.clone();
+                self.remove(&topic);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn expire(&mut self, topic: &Topic, now: Instant) {
+        match self.topics.get(topic) {
+            Some(kept) if kept.record_end <= now => self.remove(topic),
+            Some(kept) if kept.events_end <= now => {
+                self.strip(topic);
+            }
+            _ => {}
+        }
+    }
+
+    fn strip(&mut self, topic: &Topic) -> bool {
+        let Some(kept) = self.topics.get_mut(topic).filter(|kept| !kept.events.is_empty()) else {
+            return false;
+        };
+        // Taken, not cleared: the deque's memory goes too.
+        self.bytes -= std::mem::take(&mut kept.events).iter().map(|event| weight(event)).sum::<usize>();
+        self.full.remove(&kept.last);
+        self.bare.insert(kept.last, topic.clone());
+        true
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        self.strip(topic);
+        if let Some(kept) = self.topics.remove(topic) {
+            self.bytes -= TOPIC_BYTES + topic.as_str().len();
+            self.bare.remove(&kept.last);
+            self.due.remove(&(kept.due, topic.clone()));
+        }
+    }
+
+    fn put_off(&mut self, topic: &Topic) {
+        let Some(kept) = self.topics.get_mut(topic) else { return };
+        let next = if kept.events.is_empty() { kept.record_end } else { kept.events_end };
+        self.due.remove(&(kept.due, topic.clone()));
+        self.due.insert((next, topic.clone()));
+        kept.due = next;
+    }
+}
+
+fn weight(event: &Event) -> usize {
+    let name = event.name.as_ref().map_or(0, |name| name.as_str().len());
+    EVENT_BYTES + event.data.as_bytes().len() + name
+}

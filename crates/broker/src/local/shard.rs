@@ -1,0 +1,147 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_protocol::{Epoch, Event, Partition, Position, Topic};
+
+use super::end;
+use super::keys::Keys;
+use super::log::Log;
+use super::users::Users;
+use crate::{Control, Delivery, Error, Feed, Page, Publication, Read, Receipt};
+
+/// Between two places told for events that nobody listens to. Such deliveries are let into a full queue, so they come at a bounded rate; a
+/// quiet connection's cursor may be this much behind.
+const PLACE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One partition. Its lock is held while something is numbered, stored and handed on, so these three orders are the same.
+pub(super) struct Shard {
+    log: Log,
+    keys: Keys,
+    pub(super) users: Users,
+    subscribed: HashSet<Topic>,
+    next_place: Option<Instant>,
+    limit: usize,
+}
+
+impl Shard {
+    /// `limit` is in bytes.
+    pub(super) fn new(partition: Partition, epoch: Epoch, limit: usize) -> Self {
+        Self {
+            log: Log::new(partition, epoch),
+            keys: Keys::default(),
+            users: Users::default(),
+            subscribed: HashSet::new(),
+            next_place: None,
+            limit,
+        }
+    }
+
+    /// Everything that can fail comes before the first change.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        now: Instant,
+        feed: &Feed,
+    ) -> Result<Receipt, Error> {
+        self.log.sweep(now);
+        self.keys.sweep(now);
+        let Publication { topic, name, data, at, retention, key } = publication;
+        let key = key.map(|text| (topic.clone(), text.into()));
+        if let Some(key) = &key {
+            if let Some(first) = self.keys.get(key, now) {
+                return Ok(first);
+            }
+            self.keys.check(self.limit / 4)?;
+        }
+        let listened = self.subscribed.contains(&topic);
+        let mark = if retention.size > 0 { self.log.next(&topic, now) } else { self.log.here() };
+        let event = Arc::new(Event { topic, name, data, at, mark });
+        if listened {
+            feed.push(Delivery::Event(Arc::clone(&event)))?;
+        }
+
+        let mut receipt = Receipt { mark: None, nodes: u32::from(listened) };
+        if mark.stored() {
+            receipt.mark = Some((mark.partition, mark.position()));
+            self.log.append(event, &retention, now);
+        }
+        if let Some(key) = key {
+            self.keys.put(key, receipt, end(now, retention.key_ttl));
+        }
+        self.log.make_room(self.limit.saturating_sub(self.keys.bytes() + self.users.bytes()));
+        if mark.stored() && !listened {
+            self.tell_place(now, feed);
+        }
+        Ok(receipt)
+    }
+
+    /// Gives the place after which every event of `topic` is delivered.
+    pub(super) fn subscribe(&mut self, topic: Topic) -> (Partition, Position) {
+        self.subscribed.insert(topic);
+        self.log.head()
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: &Topic) {
+        self.subscribed.remove(topic);
+    }
+
+    pub(super) fn read(&mut self, read: &Read, now: Instant) -> Page {
+        self.log.read(read, now)
+    }
+
+    pub(super) fn forget(&mut self, topic: &Topic, now: Instant) -> bool {
+        self.log.forget(topic, now)
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.log.head().1
+    }
+
+    /// Joins the user at `from`, or ends the membership.
+    pub(super) fn set_membership(
+        &mut self,
+        user: &Topic,
+        topic: &Topic,
+        from: Option<Position>,
+        feed: &Feed,
+    ) -> Result<bool, Error> {
+        let topic = topic.clone();
+        if from.is_some() {
+            self.users.check(self.limit / 4)?;
+            self.tell(user, Control::Joined { topic: topic.clone(), from }, feed)?;
+            Ok(self.users.join(user, &topic))
+        } else {
+            self.tell(user, Control::Left { topic: topic.clone() }, feed)?;
+            Ok(self.users.leave(user, &topic))
+        }
+    }
+
+    /// Counts a disconnect of the user. Gives the number of nodes told: 0 or 1.
+    pub(super) fn disconnect(&mut self, user: &Topic, feed: &Feed) -> Result<u32, Error> {
+        if self.users.disconnects(user) == 0 {
+            self.users.check(self.limit / 4)?;
+        }
+        let told = self.tell(user, Control::Disconnect, feed)?;
+        self.users.disconnect(user);
+        Ok(u32::from(told))
+    }
+
+    fn tell(&self, user: &Topic, control: Control, feed: &Feed) -> Result<bool, Error> {
+        let listened = self.subscribed.contains(user);
+        if listened {
+            feed.push(Delivery::Control { user: user.clone(), seen: self.log.head(), control })?;
+        }
+        Ok(listened)
+    }
+
+    fn tell_place(&mut self, now: Instant, feed: &Feed) {
+        if self.subscribed.is_empty() || self.next_place.is_some_and(|next| now < next) {
+            return;
+        }
+        self.next_place = Some(now + PLACE_INTERVAL);
+        let (partition, position) = self.log.head();
+        // A place always fits. Were it refused, a later one would say the same and more.
+        let _ = feed.push(Delivery::Seen(partition, position));
+    }
+}
