@@ -21,7 +21,7 @@ use crate::{InvalidOption, JwksOptions};
 
 /// Real key sets have a few kB; the largest known ones stay below 100.
 const MAX_BYTES: usize = 256 << 10;
-const MAX_KEYS: usize = 256;
+const MAX_KEYS: usize = 64;
 
 pub(crate) struct Jwks {
     url: Url,

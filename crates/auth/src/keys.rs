@@ -23,7 +23,7 @@ impl VerifyingKey {
         let algorithm = key.algorithm;
         let decoding = match (&key.material, algorithm.is_symmetric()) {
             (KeyMaterial::Secret(secret), true) => shared(algorithm, secret.bytes(), setting),
-            (KeyMaterial::PublicPem(pem), false) => public(algorithm, pem),
+            (KeyMaterial::PublicPem(pem), false) => public(algorithm, &String::from_utf8_lossy(pem.bytes())),
             (KeyMaterial::Secret(_), false) => {
                 Err(format!("{algorithm} verifies with a public key: give public_key_file, not a secret"))
             }

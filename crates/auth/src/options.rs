@@ -57,8 +57,9 @@ pub struct JwtKey {
 pub enum KeyMaterial {
     /// The shared secret of an HS algorithm.
     Secret(Secret),
-    /// A PEM file's text, `BEGIN PUBLIC KEY` (or `BEGIN RSA PUBLIC KEY`).
-    PublicPem(String),
+    /// A PEM file's text, `BEGIN PUBLIC KEY` (or `BEGIN RSA PUBLIC KEY`). Not shown in logs: it may be the private half,
+    /// mistaken for this.
+    PublicPem(Secret),
 }
 
 /// A key set (RFC 7517) behind a URL. Its symmetric keys are ignored: whoever can read the URL would know them.

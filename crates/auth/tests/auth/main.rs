@@ -1,0 +1,9 @@
+//! Every way in, and every refusal.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod api_keys;
+mod credentials;
+mod jwks;
+mod options;
+mod support;
+mod tokens;
