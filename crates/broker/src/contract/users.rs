@@ -1,0 +1,125 @@
+//! Memberships, disconnects, and what nodes are told of them.
+
+use tidegate_protocol::{Partition, Position, Topic};
+
+use super::Fixture;
+use super::cluster::{Cluster, said, text, topic, within};
+use super::tap::Word;
+use crate::{Control, Span};
+
+/// Added, listed on every node, removed. The answer tells whether anything changed.
+pub async fn memberships_are_a_set(fixture: &impl Fixture) {
+    let cluster = Cluster::start(fixture).await;
+    let (ann, ben) = (user("ann"), user("ben🌊"));
+    let (one, two) = (topic("room:1"), topic("방:2"));
+    let only_two = std::slice::from_ref(&two);
+    let set = async |node: usize, user: &Topic, topic: &Topic, member: bool| {
+        within("membership", cluster.broker(node).set_membership(user, topic, member)).await.unwrap()
+    };
+    let list = async |node: usize, user: &Topic| {
+        let mut topics = within("memberships", cluster.broker(node).memberships(user)).await.unwrap();
+        topics.sort();
+        topics
+    };
+    assert!(list(0, &ann).await.is_empty());
+    assert!(!set(0, &ann, &one, false).await, "she was none");
+    assert!(set(0, &ann, &one, true).await);
+    assert!(!set(1, &ann, &one, true).await, "she is one already");
+    assert!(set(1, &ann, &two, true).await);
+    assert!(set(1, &ben, &two, true).await);
+    for node in 0..2 {
+        assert_eq!(list(node, &ann).await, [one.clone(), two.clone()]);
+        assert_eq!(list(node, &ben).await, only_two);
+    }
+    assert!(set(1, &ann, &one, false).await);
+    assert!(!set(0, &ann, &one, false).await);
+    assert_eq!(list(0, &ann).await, only_two);
+    assert!(set(0, &ann, &two, false).await);
+    assert!(list(1, &ann).await.is_empty());
+    assert_eq!(list(1, &ben).await, only_two);
+}
+
+/// Every node with the user's topic is told, changed or not, with the place from which nothing may be missed.
+pub async fn nodes_are_told_of_memberships(fixture: &impl Fixture) {
+    let (ann, ben, room) = (user("ann"), user("ben"), topic("room:1"));
+    let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&ann)).await;
+    cluster.publish(0, text(&room, "old")).await;
+    let head = cluster.read(0, &room, Span::Last { limit: 1 }).await.head;
+    // Nobody here has streams of Ben: no word of him may arrive between those of Ann.
+    for (user, member) in
+        [(&ben, true), (&ann, true), (&ann, true), (&ben, false), (&ann, false), (&ann, false)]
+    {
+        within("membership", cluster.broker(1).set_membership(user, &room, member)).await.unwrap();
+    }
+    cluster.publish(0, text(&room, "new")).await;
+    for node in 0..cluster.len() {
+        let mut joined = None;
+        for _ in 0..2 {
+            let (_, control) = control(&mut cluster, node, &ann).await;
+            let Control::Joined { topic, from } = control else { panic!("joined first, not {control:?}") };
+            assert_eq!((&topic, from), (&room, Some(head)));
+            joined = from;
+        }
+        for _ in 0..2 {
+            let (_, control) = control(&mut cluster, node, &ann).await;
+            assert_eq!(control, Control::Left { topic: room.clone() });
+        }
+        let page = cluster.after(node, &room, joined.unwrap()).await;
+        assert_eq!((page.reset, said(&page.events)), (None, vec!["new"]));
+    }
+}
+
+/// On the user's own topic, events and words about the user arrive in the order of their making.
+pub async fn words_about_a_user_keep_their_place(fixture: &impl Fixture) {
+    let (ann, room) = (user("ann"), topic("room:1"));
+    let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&ann)).await;
+    for round in 0..20 {
+        let place = cluster.store(round, text(&ann, "hello")).await;
+        within("join", cluster.broker(round).set_membership(&ann, &room, true)).await.unwrap();
+        within("disconnect", cluster.broker(round + 1).disconnect(&ann)).await.unwrap();
+        for node in 0..cluster.len() {
+            assert_eq!(cluster.tap(node).event().await.mark.position(), place);
+            let (seen, joined) = control(&mut cluster, node, &ann).await;
+            assert!(matches!(joined, Control::Joined { .. }), "{joined:?}");
+            assert_eq!(seen.1, place);
+            let (seen, last) = control(&mut cluster, node, &ann).await;
+            assert_eq!((seen.1, last), (place, Control::Disconnect));
+        }
+    }
+}
+
+/// All nodes with the user's topic are told and counted, and the user's own number grows.
+pub async fn nodes_are_told_to_disconnect(fixture: &impl Fixture) {
+    let (ann, ben) = (user("ann"), user("ben"));
+    let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&ann)).await;
+    let users = [ann.clone(), ben.clone()];
+    let mut last = within("disconnects", cluster.broker(0).disconnects(&users)).await.unwrap();
+    for n in 0..3 {
+        let told = within("disconnect", cluster.broker(n).disconnect(&ann)).await.unwrap();
+        assert_eq!(told as usize, cluster.len());
+        for node in 0..cluster.len() {
+            assert_eq!(control(&mut cluster, node, &ann).await.1, Control::Disconnect);
+            let now = within("disconnects", cluster.broker(node).disconnects(&users)).await.unwrap();
+            assert!(now[0] > last[0] && now[1] == last[1], "{now:?} after {last:?}");
+        }
+        last = within("disconnects", cluster.broker(n).disconnects(&users)).await.unwrap();
+    }
+    // Nobody has streams of Ben, and his number grows all the same.
+    assert_eq!(within("disconnect", cluster.broker(0).disconnect(&ben)).await.unwrap(), 0);
+    let now = within("disconnects", cluster.broker(1).disconnects(&users)).await.unwrap();
+    assert!(now[0] == last[0] && now[1] > last[1], "{now:?} after {last:?}");
+}
+
+async fn control(cluster: &mut Cluster, node: usize, of: &Topic) -> ((Partition, Position), Control) {
+    match cluster.tap(node).word().await {
+        Word::Control { user, seen, control } => {
+            assert_eq!(user, *of);
+            (seen, control)
+        }
+        Word::Event(event) => panic!("a word about {of} was awaited, not {event:?}"),
+    }
+}
+
+fn user(id: &str) -> Topic {
+    Topic::user(id).unwrap()
+}
