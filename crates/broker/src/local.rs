@@ -2,6 +2,8 @@
 
 mod keys;
 mod log;
+#[cfg(test)]
+mod model;
 mod shard;
 mod users;
 

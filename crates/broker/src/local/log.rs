@@ -228,6 +228,23 @@ impl Log {
         self.due.insert((next, topic.clone()));
         kept.due = next;
     }
+
+    /// Counts everything anew. Gives the bytes in use.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> usize {
+        let mut bytes = 0;
+        for (topic, kept) in &self.topics {
+            bytes += TOPIC_BYTES + topic.as_str().len();
+            bytes += kept.events.iter().map(|event| weight(event)).sum::<usize>();
+            let place = if kept.events.is_empty() { &self.bare } else { &self.full };
+            assert_eq!(place.get(&kept.last), Some(topic));
+            assert!(self.due.contains(&(kept.due, topic.clone())));
+        }
+        assert_eq!(self.full.len() + self.bare.len(), self.topics.len());
+        assert_eq!(self.due.len(), self.topics.len());
+        assert_eq!(self.bytes, bytes);
+        bytes
+    }
 }
 
 fn weight(event: &Event) -> usize {

@@ -144,4 +144,10 @@ impl Shard {
         // A place always fits. Were it refused, a later one would say the same and more.
         let _ = feed.push(Delivery::Seen(partition, position));
     }
+
+    /// Counts everything anew. Gives the bytes in use.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> usize {
+        self.log.check() + self.keys.bytes() + self.users.bytes()
+    }
 }
