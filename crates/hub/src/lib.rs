@@ -1,1 +1,135 @@
-//! Who listens to what on this node: emitters by topic and by user, replay then live, bounded outboxes, fan-out.
+//! Who listens to what on this node.
+//!
+//! The hub owns the loop that takes deliveries from the broker and hands each to the emitters of its topic. A connection is an
+//! emitter with a bounded outbox; a transport polls the [`Subscription`] that stands for it and writes what it gets.
+//!
+//! Locks are taken in one order: a channel's, then an emitter's. Neither is held across an `.await`, and no map guard is held while
+//! a lock is waited for, but in the reaper, which says why.
+
+mod blocks;
+mod channel;
+mod dispatch;
+mod emitter;
+mod item;
+mod join;
+mod members;
+mod metrics;
+mod options;
+mod outbox;
+mod registry;
+mod replay;
+mod seen;
+mod wheel;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tidegate_broker::{Broker, Deliveries};
+use tidegate_protocol::Topic;
+use tokio_util::sync::CancellationToken;
+
+pub use emitter::{Chunk, Leave, Subscription};
+pub use join::{Error, Join, Resume};
+pub use metrics::Metrics;
+pub use options::{Heartbeat, Options};
+
+use channel::Channel;
+use members::User;
+use replay::Flights;
+use seen::Seen;
+use wheel::Wheel;
+
+/// The registry of one node: a cheap handle, cloned into every route.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+pub(crate) struct Inner {
+    options: Options,
+    broker: Arc<dyn Broker>,
+    metrics: Metrics,
+    /// Topic → its emitters on this node.
+    channels: DashMap<Topic, Arc<Channel>>,
+    /// A user's own topic → that user's emitters on this node.
+    users: DashMap<Topic, Arc<User>>,
+    flights: Flights,
+    seen: Seen,
+    wheel: Wheel,
+    ring_bytes: Arc<AtomicUsize>,
+    /// Topics whose last listener left, and when they may be let go.
+    lingering: Mutex<VecDeque<(wheel::Tick, Topic)>>,
+    next_id: AtomicU64,
+    live: AtomicUsize,
+    draining: AtomicBool,
+    stop: CancellationToken,
+}
+
+impl Hub {
+    /// Starts the node's dispatch loop and its wheel on the current runtime.
+    pub fn start(
+        options: Options,
+        broker: Arc<dyn Broker>,
+        deliveries: Deliveries,
+        metrics: Metrics,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            channels: DashMap::with_shard_amount(64),
+            users: DashMap::with_shard_amount(64),
+            flights: Flights::default(),
+            seen: Seen::default(),
+            wheel: Wheel::new(),
+            ring_bytes: Arc::default(),
+            lingering: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            live: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            options,
+            broker,
+            metrics,
+        });
+        tokio::spawn(dispatch::run(Arc::clone(&inner), deliveries));
+        tokio::spawn(wheel::run(Arc::clone(&inner)));
+        Self(inner)
+    }
+
+    /// The broker behind it, for publishing and reading history.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    /// The settings it was started with.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Streams open on this node.
+    pub fn live(&self) -> usize {
+        self.0.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether new streams are turned away because the node goes away.
+    pub fn draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Closes every stream at a moment of its own within `window`, each with a `retry:` of its own, and turns new ones away.
+    /// Returns at once; [`Hub::live`] tells when all are gone.
+    pub fn drain(&self, window: Duration) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.wheel.drain(window);
+    }
+
+    /// Ends the loops. Streams that are still open get nothing any more.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+    }
+}

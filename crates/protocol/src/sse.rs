@@ -19,6 +19,17 @@ impl Frame {
         self.bytes.clone()
     }
 
+    /// The same, to read.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes with the id.
+    #[allow(clippy::len_without_is_empty, reason = "a block is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The block without its id: shares the same memory.
     pub fn rest(&self) -> Bytes {
         self.bytes.slice(self.id..)

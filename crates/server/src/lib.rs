@@ -1,1 +1,24 @@
 //! HTTP: listeners, routes, transports and errors.
+//!
+//! A library takes a listener and a shutdown: it binds nothing, reads no environment and catches no signal.
+
+mod app;
+mod body;
+mod caller;
+mod connection;
+mod io;
+mod metrics;
+mod options;
+mod problem;
+mod query;
+mod rate;
+mod routes;
+mod serve;
+mod stream;
+
+pub use app::App;
+pub use metrics::Metrics;
+pub use options::{Limits, Namespace, Namespaces, Options, Policy};
+pub use problem::Problem;
+pub use routes::{admin, public};
+pub use serve::{Shutdown, serve};

@@ -1,0 +1,162 @@
+//! The loop between the broker's deliveries and the emitters.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use tidegate_broker::{Deliveries, Delivery, ResetReason};
+use tidegate_protocol::{Event, Partition, Position, Topic};
+
+use crate::emitter::{Emitter, Given};
+use crate::item::Item;
+use crate::{Inner, blocks};
+
+/// Events handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill for nothing.
+const ROUND: usize = 256;
+
+/// Hands deliveries on until the feed or the hub ends. Everything that waits is taken at once; connections are woken when all of
+/// it has been queued, so that many events leave in one write.
+pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
+    let mut batch = VecDeque::new();
+    let mut wakers = Vec::new();
+    loop {
+        batch.clear();
+        let more = tokio::select! {
+            more = deliveries.next(&mut batch) => more,
+            () = hub.stop.cancelled() => false,
+        };
+        if !more {
+            return;
+        }
+        let mut done = 0;
+        while let Some(delivery) = batch.pop_front() {
+            done += hub.handle(delivery, &mut batch, &mut wakers);
+            if done >= ROUND {
+                done = 0;
+                wakers.drain(..).for_each(Waker::wake);
+                tokio::task::yield_now().await;
+            }
+        }
+        wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Inner {
+    fn handle(
+        self: &Arc<Self>,
+        delivery: Delivery,
+        rest: &mut VecDeque<Delivery>,
+        wakers: &mut Vec<Waker>,
+    ) -> usize {
+        match delivery {
+            Delivery::Event(event) => {
+                let run = same_topic(event, rest);
+                self.fan_out(&run, wakers);
+                if let Some(last) = run.last() {
+                    let mark = &last.event.mark;
+                    self.seen.advance(mark.partition, mark.position());
+                }
+                return run.len();
+            }
+            Delivery::Control { user, seen: (partition, position), control } => {
+                self.control(&user, &control);
+                self.seen.advance(partition, position);
+            }
+            Delivery::Reset { partition, topics, reason, position } => {
+                self.lost(partition, topics.as_deref(), reason, position);
+                self.seen.advance(partition, position);
+            }
+            Delivery::Seen(partition, position) => self.seen.advance(partition, position),
+            Delivery::Gap => {
+                tokio::spawn(Arc::clone(self).resync());
+            }
+        }
+        1
+    }
+
+    fn fan_out(&self, items: &[Item], wakers: &mut Vec<Waker>) {
+        let Some(first) = items.first() else { return };
+        let Some(channel) = self.channels.get(&first.event.topic).map(|channel| Arc::clone(&channel)) else {
+            return;
+        };
+        let joined = join(items);
+        let now = self.wheel.now();
+        let mut most = 0;
+        channel.dispatch(items, &self.options, |emitter| {
+            match emitter.give(items, &joined, now, &self.options) {
+                Given::Queued(bytes, waker) => {
+                    most = most.max(bytes);
+                    wakers.extend(waker);
+                }
+                Given::Evicted(waker) => wakers.extend(waker),
+                Given::Nothing => {}
+            }
+        });
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        if most > self.metrics.highwater.get() {
+            self.metrics.highwater.set(most);
+        }
+    }
+
+    /// Tells every stream of the topics that events were lost for good.
+    fn lost(&self, partition: Partition, topics: Option<&[Topic]>, reason: ResetReason, position: Position) {
+        let channels: Vec<_> = match topics {
+            Some(topics) => {
+                topics.iter().filter_map(|t| self.channels.get(t).map(|c| Arc::clone(&c))).collect()
+            }
+            None => self
+                .channels
+                .iter()
+                .map(|channel| Arc::clone(&channel))
+                .filter(|c| c.partition == partition)
+                .collect(),
+        };
+        let mut told: HashMap<u64, (Arc<Emitter>, Vec<Topic>)> = HashMap::new();
+        for channel in channels {
+            channel.reset(position);
+            for emitter in channel.emitters() {
+                told.entry(emitter.id).or_insert_with(|| (emitter, Vec::new())).1.push(channel.topic.clone());
+            }
+        }
+        for (emitter, topics) in told.into_values() {
+            if emitter.spoil() {
+                continue;
+            }
+            self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
+            emitter.tell(self.wheel.now(), false, |cursor| {
+                // Within an epoch the cursor stays: events of other topics up to `position` may still be on their way.
+                if cursor.get(partition).is_none_or(|place| place.epoch != position.epoch) {
+                    cursor.set(partition, position);
+                }
+                blocks::reset(cursor, &topics, reason)
+            });
+        }
+    }
+}
+
+/// The events of the same topic that follow directly. Others in between end the run: a connection may have both.
+fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>) -> Vec<Item> {
+    let mut run = vec![Item::new(first)];
+    while run.len() < ROUND {
+        match rest.front() {
+            Some(Delivery::Event(next)) if next.topic == run[0].event.topic => {}
+            _ => break,
+        }
+        if let Some(Delivery::Event(next)) = rest.pop_front() {
+            run.push(Item::new(next));
+        }
+    }
+    run
+}
+
+fn join(items: &[Item]) -> Bytes {
+    match items {
+        [one] => one.frame.whole(),
+        many => {
+            let mut joined = BytesMut::with_capacity(many.iter().map(|item| item.frame.len()).sum());
+            many.iter().for_each(|item| joined.extend_from_slice(item.frame.as_bytes()));
+            joined.freeze()
+        }
+    }
+}

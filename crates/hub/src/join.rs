@@ -1,0 +1,324 @@
+//! Opening a stream: subscribe, hold live events back, read history, merge, go live.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tidegate_broker::{ResetReason, Span};
+use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
+
+use crate::channel::Channel;
+use crate::emitter::{Abort, Emitter, Leave, Merge, Release, Subscription};
+use crate::item::Item;
+use crate::replay::Found;
+use crate::wheel::Tick;
+use crate::{Hub, Inner, blocks};
+
+/// A wish to receive.
+#[derive(Clone)]
+pub struct Join {
+    /// The caller's own topic, if it is known who calls. It is subscribed, and so are the user's memberships.
+    pub user: Option<Topic>,
+    /// The topics asked for; the caller has checked that they may be.
+    pub topics: Vec<Topic>,
+    /// Where to begin.
+    pub resume: Resume,
+    /// When the credential expires.
+    pub expires: Option<Instant>,
+    /// Cuts the connection when its client does not read: called at most once, must not block.
+    pub abort: Option<Abort>,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// With what comes.
+    Live,
+    /// After an id, as the client gave it.
+    After(String),
+    /// With the last few events of each topic.
+    Last(u32),
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker did not confirm in time.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// The user has as many streams on this node as allowed.
+    #[error("the user has {0} streams on this node already")]
+    UserLimit(usize),
+    /// The node goes away.
+    #[error("the node is draining")]
+    Draining,
+}
+
+impl Error {
+    /// The reason told to the client in `tidegate:closing`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::UserLimit(_) => "user_limit",
+            Self::Draining => "drain",
+        }
+    }
+}
+
+impl Hub {
+    /// Opens a stream. When this returns, every event published from now on reaches it.
+    pub async fn join(&self, join: Join) -> Result<Subscription, Error> {
+        if self.draining() {
+            return Err(Error::Draining);
+        }
+        let hub = &self.0;
+        let mut subscription = hub.admit(&join)?;
+        if let Some(user) = &join.user {
+            subscription.user = Some(hub.attach_user(user, &subscription.emitter)?);
+        }
+        let open = hub.open(&subscription, &join);
+        match tokio::time::timeout(hub.options.join_timeout, open).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(Error::Unavailable(error.to_string())),
+            Err(_) => return Err(Error::Unavailable(hub.broker.health().detail)),
+        }
+        hub.metrics.joins.inc();
+        subscription.joined = true;
+        let emitter = &subscription.emitter;
+        let first = emitter.last.load(Ordering::Relaxed).saturating_add(hub.beat());
+        hub.wheel.put(Arc::downgrade(emitter), first.min(emitter.expires).min(emitter.oldest));
+        Ok(subscription)
+    }
+
+    /// The closing block for a stream that could not be opened: a client gets it with 200 and comes back later.
+    pub fn turned_away(&self, reason: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        tidegate_protocol::sse::push_retry(blocks::jittered(self.0.options.retry * 4), &mut out);
+        let data = serde_json::json!({ "reason": reason }).to_string();
+        tidegate_protocol::sse::push_block(Some("tidegate:closing"), Some(data.as_bytes()), &mut out);
+        out
+    }
+}
+
+impl Inner {
+    fn admit(self: &Arc<Self>, join: &Join) -> Result<Subscription, Error> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let expires = join.expires.map_or(Tick::MAX, |at| self.wheel.tick_at(at));
+        let oldest = self.options.max_age.map_or(Tick::MAX, |age| {
+            let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);
+            self.wheel.tick_in(age.mul_f64(factor))
+        });
+        let emitter = Emitter::new(id, self.wheel.now(), expires, oldest, join.abort.clone());
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self), user: None, joined: false })
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        join: &Join,
+    ) -> Result<(), tidegate_broker::Error> {
+        let emitter = &subscription.emitter;
+        let mut topics = join.topics.clone();
+        topics.extend(join.user.clone());
+        self.attach(emitter, &topics, true);
+        let mut base = self.confirm(emitter).await?;
+        loop {
+            if let Some((user, _)) = &subscription.user {
+                self.know(user).await?;
+                // What is read below contains them.
+                while emitter.next_change().is_some() {}
+                let members = self.broker.memberships(&user.topic).await?;
+                self.unseat_all(emitter, |topic| !members.contains(topic));
+                if !self.attach(emitter, &members, false).is_empty() {
+                    base = self.confirm(emitter).await?;
+                }
+            }
+            let channels = emitter.channels();
+            let plan = Plan::new(&join.resume, &channels, &base);
+            let found =
+                self.gather(plan.wishes(&channels, self.options.replay_events), |channel, position| {
+                    base.get(channel.partition)
+                        .is_some_and(|head| head.epoch == position.epoch && position.offset <= head.offset)
+                });
+            let found = found.await?;
+            let now = self.wheel.now();
+            match emitter.release(now, |merge, held| {
+                self.begin(merge, held, plan, &channels, found, subscription, join)
+            }) {
+                Release::Done => return Ok(()),
+                Release::Changed => {}
+                Release::Reset => base = self.confirm(emitter).await?,
+            }
+        }
+    }
+
+    /// Waits until the broker confirms all of the emitter's topics.
+    pub(crate) async fn confirm(&self, emitter: &Emitter) -> Result<Cursor, tidegate_broker::Error> {
+        let topics: Vec<Topic> = emitter.topics().into_iter().map(|(topic, _)| topic).collect();
+        if topics.is_empty() {
+            return Ok(Cursor::default());
+        }
+        let base = self.broker.subscribe(topics).await?;
+        for channel in emitter.channels() {
+            if let Some(position) = base.get(channel.partition) {
+                channel.confirmed(position);
+            }
+        }
+        Ok(base)
+    }
+
+    /// Queues the beginning of the stream: ready, resets, what was missed in order.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the one place where all that a join gathered comes together"
+    )]
+    fn begin(
+        &self,
+        merge: &mut Merge<'_>,
+        held: Vec<Item>,
+        mut plan: Plan,
+        channels: &[Arc<Channel>],
+        found: Vec<(Arc<Channel>, Found)>,
+        subscription: &Subscription,
+        join: &Join,
+    ) {
+        let mut items = held;
+        let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
+        let mut replayed = 0;
+        for (channel, page) in found {
+            if let Some(reason) = page.reset {
+                plan.reset(&channel, reason, page.head);
+            }
+            if let (true, Some(last)) = (page.more && !plan.last, page.items.last()) {
+                let horizon = horizons.entry(channel.partition).or_insert(u64::MAX);
+                *horizon = (*horizon).min(last.event.mark.offset);
+            }
+            replayed += page.items.len() as u64;
+            items.extend(page.items);
+        }
+        Item::sort(&mut items);
+        let options = &self.options;
+        let start = plan.start(&items);
+        let topics: Vec<Topic> = channels.iter().map(|channel| channel.topic.clone()).collect();
+        let connection = format!("{}-{:x}", options.node, subscription.emitter.id);
+        let user = join.user.as_ref().and_then(Topic::owner);
+        let ready = plan.ready(&start);
+        merge.block(blocks::ready(options.retry, &ready, &connection, &options.node, user, &topics));
+        for (reason, topics) in &plan.resets {
+            self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
+            merge.block(blocks::reset(&start, topics, *reason));
+        }
+        *merge.cursor() = start;
+        self.metrics.replayed.inc_by(replayed);
+        let mut bytes = 0;
+        for item in items {
+            let mark = &item.event.mark;
+            bytes += item.event.data.as_bytes().len();
+            let beyond = horizons.get(&mark.partition).is_some_and(|horizon| mark.offset > *horizon);
+            if beyond || bytes > options.replay_bytes {
+                merge.close(Leave::Replay, options);
+                return;
+            }
+            merge.item(&item, options);
+        }
+        if !horizons.is_empty() {
+            merge.close(Leave::Replay, options);
+        }
+    }
+}
+
+/// Where each partition of a join begins, and what must be said about it.
+struct Plan {
+    /// As the client gave it; empty: it gave none, or nothing that can be read.
+    given: Cursor,
+    /// Where the subscription was confirmed.
+    base: Cursor,
+    malformed: bool,
+    last: bool,
+    limit: u32,
+    resets: BTreeMap<ResetReason, Vec<Topic>>,
+    /// Partitions in which the given place is worth nothing.
+    void: Vec<Partition>,
+}
+
+impl Plan {
+    fn new(resume: &Resume, channels: &[Arc<Channel>], base: &Cursor) -> Self {
+        let (given, malformed, limit) = match resume {
+            Resume::Live => (Cursor::default(), false, 0),
+            Resume::Last(limit) => (Cursor::default(), false, *limit),
+            Resume::After(text) => match Cursor::parse(text) {
+                Ok(cursor) => (cursor, false, 0),
+                Err(_) => (Cursor::default(), true, 0),
+            },
+        };
+        let mut resets = BTreeMap::new();
+        if malformed && !channels.is_empty() {
+            let topics = channels.iter().map(|channel| channel.topic.clone()).collect();
+            resets.insert(ResetReason::Malformed, topics);
+        }
+        Self { given, base: base.clone(), malformed, last: limit > 0, limit, resets, void: Vec::new() }
+    }
+
+    fn wishes(&self, channels: &[Arc<Channel>], limit: u32) -> Vec<(Arc<Channel>, Span)> {
+        let wish = |channel: &Arc<Channel>| {
+            let span = if self.last {
+                Span::Last { limit: self.limit.min(limit) }
+            } else {
+                Span::After { position: self.given.get(channel.partition)?, limit }
+            };
+            Some((Arc::clone(channel), span))
+        };
+        channels.iter().filter_map(wish).collect()
+    }
+
+    fn reset(&mut self, channel: &Channel, reason: ResetReason, head: Option<Position>) {
+        self.resets.entry(reason).or_default().push(channel.topic.clone());
+        if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {
+            self.void.push(channel.partition);
+            if let Some(head) = head {
+                let known = self.base.get(channel.partition);
+                if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
+                    self.base.set(channel.partition, head);
+                }
+            }
+        }
+    }
+
+    /// The place from which the events queued follow.
+    fn start(&self, items: &[Item]) -> Cursor {
+        let mut start = Cursor::default();
+        for (partition, base) in self.base.iter() {
+            let given = self.given.get(partition).filter(|_| !self.void.contains(&partition));
+            let first =
+                items.iter().find(|item| item.event.mark.partition == partition && item.event.mark.stored());
+            let place = match (given, first) {
+                (Some(given), _) => given,
+                (None, Some(first)) if self.last && first.event.mark.offset <= base.offset => {
+                    Position { epoch: base.epoch, offset: first.event.mark.offset - 1 }
+                }
+                (None, _) => base,
+            };
+            start.set(partition, place);
+        }
+        start
+    }
+
+    /// The id of the ready block. A client that loses its connection between this block and the reset gets the reset again: where the
+    /// given place is void, it is given back, or a place that no counter has.
+    fn ready(&self, start: &Cursor) -> Cursor {
+        let mut ready = start.clone();
+        for partition in &self.void {
+            if let Some(given) = self.given.get(*partition) {
+                ready.set(*partition, given);
+            }
+        }
+        if self.malformed {
+            for (partition, _) in start.iter() {
+                ready.set(partition, Position { epoch: Epoch::NONE, offset: 0 });
+            }
+        }
+        ready
+    }
+}

@@ -1,0 +1,158 @@
+//! Reading what a client missed: from the topic's ring, else from the broker, else together with whoever reads the same just now.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use tidegate_broker::{Error, Page, Read, ResetReason, Span};
+use tidegate_protocol::Position;
+
+use crate::Inner;
+use crate::channel::Channel;
+use crate::item::Item;
+
+/// Reads under way: the same read by many reconnecting clients runs once.
+#[derive(Default)]
+pub(crate) struct Flights(DashMap<Read, (Flight, usize)>);
+
+type Flight = Shared<BoxFuture<'static, Result<Arc<Vec<Found>>, Error>>>;
+
+/// What was found of one topic.
+#[derive(Clone)]
+pub(crate) struct Found {
+    /// In order.
+    pub(crate) items: Vec<Item>,
+    /// Why the place could not be continued.
+    pub(crate) reset: Option<ResetReason>,
+    /// Where the partition stood; `None`: answered by the ring.
+    pub(crate) head: Option<Position>,
+    /// There is more after `items`.
+    pub(crate) more: bool,
+}
+
+impl Inner {
+    /// Reads for channels to which the asking emitter is attached already. Together with what the emitter holds back, nothing is missing.
+    ///
+    /// `known` tells whether a place is one that the node has passed: the ring must not answer for places that only the store can judge.
+    pub(crate) async fn gather(
+        self: &Arc<Self>,
+        wishes: Vec<(Arc<Channel>, Span)>,
+        known: impl Fn(&Channel, Position) -> bool,
+    ) -> Result<Vec<(Arc<Channel>, Found)>, Error> {
+        let mut found = Vec::with_capacity(wishes.len());
+        let mut reads = Vec::new();
+        for (channel, span) in wishes {
+            let ring = match span {
+                Span::After { position, .. } if known(&channel, position) => channel.after(position),
+                _ => None,
+            };
+            match ring {
+                Some(items) => {
+                    self.metrics.history_reads.with_label_values(&["ring"]).inc();
+                    found.push((channel, Found { items, reset: None, head: None, more: false }));
+                }
+                None => reads.push((channel, span)),
+            }
+        }
+        if reads.is_empty() {
+            return Ok(found);
+        }
+        let flights = self.board(&reads);
+        let landed = join_all(flights.into_iter().map(|(flight, at, mine)| async move {
+            flight.await.map(|pages| (pages.get(at).cloned(), mine))
+        }));
+        let mut again = Vec::new();
+        for ((channel, span), landed) in reads.into_iter().zip(landed.await) {
+            let (page, mine) = landed?;
+            let mut page = page.ok_or_else(|| Error::Protocol("a page is missing".into()))?;
+            if !mine {
+                // Somebody else's read may have begun before this emitter was attached: the ring has what came between.
+                let Some(rest) = page.head.filter(|_| !page.more).and_then(|head| channel.after(head)) else {
+                    again.push((channel, span));
+                    continue;
+                };
+                page.items.extend(rest);
+            }
+            found.push((channel, page));
+        }
+        if !again.is_empty() {
+            let reads = again
+                .iter()
+                .map(|(channel, span)| Read { topic: channel.topic.clone(), span: *span })
+                .collect();
+            let pages = self.read(reads).await?;
+            found.extend(again.into_iter().map(|(channel, _)| channel).zip(pages));
+        }
+        Ok(found)
+    }
+
+    /// Joins the reads that are under way and starts the others in one go. True: started here.
+    fn board(self: &Arc<Self>, reads: &[(Arc<Channel>, Span)]) -> Vec<(Flight, usize, bool)> {
+        let key = |(channel, span): &(Arc<Channel>, Span)| Read { topic: channel.topic.clone(), span: *span };
+        let boarded: Vec<_> = reads
+            .iter()
+            .map(|read| self.flights.0.get(&key(read)).map(|flight| flight.value().clone()))
+            .collect();
+        let new: Vec<usize> = (0..reads.len()).filter(|at| boarded[*at].is_none()).collect();
+        let shared = (reads.len() - new.len()) as u64;
+        self.metrics.history_reads.with_label_values(&["shared"]).inc_by(shared);
+        self.metrics.history_reads.with_label_values(&["broker"]).inc_by(new.len() as u64);
+        let flight = (!new.is_empty()).then(|| {
+            let wishes: Vec<_> = new.iter().map(|at| (Arc::clone(&reads[*at].0), key(&reads[*at]))).collect();
+            let flight = self.take_off(wishes.clone());
+            for (at, (_, read)) in wishes.into_iter().enumerate() {
+                self.flights.0.insert(read, (flight.clone(), at));
+            }
+            flight
+        });
+        let mut next = 0;
+        boarded
+            .into_iter()
+            .filter_map(|boarded| match boarded {
+                Some((flight, at)) => Some((flight, at, false)),
+                None => {
+                    next += 1;
+                    flight.clone().map(|flight| (flight, next - 1, true))
+                }
+            })
+            .collect()
+    }
+
+    /// A task of its own drives the read: it ends, and leaves the map, also when everybody who waited is gone.
+    fn take_off(self: &Arc<Self>, wishes: Vec<(Arc<Channel>, Read)>) -> Flight {
+        let hub = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let result = hub.read(wishes.iter().map(|(_, read)| read.clone()).collect()).await;
+            for (_, read) in &wishes {
+                hub.flights.0.remove(read);
+            }
+            let pages = result?;
+            for ((channel, read), page) in wishes.iter().zip(&pages) {
+                if let (Span::After { position, .. }, Some(head), false, None) =
+                    (read.span, page.head, page.more, page.reset)
+                {
+                    channel.backfill(position, head, &page.items, &hub.options);
+                }
+            }
+            Ok(Arc::new(pages))
+        });
+        async move { task.await.unwrap_or_else(|error| Err(Error::Protocol(format!("a read failed: {error}")))) }
+            .boxed()
+            .shared()
+    }
+
+    async fn read(&self, reads: Vec<Read>) -> Result<Vec<Found>, Error> {
+        let pages = self.broker.history(reads).await?;
+        Ok(pages.into_iter().map(found).collect())
+    }
+}
+
+fn found(page: Page) -> Found {
+    Found {
+        items: page.events.into_iter().map(Item::new).collect(),
+        reset: page.reset,
+        head: Some(page.head),
+        more: page.more,
+    }
+}

@@ -1,0 +1,60 @@
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidegate_auth::Authenticator;
+use tidegate_broker::Broker;
+use tidegate_hub::Hub;
+
+use crate::rate::Rate;
+use crate::{Metrics, Options};
+
+/// What every route needs: a cheap handle.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// See [`App`].
+pub struct Inner {
+    pub(crate) options: Options,
+    pub(crate) auth: Authenticator,
+    pub(crate) hub: Hub,
+    pub(crate) metrics: Metrics,
+    pub(crate) rate: Rate,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle rate limits.
+    pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
+        let rate = Rate::new(&options.limits);
+        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, draining: AtomicBool::new(false) });
+        tokio::spawn(Rate::sweep(Arc::downgrade(&inner)));
+        Self(inner)
+    }
+
+    /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still serves.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the node can serve, and if not, why.
+    pub fn ready(&self) -> Result<String, String> {
+        if self.0.draining.load(Ordering::Relaxed) {
+            return Err("draining: the node goes away".into());
+        }
+        let health = self.broker().health();
+        if health.ready { Ok(health.detail) } else { Err(health.detail) }
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
+        self.0.hub.broker()
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

@@ -1,0 +1,44 @@
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::app::Inner;
+use crate::problem::Problem;
+
+/// Reads a whole body within the limits of size and time.
+pub(crate) async fn read(app: &Inner, body: axum::body::Body) -> Result<Bytes, Problem> {
+    let limits = &app.options.limits;
+    let reading = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail =
+                format!("A request's body has at most {} bytes. Send several requests.", limits.body_bytes);
+            Err(Problem::too_large(None, detail))
+        }
+        Ok(Err(error)) => Err(Problem::invalid("", format!("The body could not be read: {error}"))),
+        Err(_) => Err(Problem::slow_body()),
+    }
+}
+
+/// Parses JSON; the problem names the field that is wrong.
+pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Problem::invalid("", format!("The body is not UTF-8: invalid byte at {}.", error.valid_up_to()))
+    })?;
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { named(error.inner()) } else { path };
+        Problem::invalid(field, format!("{}.", error.inner()))
+    })?;
+    parser.end().map_err(|error| Problem::invalid("", format!("After the JSON value: {error}.")))?;
+    Ok(value)
+}
+
+/// The field that serde names between back-quotes where the path has none: a missing or unknown one.
+fn named(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let names = ["missing field `", "unknown field `"];
+    let name = names.iter().find_map(|start| text.strip_prefix(start));
+    name.and_then(|rest| rest.split('`').next()).unwrap_or_default().to_owned()
+}

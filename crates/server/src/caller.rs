@@ -1,0 +1,64 @@
+use http::{HeaderMap, Uri, header};
+use tidegate_auth::{Error, Identity, Origin, Presented};
+use tidegate_protocol::Topic;
+
+use crate::app::Inner;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Who sent a request. Without any credential it is nobody in particular: what that may do is for the topic's namespace to say.
+pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
+    let query = Query::of(uri);
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST));
+    let presented = Presented {
+        bearer: text(header::AUTHORIZATION).and_then(bearer),
+        cookie: cookie(headers, &app.options.cookie),
+        query: query.one("access_token"),
+        origin: Origin::judge(text(header::ORIGIN), host, &app.options.origins),
+        claimed_user: query.one("userId"),
+    };
+    match app.auth.authenticate(&presented).await {
+        Ok(identity) => Ok(identity),
+        Err(Error::Missing) => Ok(Identity::anonymous()),
+        Err(error) => {
+            app.metrics.auth_refusals.with_label_values(&[error.code()]).inc();
+            Err(error.into())
+        }
+    }
+}
+
+/// Refuses callers who may not manage others' memberships, histories and connections.
+pub(crate) fn require_admin(who: &Identity) -> Result<(), Problem> {
+    if who.admin {
+        return Ok(());
+    }
+    Err(refuse(
+        who,
+        None,
+        "This needs an API key, or a token with \"admin\": true in its tidegate claim.".into(),
+    ))
+}
+
+/// 401 to nobody in particular, who might be allowed with a credential; 403 to somebody.
+pub(crate) fn refuse(who: &Identity, field: Option<&str>, detail: String) -> Problem {
+    if who.is_authenticated() { Problem::forbidden(field, detail) } else { Problem::unauthenticated(detail) }
+}
+
+/// The caller's own topic, if it is known who calls.
+pub(crate) fn own_topic(who: &Identity) -> Option<Topic> {
+    who.user.as_deref().and_then(|user| Topic::user(user).ok())
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then(|| value.trim_matches('"'))
+    })
+}

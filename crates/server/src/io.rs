@@ -1,0 +1,139 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// A client's socket with deadlines: for the first request's head, and for taking what is written.
+pub(crate) struct Io {
+    socket: TcpStream,
+    /// What was read to tell the protocol.
+    prefix: Bytes,
+    head: Option<Pin<Box<Sleep>>>,
+    write_deadline: Duration,
+    stuck: Option<Pin<Box<Sleep>>>,
+    control: Arc<Control>,
+}
+
+/// Reaches a connection from outside its task.
+#[derive(Default)]
+pub(crate) struct Control {
+    /// A whole request head has arrived.
+    served: AtomicBool,
+    cut: AtomicBool,
+    waker: Mutex<Option<std::task::Waker>>,
+}
+
+impl Control {
+    pub(crate) fn served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connection at once, whatever it is waiting for.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+
+    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        let mut waker = self.waker.lock();
+        if self.cut.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+        Ok(())
+    }
+}
+
+impl Io {
+    pub(crate) fn new(socket: TcpStream, prefix: Bytes, head: Instant, write_deadline: Duration) -> Self {
+        let head = Some(Box::pin(tokio::time::sleep_until(head)));
+        Self { socket, prefix, head, write_deadline, stuck: None, control: Arc::default() }
+    }
+
+    pub(crate) fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    /// Starts the clock when the socket takes nothing, and stops it when it takes something.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        self.control.check(cx)?;
+        let deadline = self.write_deadline;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
+        match stuck.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let length = self.prefix.len().min(buffer.remaining());
+            let start = self.prefix.split_to(length);
+            buffer.put_slice(&start);
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
+            return Poll::Ready(read);
+        }
+        self.control.check(cx)?;
+        if self.control.served.load(Ordering::Relaxed) {
+            self.head = None;
+        } else if let Some(head) = &mut self.head
+            && head.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        self.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

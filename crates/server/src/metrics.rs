@@ -1,0 +1,66 @@
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// What the HTTP side counts. No label names a user or a topic.
+#[derive(Clone)]
+pub struct Metrics {
+    /// `tidegate_connections{transport}`: streams open now.
+    pub connections: IntGaugeVec,
+    /// `tidegate_connections_refused_total{reason}`
+    pub refused: IntCounterVec,
+    /// `tidegate_events_published_total`
+    pub published: IntCounter,
+    /// `tidegate_publish_failures_total{reason}`
+    pub publish_failures: IntCounterVec,
+    /// `tidegate_http_requests_total{route,status}`
+    pub requests: IntCounterVec,
+    /// `tidegate_auth_refusals_total{reason}`
+    pub auth_refusals: IntCounterVec,
+    /// `tidegate_rate_limited_total`
+    pub rate_limited: IntCounter,
+    pub(crate) registry: Registry,
+}
+
+impl Metrics {
+    /// Makes and registers them. Fails if `registry` has one of the names already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let gauge = Opts::new("tidegate_connections", "Streams open now, by transport");
+        let metrics = Self {
+            connections: IntGaugeVec::new(gauge, &["transport"])?,
+            refused: counters(
+                "tidegate_connections_refused_total",
+                "Connections and streams turned away",
+                &["reason"],
+            )?,
+            published: IntCounter::new(
+                "tidegate_events_published_total",
+                "Events taken from publishers and stored",
+            )?,
+            publish_failures: counters(
+                "tidegate_publish_failures_total",
+                "Events not taken, by reason",
+                &["reason"],
+            )?,
+            requests: counters("tidegate_http_requests_total", "Requests answered", &["route", "status"])?,
+            auth_refusals: counters(
+                "tidegate_auth_refusals_total",
+                "Credentials refused, by reason",
+                &["reason"],
+            )?,
+            rate_limited: IntCounter::new(
+                "tidegate_rate_limited_total",
+                "Publish requests answered with 429",
+            )?,
+            registry: registry.clone(),
+        };
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.published.clone()))?;
+        registry.register(Box::new(metrics.publish_failures.clone()))?;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.auth_refusals.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
+        Ok(metrics)
+    }
+}

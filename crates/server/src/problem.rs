@@ -1,0 +1,166 @@
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::Value;
+
+/// An error answer: RFC 9457 `application/problem+json`.
+///
+/// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an index inside a batch (`[3].topic`).
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// What became of each event of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<Value>>,
+    #[serde(skip)]
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:tidegate:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            results: None,
+            retry_after: None,
+        }
+    }
+
+    /// 400: the request says something that can't be.
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let problem =
+            Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail);
+        Self { field: Some(field.into()), ..problem }
+    }
+
+    /// 401: no credential, or one that does not count.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid credential is needed", detail)
+    }
+
+    /// 403: known, but not allowed.
+    pub fn forbidden(field: Option<&str>, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail);
+        Self { field: field.map(Into::into), ..problem }
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)
+    }
+
+    /// 405.
+    pub fn method() -> Self {
+        let detail = "This path exists, but not with this method; the Allow header lists those it has.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Wrong method", detail)
+    }
+
+    /// 408: the body took too long.
+    pub fn slow_body() -> Self {
+        let detail = "The request's body did not arrive in time. Send it faster, or in smaller requests.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body came too slowly", detail)
+    }
+
+    /// 413: more than a limit allows.
+    pub fn too_large(field: Option<String>, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail);
+        Self { field, ..problem }
+    }
+
+    /// 415.
+    pub fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported content type", detail)
+    }
+
+    /// 429: come back later.
+    pub fn rate_limited(seconds: u32) -> Self {
+        let detail = format!("This credential publishes faster than it may. Try again in {seconds} s.");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail);
+        Self { retry_after: Some(seconds.max(1)), ..problem }
+    }
+
+    /// 500: ours. The detail must not repeat anything internal.
+    pub fn internal() -> Self {
+        let detail = "The gateway failed at this request. Its log says why.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    /// 503: nothing was accepted; try again.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail);
+        Self { retry_after: Some(1), ..problem }
+    }
+
+    /// With what became of each event of a batch.
+    pub fn with_results(mut self, results: Vec<Value>) -> Self {
+        self.results = Some(results);
+        self
+    }
+
+    /// The same problem, at a place within a batch.
+    pub fn within(mut self, index: usize) -> Self {
+        self.field = Some(match self.field {
+            Some(field) if field.is_empty() => format!("[{index}]"),
+            Some(field) if field.starts_with('[') => format!("[{index}]{field}"),
+            Some(field) => format!("[{index}].{field}"),
+            None => format!("[{index}]"),
+        });
+        self
+    }
+
+    /// The stable last word of `type`, also a metric label.
+    pub fn code(&self) -> &str {
+        self.kind.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<tidegate_broker::Error> for Problem {
+    fn from(error: tidegate_broker::Error) -> Self {
+        tracing::warn!(%error, "the broker failed");
+        Self::unavailable(format!("{error}. Nothing was accepted; try again."))
+    }
+}
+
+impl From<tidegate_auth::Error> for Problem {
+    fn from(error: tidegate_auth::Error) -> Self {
+        match error {
+            tidegate_auth::Error::ForeignOrigin => Self::forbidden(None, error.to_string()),
+            error if error.is_temporary() => Self::unavailable(error.to_string()),
+            error => Self::unauthenticated(error.to_string()),
+        }
+    }
+}

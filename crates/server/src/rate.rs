@@ -1,0 +1,60 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::{DefaultKeyedRateLimiter, Quota};
+
+use crate::{Limits, Problem};
+
+/// Events that a credential may publish, per second.
+pub(crate) struct Rate(Option<DefaultKeyedRateLimiter<Arc<str>>>);
+
+impl Rate {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let quota = NonZeroU32::new(limits.publish_rate).map(|rate| {
+            Quota::per_second(rate).allow_burst(NonZeroU32::new(limits.publish_burst).unwrap_or(rate))
+        });
+        Self(quota.map(governor::RateLimiter::keyed))
+    }
+
+    /// Takes `events` from the credential's allowance, or says when to come back. A batch larger than the whole burst can never pass.
+    pub(crate) fn take(&self, who: &Arc<str>, events: usize) -> Result<(), Problem> {
+        let (Some(limiter), Some(events)) =
+            (&self.0, NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX)))
+        else {
+            return Ok(());
+        };
+        match limiter.check_key_n(who, events) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(early)) => {
+                let wait = early.wait_time_from(governor::clock::DefaultClock::default().now());
+                Err(Problem::rate_limited(u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)))
+            }
+            Err(burst) => Err(Problem::too_large(
+                None,
+                format!(
+                    "This credential may publish at most {} events at once; send smaller batches.",
+                    burst.0
+                ),
+            )),
+        }
+    }
+
+    /// Forgets credentials that have their whole allowance: the map would grow for ever.
+    pub(crate) async fn sweep(app: std::sync::Weak<crate::app::Inner>) {
+        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            minutes.tick().await;
+            match app.upgrade() {
+                Some(app) => {
+                    if let Some(limiter) = &app.rate.0 {
+                        limiter.retain_recent();
+                        limiter.shrink_to_fit();
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+}

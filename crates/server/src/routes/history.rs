@@ -1,0 +1,132 @@
+//! `/v1/topics/{topic}/events`: what a topic keeps.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::value::RawValue;
+use tidegate_broker::{Page, Read, ResetReason, Span};
+use tidegate_protocol::{Cursor, Event, EventName, Position, Topic};
+
+use crate::app::App;
+use crate::caller;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Events in a page when the caller names no number.
+const PAGE: u32 = 100;
+
+/// The most of them.
+const MOST: u32 = 1_000;
+
+#[derive(serde::Serialize)]
+struct Answer {
+    topic: Topic,
+    events: Vec<Row>,
+    /// Where the topic's partition stands: to be given as `since`, or as a stream's last event id.
+    cursor: String,
+    /// There are further events in the direction of reading.
+    more: bool,
+    /// Why `since` can't be continued without a gap.
+    reset: Option<&'static str>,
+}
+
+/// An event as JSON.
+#[derive(serde::Serialize)]
+struct Row {
+    id: Option<String>,
+    topic: Topic,
+    event: Option<String>,
+    data: Box<RawValue>,
+    /// Milliseconds since 1970.
+    at: u64,
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let who = caller::identify(&app, &headers, &uri).await?;
+    let topic = parse(&topic)?;
+    if !app.options.namespaces.may_subscribe(&who, &topic) {
+        let detail = format!("The credential does not allow reading {:?}.", topic.as_str());
+        return Err(caller::refuse(&who, Some("topic"), detail));
+    }
+    let query = Query::of(&uri);
+    let limit = query.number("limit")?.unwrap_or(PAGE);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::invalid("limit", format!("limit must be 1 to {MOST}.")));
+    }
+    let since = place(&app, &topic, &query, "since")?;
+    let before = place(&app, &topic, &query, "before")?;
+    let span = match (since, before) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("before", "Only one of since and before can be given."));
+        }
+        (Some(position), None) => Span::After { position, limit },
+        (None, Some(position)) => Span::Before { offset: position.offset, limit },
+        (None, None) => Span::Last { limit },
+    };
+    let pages = app.broker().history(vec![Read { topic: topic.clone(), span }]).await?;
+    let page = pages.into_iter().next().ok_or_else(Problem::internal)?;
+    if let (Some(before), true) = (before, matches!(span, Span::Before { .. }))
+        && before.epoch != page.head.epoch
+    {
+        let detail = "This id is from before the store lost its data: no event is older than it.";
+        return Err(Problem::invalid("before", detail));
+    }
+    Ok(Json(answer(&app, topic, span, &page)?).into_response())
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path(topic): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    caller::require_admin(&who)?;
+    app.broker().forget(&parse(&topic)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The place in the topic's partition that a cursor names.
+fn place(app: &App, topic: &Topic, query: &Query<'_>, name: &str) -> Result<Option<Position>, Problem> {
+    let Some(text) = query.one(name) else { return Ok(None) };
+    let cursor = Cursor::parse(text).map_err(|error| Problem::invalid(name, format!("{error}.")))?;
+    let position = cursor.get(topic.partition(app.broker().partitions()));
+    position.map(Some).ok_or_else(|| {
+        Problem::invalid(name, "This id has no place for the topic: it is from a stream without it.")
+    })
+}
+
+fn answer(app: &App, topic: Topic, span: Span, page: &Page) -> Result<Answer, Problem> {
+    let partition = topic.partition(app.broker().partitions());
+    let last = page.events.last().map(|event| event.mark.position());
+    // Going forwards, the next page begins behind this one.
+    let place =
+        if page.more && matches!(span, Span::After { .. }) { last.unwrap_or(page.head) } else { page.head };
+    Ok(Answer {
+        events: page.events.iter().map(|event| row(event)).collect::<Result<_, _>>()?,
+        cursor: Cursor::single(partition, place).to_string(),
+        more: page.more,
+        reset: page.reset.map(ResetReason::as_str),
+        topic,
+    })
+}
+
+fn row(event: &Event) -> Result<Row, Problem> {
+    let mark = &event.mark;
+    Ok(Row {
+        id: mark.stored().then(|| Cursor::single(mark.partition, mark.position()).to_string()),
+        topic: event.topic.clone(),
+        event: event.name.as_ref().map(EventName::as_str).map(Into::into),
+        data: RawValue::from_string(event.data.to_json()).map_err(|_| Problem::internal())?,
+        at: event.at,
+    })
+}
+
+fn parse(topic: &str) -> Result<Topic, Problem> {
+    Topic::parse(topic).map_err(|error| Problem::invalid("topic", format!("{topic:?}: {error}.")))
+}

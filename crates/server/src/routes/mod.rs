@@ -1,0 +1,111 @@
+//! The routes of API v1.
+
+mod events;
+mod history;
+mod operate;
+mod pages;
+mod publish;
+mod users;
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get, post, put};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::app::App;
+use crate::connection::Connection;
+use crate::problem::Problem;
+
+/// What the main listener serves.
+pub fn public(app: App) -> Router {
+    let mut router = Router::new()
+        .route("/v1/events", get(events::get).head(events::head).post(events::post))
+        .route("/v1/publish", post(publish::post))
+        .route("/v1/topics/{topic}/events", get(history::get).delete(history::delete))
+        .route("/v1/users/{user}/topics", get(users::topics))
+        .route("/v1/users/{user}/topics/{topic}", put(users::join).delete(users::leave))
+        .route("/v1/users/{user}/disconnect", post(users::disconnect))
+        .route("/healthz", get(operate::healthz))
+        .route("/readyz", get(operate::readyz))
+        .route("/openapi.json", get(pages::openapi))
+        .route("/docs", get(pages::docs));
+    if app.options.page {
+        router = router.route("/", get(pages::demo));
+    }
+    let cors = cors(&app.options.origins);
+    router
+        .fallback(any(|| async { Problem::not_found("No such path. /docs lists those there are.") }))
+        .method_not_allowed_fallback(|| async { Problem::method() })
+        .layer(from_fn_with_state(app.clone(), gate))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors)
+        .with_state(app)
+}
+
+/// What the admin listener serves: nothing of it is for the outside.
+pub fn admin(app: App) -> Router {
+    Router::new()
+        .route("/metrics", get(operate::metrics))
+        .route("/healthz", get(operate::healthz))
+        .route("/readyz", get(operate::readyz))
+        .route("/", delete(|| async { Problem::method() }).get(operate::index))
+        .fallback(any(|| async {
+            Problem::not_found("The admin listener has /metrics, /healthz and /readyz.")
+        }))
+        .with_state(app)
+}
+
+/// Counts requests, and turns them away on connections over the limit. Streams are let through: they say it in their own way.
+async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+    let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
+    let response = if overloaded && route != "/v1/events" {
+        app.metrics.refused.with_label_values(&["overloaded"]).inc();
+        Problem::unavailable("This node has as many connections as it may. Try again, or another node.")
+            .into_response()
+    } else {
+        next.run(request).await
+    };
+    app.metrics.requests.with_label_values(&[&route, response.status().as_str()]).inc();
+    response
+}
+
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text =
+        cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    tracing::error!(cause = text.unwrap_or("unknown"), "a route panicked: please report this");
+    Problem::internal().into_response()
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
+        .allow_headers([
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("idempotency-key"),
+            header::AUTHORIZATION,
+            header::CACHE_CONTROL,
+            header::CONTENT_TYPE,
+        ])
+        .expose_headers([header::RETRY_AFTER, header::CONTENT_TYPE])
+        .vary([header::ORIGIN])
+        .max_age(std::time::Duration::from_secs(600));
+    if origins.iter().any(|origin| origin == "*") {
+        return layer.allow_origin(tower_http::cors::Any);
+    }
+    let allowed: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    layer.allow_origin(AllowOrigin::list(allowed)).allow_credentials(true)
+}

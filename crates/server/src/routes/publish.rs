@@ -1,0 +1,237 @@
+//! `/v1/publish`: events on their way in.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, header};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tidegate_auth::Identity;
+use tidegate_broker::{Publication, Receipt};
+use tidegate_protocol::{Data, EventName, Topic};
+
+use crate::app::{App, Inner};
+use crate::problem::Problem;
+use crate::{body, caller};
+
+/// One event as a publisher writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish<'a> {
+    topic: Option<String>,
+    topics: Option<Vec<String>>,
+    user: Option<String>,
+    users: Option<Vec<String>>,
+    event: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    key: Option<String>,
+}
+
+/// `null` is data too; only a missing field is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A body's shape decides the answer's: one receipt, or a list.
+enum Body<'a> {
+    One(Wish<'a>),
+    Many(Vec<Wish<'a>>),
+}
+
+pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
+    let bytes = body::read(&app, body).await?;
+    let result = publish(&app, &who, &parts.headers, &bytes).await;
+    if let Err(problem) = &result {
+        app.metrics.publish_failures.with_label_values(&[problem.code()]).inc();
+    }
+    result
+}
+
+async fn publish(
+    app: &Inner,
+    who: &Identity,
+    headers: &HeaderMap,
+    bytes: &[u8],
+) -> Result<Response, Problem> {
+    let key = match headers.get("idempotency-key") {
+        Some(value) => {
+            Some(value.to_str().map_err(|_| Problem::invalid("Idempotency-Key", "The key must be ASCII."))?)
+        }
+        None => None,
+    };
+    let request = parse(headers, bytes)?;
+    let (wishes, many) = match request {
+        Body::One(wish) => (vec![wish], false),
+        Body::Many(wishes) => (wishes, true),
+    };
+    let mut several = many;
+    let mut batch = Vec::new();
+    for (index, wish) in wishes.iter().enumerate() {
+        let at = |problem: Problem| if many { problem.within(index) } else { problem };
+        let topics = topics(wish).map_err(at)?;
+        several |= topics.1;
+        let key = wish
+            .key
+            .as_deref()
+            .map(Into::into)
+            .or_else(|| key.map(|key| if many { format!("{key}#{index}") } else { key.to_owned() }));
+        expand(app, who, wish, topics.0, key, &mut batch).map_err(at)?;
+        if batch.len() > app.options.limits.batch {
+            let most = app.options.limits.batch;
+            return Err(Problem::too_large(
+                None,
+                format!("A request has at most {most} events, one for each topic. Send several."),
+            ));
+        }
+    }
+    app.rate.take(&who.label, batch.len()).inspect_err(|_| app.metrics.rate_limited.inc())?;
+    let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
+    let results = app.hub.broker().publish(batch).await;
+    answer(app, &topics, results, several)
+}
+
+fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            let wishes = lines
+                .enumerate()
+                .map(|(index, line)| body::json(line).map_err(|problem| problem.within(index)));
+            Ok(Body::Many(wishes.collect::<Result<_, _>>()?))
+        }
+        // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.
+        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
+            if bytes.trim_ascii_start().first() == Some(&b'[') {
+                let items: Vec<&RawValue> = body::json(bytes)?;
+                let wishes = items.iter().enumerate().map(|(index, item)| {
+                    body::json(item.get().as_bytes()).map_err(|problem| problem.within(index))
+                });
+                return Ok(Body::Many(wishes.collect::<Result<_, _>>()?));
+            }
+            body::json(bytes).map(Body::One)
+        }
+        other => Err(Problem::media_type(format!(
+            "Send application/json (an event, or an array of them) or application/x-ndjson, not {other:?}."
+        ))),
+    }
+}
+
+/// The topics an event goes to, and whether it was a list.
+fn topics(wish: &Wish<'_>) -> Result<(Vec<Topic>, bool), Problem> {
+    let parse = |field: &str, name: &str| {
+        Topic::parse(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
+    };
+    let user = |field: &str, name: &str| {
+        Topic::user(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
+    };
+    let list = |field: &str, names: &[String], parse: &dyn Fn(&str, &str) -> Result<Topic, Problem>| {
+        if names.is_empty() {
+            return Err(Problem::invalid(field, format!("{field} must not be empty.")));
+        }
+        names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| parse(&format!("{field}[{n}]"), name))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    match (&wish.topic, &wish.topics, &wish.user, &wish.users) {
+        (Some(name), None, None, None) => Ok((vec![parse("topic", name)?], false)),
+        (None, Some(names), None, None) => Ok((list("topics", names, &parse)?, true)),
+        (None, None, Some(name), None) => Ok((vec![user("user", name)?], false)),
+        (None, None, None, Some(names)) => Ok((list("users", names, &user)?, true)),
+        (None, None, None, None) => {
+            Err(Problem::invalid("topic", "Say where to: topic, topics, user or users."))
+        }
+        _ => Err(Problem::invalid("topic", "Only one of topic, topics, user and users can be given.")),
+    }
+}
+
+fn expand(
+    app: &Inner,
+    who: &Identity,
+    wish: &Wish<'_>,
+    topics: Vec<Topic>,
+    key: Option<String>,
+    batch: &mut Vec<Publication>,
+) -> Result<(), Problem> {
+    let data = wish
+        .data
+        .ok_or_else(|| Problem::invalid("data", "data is missing; it may be any JSON value, also null."))?;
+    let data = Data::from_json(data.get()).map_err(|error| Problem::invalid("data", error.to_string()))?;
+    let most = app.options.limits.event_bytes;
+    if data.as_bytes().len() > most {
+        let detail = format!("An event's data has at most {most} bytes, this has {}.", data.as_bytes().len());
+        return Err(Problem::too_large(Some("data".into()), detail));
+    }
+    let name = match wish.event.as_deref() {
+        Some(name) => {
+            Some(EventName::parse(name).map_err(|error| Problem::invalid("event", format!("{error}.")))?)
+        }
+        None => None,
+    };
+    if let Some(key) = &key
+        && !(1..=256).contains(&key.len())
+    {
+        return Err(Problem::invalid(
+            "key",
+            format!("An idempotency key has 1 to 256 bytes, this has {}.", key.len()),
+        ));
+    }
+    // Two callers that choose the same key don't meet.
+    let key = key.map(|key| format!("{}\n{key}", who.label));
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
+    let at = u64::try_from(at).unwrap_or_default();
+    for topic in topics {
+        let namespaces = &app.options.namespaces;
+        if !namespaces.may_publish(who, &topic) {
+            let detail = format!("The credential does not allow publishing to {:?}.", topic.as_str());
+            return Err(caller::refuse(who, Some("topic"), detail));
+        }
+        let retention = namespaces.of(&topic).retention;
+        batch.push(Publication {
+            topic,
+            name: name.clone(),
+            data: data.clone(),
+            at,
+            retention,
+            key: key.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn answer(
+    app: &Inner,
+    topics: &[Topic],
+    results: Vec<Result<Receipt, tidegate_broker::Error>>,
+    several: bool,
+) -> Result<Response, Problem> {
+    let stored = results.iter().filter(|result| result.is_ok()).count();
+    app.metrics.published.inc_by(stored as u64);
+    let failed = results.iter().find_map(|result| result.as_ref().err().cloned());
+    let mut receipts = topics.iter().zip(results).map(|(topic, result)| match result {
+        Ok(receipt) => {
+            json!({ "id": receipt.id().map(|id| id.to_string()), "topic": topic, "nodes": receipt.nodes })
+        }
+        Err(error) => json!({ "topic": topic, "error": error.to_string() }),
+    });
+    match failed {
+        None if several => Ok(Json(receipts.collect::<Vec<Value>>()).into_response()),
+        None => Ok(Json(receipts.next().unwrap_or_default()).into_response()),
+        Some(error) if several && stored > 0 => {
+            tracing::warn!(%error, stored, "a batch was taken in part");
+            let detail =
+                format!("{error}. {stored} of {} events were taken: results says which.", topics.len());
+            Err(Problem::unavailable(detail).with_results(receipts.collect()))
+        }
+        Some(error) => Err(error.into()),
+    }
+}

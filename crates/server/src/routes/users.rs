@@ -1,0 +1,73 @@
+//! `/v1/users/{user}`: memberships, and closing a user's streams.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use serde_json::{Value, json};
+use tidegate_protocol::Topic;
+
+use crate::app::App;
+use crate::caller;
+use crate::problem::Problem;
+
+pub(super) async fn topics(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    if who.user.as_deref() != Some(&user) {
+        caller::require_admin(&who)?;
+    }
+    let mut topics = app.broker().memberships(&own(&user)?).await?;
+    topics.sort();
+    Ok(Json(json!({ "user": user, "topics": topics })))
+}
+
+pub(super) async fn join(
+    State(app): State<App>,
+    Path((user, topic)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    set(&app, user, &topic, request, true).await
+}
+
+pub(super) async fn leave(
+    State(app): State<App>,
+    Path((user, topic)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    set(&app, user, &topic, request, false).await
+}
+
+pub(super) async fn disconnect(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    caller::require_admin(&who)?;
+    let nodes = app.broker().disconnect(&own(&user)?).await?;
+    Ok(Json(json!({ "user": user, "nodes": nodes })))
+}
+
+async fn set(
+    app: &App,
+    user: String,
+    topic: &str,
+    request: Request,
+    member: bool,
+) -> Result<Json<Value>, Problem> {
+    let who = caller::identify(app, request.headers(), request.uri()).await?;
+    caller::require_admin(&who)?;
+    let topic =
+        Topic::parse(topic).map_err(|error| Problem::invalid("topic", format!("{topic:?}: {error}.")))?;
+    if topic.is_reserved() {
+        return Err(Problem::forbidden(Some("topic"), "Topics starting with $ are the gateway's own."));
+    }
+    let changed = app.broker().set_membership(&own(&user)?, &topic, member).await?;
+    Ok(Json(json!({ "user": user, "topic": topic, "member": member, "changed": changed })))
+}
+
+fn own(user: &str) -> Result<Topic, Problem> {
+    Topic::user(user).map_err(|error| Problem::invalid("user", format!("{user:?}: {error}.")))
+}

@@ -1,0 +1,107 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::{Limits, Metrics, connection};
+
+/// Ends a server in two steps.
+#[derive(Clone, Default)]
+pub struct Shutdown {
+    /// Accept no more; let requests that run finish, and streams until the hub closes them.
+    pub graceful: CancellationToken,
+    /// Drop everything.
+    pub hard: CancellationToken,
+}
+
+/// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) {
+    let connections = TaskTracker::new();
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.graceful.cancelled() => break,
+            () = shutdown.hard.cancelled() => break,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of files or memory: the clients wait in the backlog, and a pause lets others end.
+                tracing::warn!(%error, "accept failed");
+                metrics.refused.with_label_values(&["accept"]).inc();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(guard) = Open::enter(&open, &limits) else {
+            metrics.refused.with_label_values(&["connections"]).inc();
+            continue;
+        };
+        if let Err(error) = tune(&socket, &limits) {
+            tracing::debug!(%error, "socket options");
+        }
+        let overloaded = guard.overloaded;
+        let served =
+            connection::run(socket, router.clone(), limits.clone(), overloaded, shutdown.graceful.clone());
+        let hard = shutdown.hard.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                result = served => if let Err(error) = result {
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = hard.cancelled() => {}
+            }
+            drop(guard);
+        });
+    }
+    drop(listener);
+    connections.close();
+    tokio::select! {
+        () = connections.wait() => {}
+        () = shutdown.hard.cancelled() => {}
+    }
+}
+
+/// Counts a connection while it lives.
+struct Open {
+    count: Arc<AtomicUsize>,
+    overloaded: bool,
+}
+
+impl Open {
+    /// Beyond the limit, a sixteenth more is let in to be told so; the rest is closed unheard.
+    fn enter(count: &Arc<AtomicUsize>, limits: &Limits) -> Option<Self> {
+        let now = count.fetch_add(1, Ordering::Relaxed) + 1;
+        let open = Self { count: Arc::clone(count), overloaded: now > limits.connections };
+        (now <= limits.connections + limits.connections / 16 + 1).then_some(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn tune(socket: &TcpStream, limits: &Limits) -> io::Result<()> {
+    // An event must not wait for the next one to fill a segment.
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    // A peer that acknowledges nothing is gone: found by the kernel even when nothing but heartbeats is written.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limits.write_deadline))?;
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)))
+}
