@@ -1,1 +1,156 @@
-//! The Redis broker: scripts, connection supervision, wanted versus held subscriptions, repair from streams.
+//! The Redis broker: one script numbers, stores and sends an event; one supervised subscription brings a node the
+//! topics it wants, in order, and repairs from the streams what a lost connection missed.
+//!
+//! What is in Redis (prefix `tg`, partition `p`; `{p}` is a hash tag):
+//!
+//! | key | holds |
+//! |---|---|
+//! | `tg:{p}:epoch`, `tg:{p}:offset` | the life of the partition's counter, and the counter |
+//! | `tg:{p}:s:TOPIC` | stream: id `<offset>-0`, one field `m` with the [envelope](tidegate_protocol::Envelope) |
+//! | `tg:{p}:t:TOPIC` | record: `e`poch and `l`ast offset; outlives the stream |
+//! | `tg:{p}:k:TOPIC KEY` | receipt of a publication with an idempotency key |
+//! | `tg:{p}:m:USER`, `tg:{p}:d:USER` | the user's memberships, and the count of disconnects |
+//! | channel `tg:{p}:c:TOPIC` | envelopes |
+
+mod backoff;
+mod connect;
+mod history;
+mod keys;
+mod members;
+mod options;
+mod probe;
+mod publish;
+mod scripts;
+mod subscription;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidegate_broker::{Broker, Deliveries, Error, Health, Metrics, Page, Publication, Read, Receipt, queue};
+use tidegate_protocol::{Cursor, Topic};
+use tokio::task::JoinSet;
+
+use connect::Connector;
+use history::Reader;
+use keys::Keys;
+pub use options::{Options, StartError};
+use probe::Probe;
+use publish::Publisher;
+use subscription::{Subscription, Supervisor};
+
+/// One node's broker over Redis. Dropping it ends its tasks and its [`Deliveries`].
+pub struct RedisBroker {
+    keys: Keys,
+    publisher: Arc<Publisher>,
+    reader: Reader,
+    subscription: Arc<Subscription>,
+    probe: Arc<Probe>,
+    metrics: Metrics,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl RedisBroker {
+    /// Starts connecting and returns at once; call it within a tokio runtime. A Redis that is away is waited for:
+    /// [`Broker::health`] tells. Fails only for settings that can't work.
+    pub fn start(options: &Options, metrics: Metrics) -> Result<(Arc<Self>, Deliveries), StartError> {
+        let info = options.check()?;
+        let connector = Connector::new(&info, options)?;
+        let keys = Keys::new(&options.prefix, options.partitions);
+        let (feed, deliveries) = queue(options.queue_bytes);
+
+        let patience = options.connect_timeout;
+        let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
+        let reader = Reader {
+            keys: keys.clone(),
+            pool: connector.pool(options)?,
+            patience: options.connect_timeout + options.response_timeout,
+        };
+        let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
+        let probe = Arc::new(Probe::new(
+            Arc::clone(&publisher),
+            Arc::clone(&subscription),
+            metrics.clone(),
+            &keys,
+            options,
+        ));
+
+        let mut tasks = JoinSet::new();
+        for slot in publisher.slots() {
+            tasks.spawn(slot.supervise(connector.clone()));
+        }
+        let supervisor = Supervisor::new(
+            Arc::clone(&subscription),
+            connector,
+            reader.clone(),
+            metrics.clone(),
+            options.probe_interval,
+        );
+        tasks.spawn(supervisor.run());
+        tasks.spawn(Arc::clone(&probe).run());
+
+        let tasks = Mutex::new(tasks);
+        let broker = Self { keys, publisher, reader, subscription, probe, metrics, tasks };
+        Ok((Arc::new(broker), deliveries))
+    }
+
+    /// Ends its tasks and connections, and its [`Deliveries`] once they are taken.
+    pub fn shutdown(&self) {
+        self.tasks.lock().abort_all();
+        self.subscription.close();
+    }
+}
+
+impl Drop for RedisBroker {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    fn partitions(&self) -> u8 {
+        self.keys.count()
+    }
+
+    async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>> {
+        let _timer = self.metrics.publish_seconds.start_timer();
+        self.publisher.publish(&batch).await
+    }
+
+    async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
+        self.subscription.subscribe(topics).await
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        self.subscription.unsubscribe(&topics);
+    }
+
+    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
+        self.reader.history(&reads).await
+    }
+
+    async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
+        self.reader.forget(topic).await
+    }
+
+    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
+        self.reader.memberships(user).await
+    }
+
+    async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {
+        self.reader.set_membership(user, topic, member).await
+    }
+
+    async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {
+        self.reader.disconnect(user).await
+    }
+
+    async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error> {
+        self.reader.disconnects(users).await
+    }
+
+    fn health(&self) -> Health {
+        self.probe.health()
+    }
+}

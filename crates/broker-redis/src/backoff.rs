@@ -1,0 +1,29 @@
+use std::time::Duration;
+
+/// The first wait's upper end: a Redis that restarts is back within it, or needs longer anyway.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// The last wait's upper end: what a node may add to an outage.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Exponential, with full jitter: nodes that lost the same Redis must not come back in step.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(FIRST)
+    }
+
+    /// Waits, and makes the next wait longer.
+    pub(crate) async fn wait(&mut self) {
+        let wait = self.0.mul_f64(rand::random::<f64>());
+        self.0 = LAST.min(self.0 * 2);
+        tokio::time::sleep(wait).await;
+    }
+
+    /// It worked.
+    pub(crate) fn reset(&mut self) {
+        self.0 = FIRST;
+    }
+}

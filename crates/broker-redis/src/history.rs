@@ -1,0 +1,151 @@
+//! Reading stored events: a script for each read, so that a page and its partition's place are of one instant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool_redis::{Connection, Pool};
+use redis::{Cmd, Pipeline, Value};
+use tidegate_broker::{Error, Page, Read, ResetReason, Span};
+use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
+
+use crate::connect::{no_connection, unavailable, unexpected};
+use crate::keys::Keys;
+use crate::scripts::{self, eval};
+
+/// Reads in one pipeline: Redis serves others between two scripts, but a connection's answers wait in memory.
+const PIPELINE: usize = 256;
+
+/// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The reading half of the broker.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) keys: Keys,
+    pub(crate) pool: Pool,
+    /// Getting a connection never takes longer, however many of the pool turn out to be dead.
+    pub(crate) patience: Duration,
+}
+
+impl Reader {
+    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
+        match tokio::time::timeout(self.patience, self.pool.get()).await {
+            Ok(connection) => connection.map_err(no_connection),
+            Err(_) => Err(Error::Unavailable("no connection to Redis in time".into())),
+        }
+    }
+
+    /// Runs commands in one round trip; the first refusal fails them all.
+    pub(crate) async fn run(&self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<Value>, Error> {
+        let mut pipeline = Pipeline::new();
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.ignore_errors();
+        let mut connection = self.connection().await?;
+        match pipeline.query_async::<Vec<Value>>(&mut connection).await {
+            Ok(answers) if answers.len() == pipeline.len() => Ok(answers),
+            Ok(_) => Err(unexpected("too few answers")),
+            Err(error) => {
+                // Late answers may still be on their way: not a connection for others.
+                drop(Connection::take(connection));
+                Err(unavailable(&error))
+            }
+        }
+    }
+
+    /// A page for each read, in their order.
+    pub(crate) async fn history(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
+        let mut pages = Vec::with_capacity(reads.len());
+        for chunk in reads.chunks(PIPELINE) {
+            let answers = self.run(chunk.iter().map(|read| self.command(read))).await?;
+            for (read, answer) in chunk.iter().zip(answers) {
+                pages.push(page(read, self.keys.partition(&read.topic), answer)?);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// Drops a topic's stream. Its record stays, so that older cursors get a reset.
+    pub(crate) async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.keys.stream(topic));
+        let answer = self.run(std::iter::once(command)).await?.pop().unwrap_or_default();
+        Ok(scripts::offset_of(&answer)? > 0)
+    }
+
+    fn command(&self, read: &Read) -> Cmd {
+        let Read { topic, span } = read;
+        let keys = [self.keys.record(topic), self.keys.stream(topic)];
+        let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), &keys);
+        let limit = match span {
+            Span::After { position, limit } => {
+                command.arg("up").arg(format!("{}-1", position.offset)).arg("+");
+                *limit
+            }
+            Span::Last { limit } => {
+                command.arg("down").arg("+").arg("-");
+                *limit
+            }
+            // Entries are `<offset>-0`: this excludes the offset itself without `(`, which 0 could not be given with.
+            Span::Before { offset, limit } => {
+                command.arg("down").arg(format!("{}-1", offset.saturating_sub(1))).arg("-");
+                *limit
+            }
+        };
+        command.arg(limit).arg(PAGE_BYTES);
+        command
+    }
+}
+
+fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
+    let head = scripts::position(&answer)?;
+    let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
+    let [_, _, last, envelopes, more]: [Value; 5] =
+        parts.try_into().map_err(|_| unexpected("a page has five parts"))?;
+    let (last, more) = (scripts::offset_of(&last)?, scripts::offset_of(&more)? > 0);
+    let Value::Array(envelopes) = envelopes else { return Err(unexpected("events are an array")) };
+    let mut events: Vec<_> =
+        envelopes.into_iter().filter_map(|value| event(&read.topic, partition, value)).collect();
+    let Span::After { position, .. } = read.span else {
+        events.reverse();
+        return Ok(Page { events, head, reset: None, more });
+    };
+    let reset = reset(position, head, last, events.first().map(|event| &event.mark));
+    if reset.is_some_and(|reason| reason != ResetReason::Trimmed) {
+        return Ok(Page { events: Vec::new(), head, reset, more: false });
+    }
+    Ok(Page { events, head, reset, more })
+}
+
+/// Whether what is stored still reaches back to `reader`.
+fn reset(reader: Position, head: Position, last: Offset, first: Option<&Mark>) -> Option<ResetReason> {
+    if reader.epoch != head.epoch {
+        return Some(ResetReason::Epoch);
+    }
+    if reader.offset > head.offset {
+        return Some(ResetReason::Unknown);
+    }
+    match first {
+        Some(mark) if mark.prev.is_some_and(|prev| prev > reader.offset) => Some(ResetReason::Trimmed),
+        None if last > reader.offset => Some(ResetReason::Expired),
+        _ => None,
+    }
+}
+
+/// A stored envelope as an event. Foreign bytes in a stream are passed over.
+pub(crate) fn event(topic: &Topic, partition: Partition, value: Value) -> Option<Arc<Event>> {
+    let Value::BulkString(bytes) = value else { return None };
+    let envelope = match Envelope::parse(&Bytes::from(bytes)) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            tracing::warn!(%topic, %error, "a stored event was passed over");
+            return None;
+        }
+    };
+    let Message::Event { name, data, at } = envelope.message else { return None };
+    let Position { epoch, offset } = envelope.position;
+    let mark = Mark { partition, epoch, offset, prev: envelope.prev };
+    Some(Arc::new(Event { topic: topic.clone(), name, data, at, mark }))
+}

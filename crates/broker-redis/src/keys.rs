@@ -1,0 +1,66 @@
+use std::fmt::Display;
+
+use tidegate_protocol::{MAX_PARTITIONS, Partition, Topic};
+
+/// Names of keys and channels. All of a partition's share one hash tag, so one script may touch them.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: String,
+    partitions: u8,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str, partitions: u8) -> Self {
+        Self { prefix: prefix.into(), partitions }
+    }
+
+    /// How many partitions there are.
+    pub(crate) fn count(&self) -> u8 {
+        self.partitions
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions.min(MAX_PARTITIONS)).filter_map(Partition::new)
+    }
+
+    pub(crate) fn partition(&self, topic: &Topic) -> Partition {
+        topic.partition(self.partitions)
+    }
+
+    pub(crate) fn epoch(&self, partition: Partition) -> String {
+        format!("{}:{{{partition}}}:epoch", self.prefix)
+    }
+
+    pub(crate) fn counter(&self, partition: Partition) -> String {
+        format!("{}:{{{partition}}}:offset", self.prefix)
+    }
+
+    pub(crate) fn stream(&self, topic: &Topic) -> String {
+        self.of('s', topic, topic)
+    }
+
+    pub(crate) fn record(&self, topic: &Topic) -> String {
+        self.of('t', topic, topic)
+    }
+
+    pub(crate) fn channel(&self, topic: &Topic) -> String {
+        self.of('c', topic, topic)
+    }
+
+    /// Topics hold no white space, so topic and key can't be read as another pair. Not hashed: no two keys ever share a receipt.
+    pub(crate) fn idempotency(&self, topic: &Topic, key: &str) -> String {
+        self.of('k', topic, format_args!("{topic} {key}"))
+    }
+
+    pub(crate) fn members(&self, user: &Topic) -> String {
+        self.of('m', user, user.owner().unwrap_or(user.as_str()))
+    }
+
+    pub(crate) fn disconnects(&self, user: &Topic) -> String {
+        self.of('d', user, user.owner().unwrap_or(user.as_str()))
+    }
+
+    fn of(&self, kind: char, topic: &Topic, name: impl Display) -> String {
+        format!("{}:{{{}}}:{kind}:{name}", self.prefix, self.partition(topic))
+    }
+}

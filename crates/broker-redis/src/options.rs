@@ -1,0 +1,110 @@
+use std::time::Duration;
+
+use redis::{ConnectionInfo, IntoConnectionInfo};
+use tidegate_protocol::{MAX_PARTITIONS, Topic};
+
+/// Settings. The defaults fit a Redis in the same network.
+#[derive(Clone)]
+pub struct Options {
+    /// `redis://[user:password@]host:port/[db]`, or `rediss://…` for TLS (a rustls crypto provider must be installed).
+    pub url: String,
+    /// Before every key and channel. Deployments that share a Redis differ in it.
+    pub prefix: String,
+    /// 1 to 8. All nodes of a deployment must agree, and for as long as its data lives.
+    pub partitions: u8,
+    /// Connections for reading histories and memberships.
+    pub pool_size: usize,
+    /// Connections for publishing; a topic always uses the same one.
+    pub publish_connections: usize,
+    /// Until a connection is made and has logged in.
+    pub connect_timeout: Duration,
+    /// Until a command is answered.
+    pub response_timeout: Duration,
+    /// From one probe to the next.
+    pub probe_interval: Duration,
+    /// Until a probe must have been heard.
+    pub probe_timeout: Duration,
+    /// Bytes of deliveries that may wait for dispatch, and again as many that may wait for a repair.
+    pub queue_bytes: usize,
+    /// The node's name, for its probe's topic.
+    pub node: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379/".into(),
+            prefix: "tg".into(),
+            partitions: 1,
+            pool_size: 8,
+            publish_connections: 2,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(2),
+            probe_timeout: Duration::from_secs(2),
+            queue_bytes: 64 << 20,
+            node: "node".into(),
+        }
+    }
+}
+
+/// By hand: the URL may hold a password.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("prefix", &self.prefix)
+            .field("partitions", &self.partitions)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings that can't work. A Redis that is away is no such thing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The URL.
+    #[error("the Redis URL is not usable ({0}); it should look like redis://:password@host:6379/0")]
+    Url(String),
+    /// Another setting.
+    #[error("{option} {rule}")]
+    Option {
+        /// Which.
+        option: &'static str,
+        /// What it must be.
+        rule: String,
+    },
+}
+
+impl Options {
+    /// Checks everything and takes the URL apart. No error repeats the URL: it may hold a password.
+    pub(crate) fn check(&self) -> Result<ConnectionInfo, StartError> {
+        let rule = |option, rule: &str| Err(StartError::Option { option, rule: rule.into() });
+        if self.partitions == 0 || self.partitions > MAX_PARTITIONS {
+            return rule("partitions", "must be 1 to 8");
+        }
+        // Braces would move the hash tag that keeps a partition's keys in one Redis Cluster slot.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+        if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(plain) {
+            return rule("prefix", "must be 1 to 64 letters, digits or any of - _ . : /");
+        }
+        if self.pool_size == 0 || self.publish_connections == 0 {
+            return rule("pool_size and publish_connections", "must be at least 1");
+        }
+        let zero = |time: &Duration| time.is_zero();
+        let times = [self.connect_timeout, self.response_timeout, self.probe_interval, self.probe_timeout];
+        if times.iter().any(zero) {
+            return rule(
+                "connect_timeout, response_timeout, probe_interval and probe_timeout",
+                "must not be 0",
+            );
+        }
+        if self.node.len() > 128 || Topic::parse(&format!("$probe:{}", self.node)).is_err() {
+            return rule("node", "must be at most 128 bytes without white space or control characters");
+        }
+        // RedisError's detail may quote the URL; its description does not.
+        self.url
+            .as_str()
+            .into_connection_info()
+            .map_err(|error| StartError::Url(format!("{:?}", error.kind())))
+    }
+}
