@@ -53,9 +53,10 @@ pub struct RedisBroker {
 impl RedisBroker {
     /// Starts connecting and returns at once; call it within a tokio runtime. A Redis that is away is waited for:
     /// [`Broker::health`] tells. Fails only for settings that can't work.
-    pub fn start(options: &Options, metrics: Metrics) -> Result<(Arc<Self>, Deliveries), StartError> {
+    #[expect(clippy::needless_pass_by_value, reason = "settings are given away: nobody changes them later")]
+    pub fn start(options: Options, metrics: Metrics) -> Result<(Arc<Self>, Deliveries), StartError> {
         let info = options.check()?;
-        let connector = Connector::new(&info, options)?;
+        let connector = Connector::new(&info, &options)?;
         let keys = Keys::new(&options.prefix, options.partitions);
         let (feed, deliveries) = queue(options.queue_bytes);
 
@@ -63,7 +64,7 @@ impl RedisBroker {
         let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
         let reader = Reader {
             keys: keys.clone(),
-            pool: connector.pool(options)?,
+            pool: connector.pool(&options)?,
             patience: options.connect_timeout + options.response_timeout,
         };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
@@ -72,7 +73,7 @@ impl RedisBroker {
             Arc::clone(&subscription),
             metrics.clone(),
             &keys,
-            options,
+            &options,
         ));
 
         let mut tasks = JoinSet::new();
@@ -98,6 +99,8 @@ impl RedisBroker {
     pub fn shutdown(&self) {
         self.tasks.lock().abort_all();
         self.subscription.close();
+        self.publisher.close();
+        self.reader.pool.close();
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use tidegate_broker::{Health, Metrics};
 use tidegate_protocol::{Message, Partition, Topic};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::keys::Keys;
 use crate::publish::Publisher;
@@ -85,10 +85,7 @@ impl Probe {
             state.mark_unchanged();
             let (started, was_live) = (Instant::now(), state.borrow().live);
             round += 1;
-            let outcome = match timeout(self.patience, self.once(round)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Failed::NotHeard),
-            };
+            let outcome = self.once(round, started + self.patience).await;
             if let Err(Failed::NotHeard) = outcome
                 && was_live
             {
@@ -102,16 +99,27 @@ impl Probe {
         }
     }
 
-    async fn once(&self, round: usize) -> Result<(), Failed> {
+    async fn once(&self, round: usize, deadline: Instant) -> Result<(), Failed> {
         let nonce = rand::random::<u64>() | 1;
         let mut heard = self.subscription.heard();
         let message = Message::Probe { nonce };
         // Another connection each time, so that every one of them is tried.
         let sent = self.topics.iter().map(|(_, topic)| self.publisher.send(topic, &message, round));
-        try_join_all(sent).await.map_err(|error| Failed::NotPublished(error.to_string()))?;
+        match timeout_at(deadline, try_join_all(sent)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(Failed::NotPublished(error.to_string())),
+            Err(_) => {
+                self.publisher.distrust(round);
+                let why = format!("Redis did not answer within {:?}", self.patience);
+                return Err(Failed::NotPublished(why));
+            }
+        }
         let all =
             |heard: &Vec<u64>| self.topics.iter().all(|(partition, _)| heard[partition.index()] == nonce);
-        heard.wait_for(all).await.map(drop).map_err(|_| Failed::NotHeard)
+        match timeout_at(deadline, heard.wait_for(all)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Failed::NotHeard),
+        }
     }
 
     fn note(&self, outcome: Result<(), Failed>, started: Instant) {

@@ -54,6 +54,13 @@ impl Publisher {
         self.slots.iter().cloned()
     }
 
+    /// Drops the connections, once nobody supervises them any more.
+    pub(crate) fn close(&self) {
+        for slot in &self.slots {
+            slot.link.send_replace(Link::Down("the broker is shut down".into()));
+        }
+    }
+
     /// One result for each publication, in their order.
     pub(crate) async fn publish(&self, batch: &[Publication]) -> Vec<Result<Receipt, Error>> {
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.slots.len()];
@@ -86,6 +93,13 @@ impl Publisher {
         let call = self.command(topic, &message.encode(), none, None);
         let answer = self.run(connection % self.slots.len(), &[call]).await.pop();
         receipt(&answer.unwrap_or_else(|| Err(unexpected("no answer")))?, self.keys.partition(topic))
+    }
+
+    /// Ends the connection of that number: it does not answer in time.
+    pub(crate) fn distrust(&self, connection: usize) {
+        if let Link::Up { lost, .. } = &*self.slots[connection % self.slots.len()].link.borrow() {
+            lost.notify_one();
+        }
     }
 
     fn slot_of(&self, topic: &Topic) -> usize {

@@ -33,6 +33,7 @@ pub(super) struct Sequencer {
     pending: Vec<Arc<str>>,
     leaving: Vec<Arc<str>>,
     waiters: Vec<Waiter>,
+    closed: bool,
     /// The last probe heard, for each partition.
     pub(super) heard: watch::Sender<Vec<u64>>,
 }
@@ -99,6 +100,7 @@ impl Sequencer {
             pending: Vec::new(),
             leaving: Vec::new(),
             waiters: Vec::new(),
+            closed: false,
             heard: watch::Sender::new(vec![0; count]),
         }
     }
@@ -223,7 +225,9 @@ impl Sequencer {
         }
         let (confirmed, answer) = oneshot::channel();
         self.waiters.retain(|waiter| !waiter.confirmed.is_closed());
-        self.waiters.push(Waiter { channels, confirmed });
+        if !self.closed {
+            self.waiters.push(Waiter { channels, confirmed });
+        }
         Err(answer)
     }
 
@@ -334,6 +338,7 @@ impl Sequencer {
     /// No more deliveries.
     pub(super) fn close(&mut self) {
         self.away();
+        self.closed = true;
         self.waiters.clear();
         self.feed.close();
     }

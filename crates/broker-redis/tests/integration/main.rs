@@ -1,0 +1,10 @@
+//! The Redis broker against a real Redis: the contract of all brokers, and everything that Redis does to those who trust it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cluster;
+mod contract;
+mod epochs;
+mod order;
+mod outages;
+mod settings;

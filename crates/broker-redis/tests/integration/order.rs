@@ -1,0 +1,168 @@
+//! Every event once and in order, whatever happens to the connection.
+
+use std::sync::Arc;
+
+use tidegate_broker::Broker;
+use tidegate_testkit::{RedisOptions, RedisServer, eventually};
+
+use tidegate_protocol::Topic;
+
+use crate::cluster::{Node, Word, kept, options, publication, topic, topics};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_see_the_same_order() {
+    let redis = RedisServer::start().await;
+    let (mut a, mut b) = (Node::start(options(&redis.url())), Node::start(options(&redis.url())));
+    let topics = topics(8);
+    tokio::join!(a.subscribe(&topics), b.subscribe(&topics));
+    let publish = |node: &Node, name: &'static str| {
+        let (broker, topics) = (Arc::clone(&node.broker), topics.clone());
+        tokio::spawn(async move {
+            for n in 0..500 {
+                let batch = vec![publication(&topics[n % 8], &format!("{name}{n}"))];
+                broker.publish(batch).await.pop().unwrap().unwrap();
+            }
+        })
+    };
+    let publishers = [publish(&a, "a"), publish(&b, "b")];
+    for n in 0..1000 {
+        assert_eq!(a.text().await, b.text().await, "event {n}");
+    }
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+}
+
+/// A burst of thousands of events, and the subscription is cut again and again: nothing lost, nothing twice, one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_subscription_loses_and_repeats_nothing() {
+    for partitions in [1, 4] {
+        let redis = RedisServer::start().await;
+        let options = tidegate_broker_redis::Options { partitions, ..options(&redis.url()) };
+        let (mut node, other) = (Node::start(options.clone()), Node::start(options));
+        let topics = topics(10);
+        node.subscribe(&topics).await;
+        let publisher = tokio::spawn({
+            let topics = topics.clone();
+            async move {
+                for round in 0..400 {
+                    let batch = (0..10).map(|n| publication(&topics[n], &round.to_string())).collect();
+                    for result in other.broker.publish(batch).await {
+                        result.unwrap();
+                    }
+                }
+            }
+        });
+        let cutter = async {
+            while !publisher.is_finished() {
+                redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+                // The next cut comes once somebody is there again to be cut off.
+                eventually("a subscriber", async || {
+                    let clients = redis.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+                    format!("{clients:?}").contains("id=").then_some(())
+                })
+                .await;
+            }
+            publisher.await.unwrap();
+        };
+        let reader = read_all(&mut node, &topics);
+        tokio::join!(cutter, reader);
+        assert!(node.metrics.reconnects.get() > 0);
+    }
+}
+
+/// 400 events of each of the topics, each topic's in its order.
+async fn read_all(node: &mut Node, topics: &[Topic]) {
+    let mut next = [0; 10];
+    for _ in 0..4000 {
+        let event = node.event().await;
+        let at = topics.iter().position(|topic| *topic == event.topic).unwrap();
+        assert_eq!(event.data.as_bytes(), next[at].to_string().as_bytes(), "{}", event.topic);
+        next[at] += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_after_a_subscribe_arrives() {
+    let redis = RedisServer::start().await;
+    let (mut node, other) = (Node::start(options(&redis.url())), Node::start(options(&redis.url())));
+    for topic in topics(1000) {
+        node.subscribe(std::slice::from_ref(&topic)).await;
+        other.publish(&topic, topic.as_str()).await.unwrap();
+        assert_eq!(node.text().await, topic.as_str());
+        if topic.as_str().ends_with('7') {
+            node.broker.unsubscribe(vec![topic]);
+        }
+    }
+}
+
+/// The dispatch is too slow for a flood: the node drops its connection, catches up from the streams, and misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_dispatch_costs_memory_only_up_to_the_limit() {
+    let redis = RedisServer::start().await;
+    let small = tidegate_broker_redis::Options { queue_bytes: 20_000, ..options(&redis.url()) };
+    let (mut node, other) = (Node::start(small), Node::start(options(&redis.url())));
+    let room = topic("room:1");
+    node.subscribe(std::slice::from_ref(&room)).await;
+    for round in 0..20 {
+        let batch = (0..100).map(|n| publication(&room, &(round * 100 + n).to_string())).collect();
+        for result in other.broker.publish(batch).await {
+            result.unwrap();
+        }
+    }
+    eventually("a reconnection", async || (node.metrics.reconnects.get() > 0).then_some(())).await;
+    for n in 0..2000 {
+        assert_eq!(node.text().await, n.to_string());
+    }
+}
+
+/// Topics that keep a single event: what was pushed out while nobody listened is said, and what is left comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_that_cannot_be_repaired_is_said() {
+    let args = ["--stream-node-max-entries", "1"].map(Into::into).to_vec();
+    let redis = RedisServer::start_with(RedisOptions { args, ..RedisOptions::default() }).await;
+    let (mut node, other) = (Node::start(options(&redis.url())), Node::start(options(&redis.url())));
+    let (short, long, gone) = (topic("room:short"), topic("room:long"), topic("room:gone"));
+    node.subscribe(&[short.clone(), long.clone(), gone.clone()]).await;
+    other.publish(&long, "before").await.unwrap();
+    assert_eq!(node.text().await, "before");
+
+    // One batch behind the cut, so the node is not back before it.
+    let mut batch: Vec<_> = (0..5).map(|n| publication(&short, &n.to_string())).collect();
+    batch.iter_mut().for_each(|publication| publication.retention = kept(1));
+    batch.extend((0..5).map(|n| publication(&long, &n.to_string())));
+    batch.push(publication(&gone, "gone"));
+    redis.cli(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    let sent = tokio::spawn(async move {
+        let results = other.broker.publish(batch).await;
+        (other, results)
+    });
+    redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    redis.cli(&["CLIENT", "UNPAUSE"]).await;
+    let (other, results) = sent.await.unwrap();
+    results.into_iter().for_each(|result| drop(result.unwrap()));
+    drop(other);
+
+    let (mut events, mut trimmed) = (Vec::new(), false);
+    while events.len() < 5 + 1 {
+        match node.word().await {
+            Word::Event(event) if event.topic == gone => {}
+            Word::Event(event) => {
+                events
+                    .push((event.topic.clone(), String::from_utf8_lossy(event.data.as_bytes()).into_owned()));
+                if event.topic == short && events.len() == 1 && !trimmed {
+                    // The node was back in time after all: it has seen every event live.
+                    return;
+                }
+            }
+            Word::Reset { topics, reason, .. } => {
+                assert_eq!(topics, Some(vec![short.clone()]));
+                assert_eq!(reason, tidegate_broker::ResetReason::Trimmed);
+                trimmed = true;
+            }
+            Word::Gap => {}
+        }
+    }
+    assert_eq!(events[0], (short, "4".into()));
+    assert!(trimmed);
+}
