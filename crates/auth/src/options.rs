@@ -140,7 +140,7 @@ impl Default for JwtOptions {
             keys: Vec::new(),
             audience: Vec::new(),
             issuer: Vec::new(),
-            leeway: Duration::from_secs(5),
+            leeway: Duration::ZERO,
             jwks: None,
         }
     }

@@ -145,7 +145,7 @@ impl Inner {
             let found = found.await?;
             let now = self.wheel.now();
             match emitter.release(now, |merge, held| {
-                self.begin(merge, held, plan, &channels, found, subscription, join)
+                self.begin(merge, held, plan, &channels, found, subscription, join);
             }) {
                 Release::Done => return Ok(()),
                 Release::Changed => {}

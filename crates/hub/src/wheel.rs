@@ -78,7 +78,7 @@ impl Wheel {
 
 /// Turns the wheel until the hub stops.
 pub(crate) async fn run(hub: Arc<Inner>) {
-    let mut interval = tokio::time::interval(STEP);
+    let mut interval = tokio::time::interval_at((hub.wheel.start + STEP).into(), STEP);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut emitters = Vec::new();
     loop {

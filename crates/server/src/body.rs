@@ -28,7 +28,7 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     let mut parser = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { named(error.inner()) } else { path };
+        let field = if matches!(&*path, "." | "?") { named(error.inner()) } else { path };
         Problem::invalid(field, format!("{}.", error.inner()))
     })?;
     parser.end().map_err(|error| Problem::invalid("", format!("After the JSON value: {error}.")))?;

@@ -7,8 +7,13 @@ use serde_json::Value;
 /// An error answer: RFC 9457 `application/problem+json`.
 ///
 /// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an index inside a batch (`[3].topic`).
+///
+/// Boxed: every route carries one in its result, and almost none is ever made.
+#[derive(Clone, Debug)]
+pub struct Problem(Box<Details>);
+
 #[derive(Clone, Debug, Serialize)]
-pub struct Problem {
+struct Details {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -25,7 +30,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("urn:tidegate:problem:{code}"),
             title,
             status: status.as_u16(),
@@ -33,14 +38,23 @@ impl Problem {
             field: None,
             results: None,
             retry_after: None,
-        }
+        }))
+    }
+
+    fn at(mut self, field: Option<String>) -> Self {
+        self.0.field = field;
+        self
+    }
+
+    fn retry(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds.max(1));
+        self
     }
 
     /// 400: the request says something that can't be.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        let problem =
-            Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail);
-        Self { field: Some(field.into()), ..problem }
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail)
+            .at(Some(field.into()))
     }
 
     /// 401: no credential, or one that does not count.
@@ -50,8 +64,7 @@ impl Problem {
 
     /// 403: known, but not allowed.
     pub fn forbidden(field: Option<&str>, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail);
-        Self { field: field.map(Into::into), ..problem }
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail).at(field.map(Into::into))
     }
 
     /// 404.
@@ -73,8 +86,7 @@ impl Problem {
 
     /// 413: more than a limit allows.
     pub fn too_large(field: Option<String>, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail);
-        Self { field, ..problem }
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail).at(field)
     }
 
     /// 415.
@@ -85,8 +97,7 @@ impl Problem {
     /// 429: come back later.
     pub fn rate_limited(seconds: u32) -> Self {
         let detail = format!("This credential publishes faster than it may. Try again in {seconds} s.");
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail);
-        Self { retry_after: Some(seconds.max(1)), ..problem }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail).retry(seconds)
     }
 
     /// 500: ours. The detail must not repeat anything internal.
@@ -97,20 +108,19 @@ impl Problem {
 
     /// 503: nothing was accepted; try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail);
-        Self { retry_after: Some(1), ..problem }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)
     }
 
     /// With what became of each event of a batch.
     pub fn with_results(mut self, results: Vec<Value>) -> Self {
-        self.results = Some(results);
+        self.0.results = Some(results);
         self
     }
 
     /// The same problem, at a place within a batch.
     pub fn within(mut self, index: usize) -> Self {
-        self.field = Some(match self.field {
+        let field = self.0.field.take();
+        self.0.field = Some(match field {
             Some(field) if field.is_empty() => format!("[{index}]"),
             Some(field) if field.starts_with('[') => format!("[{index}]{field}"),
             Some(field) => format!("[{index}].{field}"),
@@ -121,27 +131,27 @@ impl Problem {
 
     /// The stable last word of `type`, also a metric label.
     pub fn code(&self) -> &str {
-        self.kind.rsplit(':').next().unwrap_or_default()
+        self.0.kind.rsplit(':').next().unwrap_or_default()
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if self.status == 401 {
+        if self.0.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

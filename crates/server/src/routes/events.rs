@@ -54,7 +54,8 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     let wish = from_query(&parts.headers, &parts.uri)?;
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
     topics(&app, &who, &wish.topics)?;
-    Ok(response(Body::empty()))
+    // A body of unknown length, like the stream's: an empty one would be announced as Content-Length: 0.
+    Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
 fn from_query(headers: &HeaderMap, uri: &Uri) -> Result<Wish, Problem> {

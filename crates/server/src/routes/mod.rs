@@ -76,6 +76,7 @@ async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Reques
     response
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the shape that the layer asks for")]
 fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text =
         cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate_testkit::http::{self, publish_as};
+use tidegate_testkit::{Sse, http::client};
+
+use crate::node::{API_KEY, Node, Setup, options, token};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn who_may_do_what() {
+    let node = Node::keyed().await;
+    let alice = token("alice", &["room:*"], &["room:1"], HOUR);
+    let open = |topic: &str, token: Option<&str>| {
+        let builder = Sse::builder(&node.url(&format!("/v1/events?topic={topic}")));
+        let builder = match token {
+            Some(token) => builder.bearer(token),
+            None => builder,
+        };
+        async move { builder.open().await.status }
+    };
+    assert_eq!(open("room:1", None).await, 401);
+    assert_eq!(open("room:1", Some("rubbish")).await, 401);
+    assert_eq!(open("room:1", Some(&alice)).await, 200);
+    assert_eq!(open("user:alice", Some(&alice)).await, 200);
+    assert_eq!(open("user:bob", Some(&alice)).await, 403);
+    assert_eq!(open("news", Some(&alice)).await, 403);
+    assert_eq!(open("$probe:x", Some(API_KEY)).await, 403);
+    assert_eq!(open("news", Some(API_KEY)).await, 200);
+
+    let event = |topic: &str| json!({"topic": topic, "data": 1});
+    assert_eq!(http::publish(&node.base(), &event("room:1")).await.0, 401);
+    assert_eq!(publish_as(&node.base(), &alice, &event("room:1")).await.0, 200);
+    assert_eq!(publish_as(&node.base(), &alice, &event("room:2")).await.0, 403);
+    assert_eq!(publish_as(&node.base(), API_KEY, &event("room:2")).await.0, 200);
+
+    let url = node.url("/v1/users/alice/topics");
+    for (token, status) in [(None, 401), (Some(&*alice), 200), (Some(API_KEY), 200)] {
+        assert_eq!(http::send(reqwest::Method::GET, &url, token, None).await.status, status);
+    }
+    for path in ["/v1/users/alice/topics/x", "/v1/topics/room:1/events"] {
+        let url = node.url(path);
+        let send = |token| http::send(reqwest::Method::DELETE, &url, token, None);
+        assert_eq!(send(None).await.status, 401);
+        assert_eq!(send(Some(&*alice)).await.status, 403);
+        assert!(send(Some(API_KEY)).await.status.is_success());
+    }
+    let answer =
+        http::send(reqwest::Method::GET, &node.url("/v1/users/bob/topics"), Some(&alice), None).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn a_token_may_come_as_query_or_as_cookie_from_a_known_page() {
+    let mut http_options = options();
+    http_options.origins = vec!["https://app.example".into()];
+    let node = Node::start(Setup { http: Some(http_options), keyed: true, ..Setup::default() }).await;
+    let alice = token("alice", &[], &[], HOUR);
+    let mut stream = Sse::open(&node.url(&format!("/v1/events?access_token={alice}"))).await;
+    assert!(stream.next_named("tidegate:ready").await.data.contains("alice"));
+    let with_cookie = |origin: &'static str| {
+        let builder =
+            Sse::builder(&node.url("/v1/events")).header("cookie", &format!("a=b; tidegate_token={alice}"));
+        async move { builder.header("origin", origin).open().await }
+    };
+    let stream = with_cookie("https://app.example").await;
+    assert_eq!(stream.status, 200);
+    assert_eq!(stream.header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(stream.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(with_cookie("https://evil.example").await.status, 403);
+}
+
+#[tokio::test]
+async fn preflight() {
+    let mut http_options = options();
+    http_options.origins = vec!["https://app.example".into()];
+    let node = Node::start(Setup { http: Some(http_options), ..Setup::default() }).await;
+    let ask = |origin: &'static str| {
+        let request =
+            client().request(reqwest::Method::OPTIONS, node.url("/v1/events")).header("origin", origin);
+        let request = request.header("access-control-request-method", "GET");
+        let request =
+            request.header("access-control-request-headers", "last-event-id,authorization,cache-control");
+        async move { request.send().await.unwrap() }
+    };
+    let answer = ask("https://app.example").await;
+    assert!(answer.status().is_success());
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+    assert_eq!(answer.headers()["access-control-allow-credentials"], "true");
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap().to_ascii_lowercase();
+    for name in ["last-event-id", "authorization", "cache-control", "idempotency-key", "content-type"] {
+        assert!(allowed.contains(name), "{allowed}");
+    }
+    assert_eq!(ask("https://evil.example").await.headers().get("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let node = Node::keyed().await;
+    let short = token("alice", &["room:*"], &[], Duration::from_secs(2));
+    let url = node.url("/v1/events?topic=room:1");
+    let mut stream = Sse::builder(&url).bearer(&short).open().await;
+    stream.next_named("tidegate:ready").await;
+    let closing = stream.next_named("tidegate:closing").await;
+    assert_eq!((closing.id, closing.data.as_str()), (None, r#"{"reason":"token_expired"}"#));
+    assert_eq!(stream.next().await, None);
+    let again = Sse::builder(&url).bearer(&short).open().await;
+    assert_eq!(again.status, 401);
+    assert_eq!(again.header("content-type"), Some("application/problem+json"));
+}
+
+#[tokio::test]
+async fn a_namespace_may_be_for_anyone() {
+    let mut http_options = options();
+    let mut namespace = http_options.namespaces.default;
+    namespace.subscribe = tidegate_server::Policy::Anyone;
+    http_options.namespaces.named.insert("news".into(), namespace);
+    let node = Node::start(Setup { http: Some(http_options), keyed: true, ..Setup::default() }).await;
+    assert_eq!(Sse::open(&node.url("/v1/events?topic=news:1")).await.status, 200);
+    assert_eq!(Sse::open(&node.url("/v1/events?topic=room:1")).await.status, 401);
+    assert_eq!(http::publish(&node.base(), &json!({"topic": "news:1", "data": 1})).await.0, 401);
+}

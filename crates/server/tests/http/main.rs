@@ -1,0 +1,9 @@
+//! The HTTP side over real sockets, with the in-process broker. What needs several nodes is told in the binary's tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod bad_input;
+mod node;
+mod publishing;
+mod streams;
+mod users;
