@@ -95,6 +95,13 @@ pub(crate) fn no_connection(error: PoolError) -> Error {
     }
 }
 
+/// An error's own words: what it is about is clear where they are shown.
+pub(crate) fn words(error: Error) -> String {
+    match error {
+        Error::Unavailable(words) | Error::Busy(words) | Error::Protocol(words) => words,
+    }
+}
+
 /// An answer of a shape that no script of this version gives.
 pub(crate) fn unexpected(what: &str) -> Error {
     Error::Protocol(what.into())

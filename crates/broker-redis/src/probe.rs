@@ -11,6 +11,7 @@ use tidegate_broker::{Health, Metrics};
 use tidegate_protocol::{Message, Partition, Topic};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::connect::words;
 use crate::keys::Keys;
 use crate::publish::Publisher;
 use crate::subscription::Subscription;
@@ -107,7 +108,7 @@ impl Probe {
         let sent = self.topics.iter().map(|(_, topic)| self.publisher.send(topic, &message, round));
         match timeout_at(deadline, try_join_all(sent)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(Failed::NotPublished(error.to_string())),
+            Ok(Err(error)) => return Err(Failed::NotPublished(words(error))),
             Err(_) => {
                 self.publisher.distrust(round);
                 let why = format!("Redis did not answer within {:?}", self.patience);

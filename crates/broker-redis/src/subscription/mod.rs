@@ -3,6 +3,7 @@
 mod repair;
 mod sequencer;
 mod supervisor;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

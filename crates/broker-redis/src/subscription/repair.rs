@@ -15,8 +15,9 @@ use tidegate_broker::{Delivery, Error, ResetReason};
 use tidegate_protocol::{Envelope, Offset, Partition, Position, Topic};
 use tokio::time::sleep;
 
-use super::sequencer::{Held, Mode, Refused, Sequencer, reset};
+use super::sequencer::{Held, Mode, Refused, Sequencer};
 use super::supervisor::Supervisor;
+use super::words::reset;
 use crate::connect::unavailable;
 use crate::scripts;
 

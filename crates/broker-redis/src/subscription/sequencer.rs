@@ -6,9 +6,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tidegate_broker::{Control, Delivery, Feed, Full, ResetReason};
-use tidegate_protocol::{Cursor, Envelope, Epoch, Event, Mark, Message, Offset, Partition, Position, Topic};
+use tidegate_broker::{Delivery, Feed, Full, ResetReason};
+use tidegate_protocol::{Cursor, Envelope, Epoch, Message, Offset, Partition, Position, Topic};
 use tokio::sync::{oneshot, watch};
+
+use super::words::{delivery, reset};
 
 /// A flat charge for each message held, besides its data.
 const HELD_BYTES: usize = 256;
@@ -342,39 +344,4 @@ impl Sequencer {
         self.waiters.clear();
         self.feed.close();
     }
-}
-
-pub(super) fn reset(
-    partition: Partition,
-    topics: Vec<Topic>,
-    reason: ResetReason,
-    position: Position,
-) -> Delivery {
-    Delivery::Reset { partition, topics: Some(topics), reason, position }
-}
-
-/// A message as what the node is told, at `position`.
-pub(super) fn delivery(
-    topic: &Topic,
-    partition: Partition,
-    envelope: &Envelope,
-    position: Position,
-) -> Delivery {
-    let control = match &envelope.message {
-        Message::Event { name, data, at } => {
-            let mark =
-                Mark { partition, epoch: position.epoch, offset: position.offset, prev: envelope.prev };
-            let (name, data) = (name.clone(), data.clone());
-            return Delivery::Event(Arc::new(Event { topic: topic.clone(), name, data, at: *at, mark }));
-        }
-        Message::Probe { .. } => return Delivery::Seen(partition, position),
-        // No position given: the topic is in the partition of the user, and the script's own place is the place.
-        Message::Joined { topic, from } => {
-            let from = from.iter().next().map_or(envelope.position, |(_, position)| position);
-            Control::Joined { topic: topic.clone(), from: Some(from) }
-        }
-        Message::Left { topic } => Control::Left { topic: topic.clone() },
-        Message::Disconnect => Control::Disconnect,
-    };
-    Delivery::Control { user: topic.clone(), seen: (partition, position), control }
 }

@@ -11,7 +11,7 @@ use super::Subscription;
 use super::repair::Round;
 use super::sequencer::Mode;
 use crate::backoff::Backoff;
-use crate::connect::{Connector, unavailable, unexpected};
+use crate::connect::{Connector, unavailable, unexpected, words};
 use crate::history::Reader;
 use crate::scripts;
 
@@ -54,7 +54,11 @@ impl Supervisor {
                     }
                     self.serve(link, connection, down).await
                 }
-                Err(error) => unavailable(&error).to_string(),
+                Err(error) => format!(
+                    "no connection to Redis at {}: {}",
+                    self.connector.address,
+                    words(unavailable(&error))
+                ),
             };
             self.shared.sequencer.lock().away();
             let was_live = self.shared.state.borrow().live;
@@ -102,7 +106,7 @@ impl Supervisor {
             },
             ended = work => match ended {
                 Ok(never) => never,
-                Err(error) => Error::to_string(&error),
+                Err(error) => words(error),
             },
         }
     }

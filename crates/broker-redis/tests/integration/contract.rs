@@ -1,11 +1,12 @@
 //! The promises of every broker, with one partition and with four.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tidegate_broker::contract::Fixture;
 use tidegate_broker::{Broker, Deliveries};
-use tidegate_testkit::RedisServer;
+use tidegate_testkit::{DEADLINE, RedisServer};
 
 use crate::cluster::{options, start};
 
@@ -28,6 +29,13 @@ impl Fixture for Cluster {
         let mut options = options(&self.redis.url());
         options.partitions = self.partitions;
         let (broker, deliveries) = start(options);
+        // `eventually` can't be awaited here: the trait's futures are Send.
+        let ready = async {
+            while !broker.health().ready {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready).await.expect("ready in time");
         (broker, deliveries)
     }
 }

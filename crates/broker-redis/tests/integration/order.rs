@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_broker::Broker;
-use tidegate_testkit::{RedisOptions, RedisServer, eventually};
+use tidegate_broker::{Broker, ResetReason};
+use tidegate_testkit::{RedisOptions, RedisServer, TcpProxy, eventually};
 
 use tidegate_protocol::Topic;
 
-use crate::cluster::{Node, Word, kept, options, publication, topic, topics};
+use crate::cluster::{Node, kept, options, publication, topic, topics};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_see_the_same_order() {
@@ -116,53 +116,68 @@ async fn a_slow_dispatch_costs_memory_only_up_to_the_limit() {
     }
 }
 
-/// Topics that keep a single event: what was pushed out while nobody listened is said, and what is left comes.
+/// While nobody listened, events were pushed out of one topic and deleted from another: that is said, and what is left comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_that_cannot_be_repaired_is_said() {
     let args = ["--stream-node-max-entries", "1"].map(Into::into).to_vec();
     let redis = RedisServer::start_with(RedisOptions { args, ..RedisOptions::default() }).await;
-    let (mut node, other) = (Node::start(options(&redis.url())), Node::start(options(&redis.url())));
+    let proxy = TcpProxy::start(([127, 0, 0, 1], redis.port()).into()).await;
+    let mut node = Node::start(options(&format!("redis://{}/", proxy.addr())));
+    let other = Node::start(options(&redis.url()));
     let (short, long, gone) = (topic("room:short"), topic("room:long"), topic("room:gone"));
     node.subscribe(&[short.clone(), long.clone(), gone.clone()]).await;
     other.publish(&long, "before").await.unwrap();
     assert_eq!(node.text().await, "before");
 
-    // One batch behind the cut, so the node is not back before it.
-    let mut batch: Vec<_> = (0..5).map(|n| publication(&short, &n.to_string())).collect();
-    batch.iter_mut().for_each(|publication| publication.retention = kept(1));
-    batch.extend((0..5).map(|n| publication(&long, &n.to_string())));
-    batch.push(publication(&gone, "gone"));
-    redis.cli(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
-    let sent = tokio::spawn(async move {
-        let results = other.broker.publish(batch).await;
-        (other, results)
-    });
-    redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-    redis.cli(&["CLIENT", "UNPAUSE"]).await;
-    let (other, results) = sent.await.unwrap();
-    results.into_iter().for_each(|result| drop(result.unwrap()));
-    drop(other);
+    proxy.refuse();
+    proxy.cut();
+    node.wait_ready(false).await;
+    let mut last = other.publish(&gone, "gone").await.unwrap();
+    for n in 0..5 {
+        let mut publication = publication(&short, &n.to_string());
+        publication.retention = kept(1);
+        last = other.broker.publish(vec![publication]).await.remove(0).unwrap();
+        other.publish(&long, &n.to_string()).await.unwrap();
+    }
+    assert!(other.broker.forget(&gone).await.unwrap());
+    proxy.accept();
 
-    let (mut events, mut trimmed) = (Vec::new(), false);
-    while events.len() < 5 + 1 {
-        match node.word().await {
-            Word::Event(event) if event.topic == gone => {}
-            Word::Event(event) => {
-                events
-                    .push((event.topic.clone(), String::from_utf8_lossy(event.data.as_bytes()).into_owned()));
-                if event.topic == short && events.len() == 1 && !trimmed {
-                    // The node was back in time after all: it has seen every event live.
-                    return;
-                }
-            }
-            Word::Reset { topics, reason, .. } => {
-                assert_eq!(topics, Some(vec![short.clone()]));
-                assert_eq!(reason, tidegate_broker::ResetReason::Trimmed);
-                trimmed = true;
-            }
-            Word::Gap => {}
+    for n in 0..4 {
+        assert_eq!(node.text().await, n.to_string());
+    }
+    let (topics, reason, position) = node.reset().await;
+    assert_eq!((topics, reason), (Some(vec![short.clone()]), ResetReason::Trimmed));
+    assert_eq!(position.offset + 1, last.mark.unwrap().1.offset);
+    assert_eq!(node.event().await.topic, short);
+    assert_eq!(node.event().await.topic, long);
+    let (topics, reason, _) = node.reset().await;
+    assert_eq!((topics, reason), (Some(vec![gone]), ResetReason::Expired));
+    node.gap().await;
+}
+
+/// More than one window of missed events, with many topics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_absence_is_repaired() {
+    let redis = RedisServer::start().await;
+    let proxy = TcpProxy::start(([127, 0, 0, 1], redis.port()).into()).await;
+    let mut node = Node::start(options(&format!("redis://{}/", proxy.addr())));
+    let other = Node::start(options(&redis.url()));
+    let topics = topics(1200);
+    node.subscribe(&topics).await;
+    proxy.refuse();
+    proxy.cut();
+    node.wait_ready(false).await;
+    let mut expected = Vec::new();
+    for round in 0..8 {
+        let batch = topics.iter().map(|topic| publication(topic, &round.to_string())).collect();
+        for (topic, result) in topics.iter().zip(other.broker.publish(batch).await) {
+            expected.push((result.unwrap().mark.unwrap().1.offset, topic.clone()));
         }
     }
-    assert_eq!(events[0], (short, "4".into()));
-    assert!(trimmed);
+    expected.sort();
+    proxy.accept();
+    for expected in expected {
+        let event = node.event().await;
+        assert_eq!((event.mark.offset, event.topic.clone()), expected);
+    }
 }

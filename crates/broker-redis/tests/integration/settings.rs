@@ -19,7 +19,7 @@ async fn a_password_in_the_url() {
     let stranger = Node::start(options(&format!("redis://:wrong@127.0.0.1:{}/", redis.port())));
     let detail = eventually("a reason", async || {
         let detail = stranger.broker.health().detail;
-        detail.contains("uthentication").then_some(detail)
+        detail.contains("WRONGPASS").then_some(detail)
     })
     .await;
     assert!(!detail.contains("wrong"), "{detail}");
