@@ -13,11 +13,11 @@ use crate::connect::{no_connection, unavailable, unexpected};
 use crate::keys::Keys;
 use crate::scripts::{self, eval};
 
-/// Reads in one pipeline: Redis serves others between two scripts, but a connection's answers wait in memory.
-const PIPELINE: usize = 256;
+/// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
+const PIPELINE: usize = 64;
 
 /// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 1 << 20;
 
 /// The reading half of the broker.
 #[derive(Clone)]

@@ -117,6 +117,9 @@ impl Broker for RedisBroker {
     }
 
     async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>> {
+        if batch.is_empty() {
+            return Vec::new();
+        }
         let _timer = self.metrics.publish_seconds.start_timer();
         self.publisher.publish(&batch).await
     }

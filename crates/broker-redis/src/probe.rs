@@ -73,29 +73,28 @@ impl Probe {
         Health { ready: false, detail }
     }
 
-    /// Probes for ever: at once, then at each interval, and whenever the subscription comes back.
+    /// Probes for ever: whenever the subscription comes (back), and then at each interval.
     pub(crate) async fn run(self: Arc<Self>) {
         let topics = self.topics.iter().map(|(_, topic)| topic.clone()).collect();
         let mut state = self.subscription.state();
-        // Waits as long as Redis is away. Not subscribed is no reason to probe: health follows the state.
+        // Waits as long as Redis is away, as does the loop: nothing would hear the probe, and health tells why.
         if self.subscription.subscribe(topics).await.is_err() {
             return;
         }
-        let mut round = 0;
-        loop {
-            state.mark_unchanged();
-            let (started, was_live) = (Instant::now(), state.borrow().live);
-            round += 1;
+        for round in 0.. {
+            if !state.borrow().live {
+                self.metrics.probe_up.set(0);
+            }
+            let Ok(link) = state.wait_for(|state| state.live).await.map(|state| state.link) else { return };
+            let started = Instant::now();
             let outcome = self.once(round, started + self.patience).await;
-            if let Err(Failed::NotHeard) = outcome
-                && was_live
-            {
-                self.subscription.distrust("a probe was published but not heard");
+            if let Err(Failed::NotHeard) = outcome {
+                self.subscription.distrust(link, "a probe was published but not heard");
             }
             self.note(outcome, started);
             tokio::select! {
                 () = sleep_until(started + self.interval) => {}
-                _ = state.wait_for(|state| state.live != was_live && state.live) => {}
+                _ = state.wait_for(|state| !state.live || state.link != link) => {}
             }
         }
     }

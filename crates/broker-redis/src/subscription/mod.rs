@@ -40,6 +40,8 @@ pub(crate) struct Subscription {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) live: bool,
+    /// Which connection is live, or was last.
+    pub(crate) link: u64,
     /// When that began.
     pub(crate) since: Instant,
     /// What is wrong; empty while live.
@@ -62,7 +64,7 @@ impl Subscription {
             sequencer,
             work: Notify::new(),
             broken: watch::Sender::new((0, String::new())),
-            state: watch::Sender::new(State { live: false, since: Instant::now(), why }),
+            state: watch::Sender::new(State { live: false, link: 0, since: Instant::now(), why }),
             foreign: Foreign::default(),
         })
     }
@@ -93,10 +95,14 @@ impl Subscription {
         self.state.subscribe()
     }
 
-    /// Ends the connection that is live now: it does not bring what it should.
-    pub(crate) fn distrust(&self, why: &str) {
-        let link = self.sequencer.lock().link;
-        self.broken(link, why);
+    /// Ends connection number `link`, if it is still the one: it does not bring what it should. It is not live any more when this returns.
+    pub(crate) fn distrust(&self, link: u64, why: &str) {
+        let mut sequencer = self.sequencer.lock();
+        if sequencer.link == link {
+            sequencer.away();
+            self.set_state(None, why);
+            self.broken(link, why);
+        }
     }
 
     /// No more deliveries, and whoever waits for a subscription is told.
@@ -104,7 +110,7 @@ impl Subscription {
         let mut sequencer = self.sequencer.lock();
         sequencer.close();
         drop(sequencer);
-        self.set_state(false, "the broker is shut down");
+        self.set_state(None, "the broker is shut down");
     }
 
     /// Runs in the read task of connection number `link`.
@@ -153,12 +159,15 @@ impl Subscription {
         });
     }
 
-    fn set_state(&self, live: bool, why: &str) {
+    /// `live`: the connection that is, if one is.
+    fn set_state(&self, live: Option<u64>, why: &str) {
         self.state.send_modify(|state| {
-            if state.live != live {
+            if state.live != live.is_some() {
                 state.since = Instant::now();
             }
-            (state.live, state.why) = (live, why.into());
+            state.live = live.is_some();
+            state.link = live.unwrap_or(state.link);
+            state.why = why.into();
         });
     }
 }

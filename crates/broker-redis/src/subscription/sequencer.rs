@@ -226,7 +226,10 @@ impl Sequencer {
             return Ok(cursor);
         }
         let (confirmed, answer) = oneshot::channel();
-        self.waiters.retain(|waiter| !waiter.confirmed.is_closed());
+        // Those who gave up while Redis was away. Only now and then: there may be as many as there are clients.
+        if self.waiters.len().is_power_of_two() {
+            self.waiters.retain(|waiter| !waiter.confirmed.is_closed());
+        }
         if !self.closed {
             self.waiters.push(Waiter { channels, confirmed });
         }

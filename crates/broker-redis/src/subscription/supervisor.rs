@@ -61,9 +61,9 @@ impl Supervisor {
                 ),
             };
             self.shared.sequencer.lock().away();
-            let was_live = self.shared.state.borrow().live;
-            self.shared.set_state(false, &why);
-            if was_live {
+            self.shared.set_state(None, &why);
+            // It may have been declared dead by others before.
+            if self.shared.state.borrow().link == link {
                 down = Instant::now();
                 backoff.reset();
                 tracing::warn!(redis = %self.connector.address, why, "the subscription is down");
@@ -87,7 +87,7 @@ impl Supervisor {
         let address = self.connector.address.clone();
         let work = async {
             self.settle(&mut connection).await?;
-            shared.set_state(true, "");
+            shared.set_state(Some(link), "");
             let away = down.elapsed();
             tracing::info!(redis = %address, ?away, "the subscription is live");
             loop {

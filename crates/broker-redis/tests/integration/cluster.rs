@@ -96,8 +96,17 @@ impl Node {
     }
 
     pub(crate) async fn wait_ready(&self, ready: bool) {
-        eventually(&format!("ready: {ready}"), async || (self.broker.health().ready == ready).then_some(()))
-            .await;
+        let mut detail = String::new();
+        eventually(&format!("ready: {ready}"), async || {
+            let health = self.broker.health();
+            if health.detail != detail {
+                detail.clone_from(&health.detail);
+                // Shown when a test fails: what the node thought on the way.
+                eprintln!("{detail}");
+            }
+            (health.ready == ready).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn word(&mut self) -> Word {

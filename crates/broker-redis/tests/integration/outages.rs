@@ -151,6 +151,27 @@ async fn a_frozen_wire_is_replaced() {
     assert_eq!([node.text().await, node.text().await], ["1", "2"]);
 }
 
+/// After a failover the publishing connections are on the new Redis, and the subscription still listens to the old one:
+/// everything is connected, and nothing comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deaf_subscription_is_noticed() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = TcpProxy::start(([127, 0, 0, 1], old.port()).into()).await;
+    let mut node = Node::start(options(&format!("redis://{}/", proxy.addr())));
+    let room = topic("room:1");
+    node.subscribe(std::slice::from_ref(&room)).await;
+    node.wait_ready(true).await;
+    proxy.set_upstream(([127, 0, 0, 1], new.port()).into());
+    old.cli(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    let (_, reason, position) = node.reset().await;
+    assert_eq!(reason, ResetReason::Epoch);
+    let receipt = node.publish_at_last(&room, "here").await;
+    assert_eq!(receipt.mark.unwrap().1.epoch, position.epoch);
+    assert_eq!(node.text().await, "here");
+    assert_eq!(node.metrics.reconnects.get(), 1);
+    node.wait_ready(true).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_lost_connection_controls_may_be_missing() {
     let redis = RedisServer::start().await;

@@ -25,6 +25,19 @@ async fn a_password_in_the_url() {
     assert!(!detail.contains("wrong"), "{detail}");
 }
 
+/// A server that does not speak TLS is an outage like any other: told, and tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_asked_for_by_the_scheme() {
+    let redis = RedisServer::start().await;
+    let node = Node::start(options(&redis.url().replace("redis://", "rediss://")));
+    eventually("a reason", async || {
+        let detail = node.broker.health().detail;
+        eprintln!("{detail}");
+        detail.contains("no connection to Redis at").then_some(())
+    })
+    .await;
+}
+
 /// Deployments with different prefixes share a Redis and know nothing of each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prefixes_keep_deployments_apart() {
