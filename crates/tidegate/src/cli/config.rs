@@ -1,0 +1,36 @@
+//! `tidegate config`
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::Serve;
+use crate::config::{SAMPLE, load};
+
+#[derive(Args, Debug)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print a file with every setting, its default and its meaning
+    Default,
+    /// Say everything that is wrong with the configuration; exit code 1 if there is anything
+    Check(Serve),
+    /// Print what is in force and where it came from, without secrets
+    Print(Serve),
+}
+
+pub(crate) fn run(args: &Config) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Default => print!("{SAMPLE}"),
+        Action::Check(serve) => {
+            load(&serve.sources())?;
+            println!("the configuration can be used");
+        }
+        Action::Print(serve) => print!("{}", load(&serve.sources())?.print()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,178 @@
+//! What clients meet: streams, limits, and the way out. Also logs and the built-in applications.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{HeartbeatStyle, Size, Toggle};
+
+/// What the process says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// For a person or for a machine.
+    pub(crate) format: LogFormat,
+    /// As of tracing-subscriber's `EnvFilter`. `TIDEGATE_LOG`, else `RUST_LOG`, wins over it.
+    pub(crate) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".into() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Text; in colour on a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Browsers of other origins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cors {
+    /// Exact origins, whose pages may also use cookies; or `["*"]`: any, without cookies.
+    pub(crate) origins: Vec<String>,
+}
+
+/// One client's stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Stream {
+    /// Sent after so much silence, ±10 %. 15 s: proxies cut after 60 s, some mobile networks after 30 s.
+    #[serde(with = "humantime_serde")]
+    pub(crate) heartbeat: Duration,
+    /// What is sent then.
+    pub(crate) heartbeat_style: HeartbeatStyle,
+    /// How long a client waits before it reconnects; each is told another time, ±50 %.
+    #[serde(with = "humantime_serde")]
+    pub(crate) retry: Duration,
+    /// Streams are ended, resumably, at this age (jittered). 0: never.
+    #[serde(with = "humantime_serde")]
+    pub(crate) max_age: Duration,
+    /// Events that wait for a slow client. One more ends the stream, resumably.
+    pub(crate) outbox_events: usize,
+    /// The same in bytes.
+    pub(crate) outbox_bytes: Size,
+    /// Streams a user may have open; the oldest makes room.
+    pub(crate) user_connections: usize,
+    /// Topics a stream may ask for.
+    pub(crate) topics: usize,
+    /// Recent events kept on the node for each live topic, so that reconnecting clients don't ask Redis.
+    pub(crate) ring_events: usize,
+    /// The same in bytes.
+    pub(crate) ring_bytes: Size,
+    /// The same for all topics of the node together.
+    pub(crate) ring_total: Size,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(15),
+            heartbeat_style: HeartbeatStyle::Comment,
+            retry: Duration::from_secs(2),
+            max_age: Duration::ZERO,
+            outbox_events: 1_000,
+            outbox_bytes: Size::mib(1),
+            user_connections: 100,
+            topics: 1_000,
+            ring_events: 128,
+            ring_bytes: Size::kib(128),
+            ring_total: Size::mib(64),
+        }
+    }
+}
+
+/// What one caller, or all of them, may ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Open connections. 0: 90 % of the open-files limit, the rest is for Redis, files and the admin listener.
+    pub(crate) connections: usize,
+    /// All headers of a request.
+    pub(crate) header_bytes: Size,
+    /// A request's headers must be complete by then.
+    #[serde(with = "humantime_serde")]
+    pub(crate) header_timeout: Duration,
+    /// A request's body.
+    pub(crate) body_bytes: Size,
+    /// A request's body must be complete by then.
+    #[serde(with = "humantime_serde")]
+    pub(crate) body_timeout: Duration,
+    /// One event's data.
+    pub(crate) event_bytes: Size,
+    /// Events in one publish request.
+    pub(crate) batch: usize,
+    /// Events a second for each credential. 0: no limit.
+    pub(crate) publish_rate: u32,
+    /// Events above the rate that are let through at once. 0: as many as `publish_rate`.
+    pub(crate) publish_burst: u32,
+    /// A client that takes no byte for so long is gone.
+    #[serde(with = "humantime_serde")]
+    pub(crate) write_deadline: Duration,
+    /// Streams in one HTTP/2 connection.
+    pub(crate) h2_streams: u32,
+    /// A stream that could not join its topics by then gets told to come back.
+    #[serde(with = "humantime_serde")]
+    pub(crate) join_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 0,
+            header_bytes: Size::kib(32),
+            header_timeout: Duration::from_secs(10),
+            body_bytes: Size::mib(8),
+            body_timeout: Duration::from_secs(30),
+            event_bytes: Size::kib(64),
+            batch: 1_000,
+            publish_rate: 0,
+            publish_burst: 0,
+            write_deadline: Duration::from_secs(30),
+            h2_streams: 256,
+            join_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The way out, counted from SIGTERM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Drain {
+    /// Not ready, but still accepting: the load balancer needs time to notice.
+    #[serde(with = "humantime_serde")]
+    pub(crate) delay: Duration,
+    /// Streams are closed spread over this time, so that they don't come back all at once.
+    #[serde(with = "humantime_serde")]
+    pub(crate) window: Duration,
+    /// Whatever is still open then is cut.
+    #[serde(with = "humantime_serde")]
+    pub(crate) deadline: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_secs(5),
+            window: Duration::from_secs(10),
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The built-in applications.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Apps {
+    /// The chat. `"auto"`: on in open mode, off where keys decide.
+    pub(crate) chat: Toggle,
+    /// The seat reservation example. `"auto"`: as for the chat.
+    pub(crate) seats: Toggle,
+}

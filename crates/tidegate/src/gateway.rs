@@ -1,0 +1,210 @@
+//! Everything between the sockets: broker, hub and HTTP, put together out of the configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use prometheus::Registry;
+use tidegate_auth::Authenticator;
+use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
+use tidegate_broker_redis::RedisBroker;
+use tidegate_hub::{Heartbeat, Hub};
+use tidegate_server::{App, Limits, Namespace, Namespaces, Policy, Shutdown};
+use tokio::net::TcpListener;
+
+use crate::config::{Allowed, Config, HeartbeatStyle, Size};
+use crate::lifecycle::Phases;
+
+/// A gateway that is ready to be given sockets.
+pub(crate) struct Gateway {
+    app: App,
+    hub: Hub,
+    auth: Authenticator,
+    metrics: tidegate_server::Metrics,
+    limits: Limits,
+    window: Duration,
+}
+
+impl Gateway {
+    /// Builds it. What the configuration's own check can't see is an error here.
+    pub(crate) fn build(config: &Config, node: &str, max_connections: usize) -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        process_metrics(&registry)?;
+        let broker_metrics = tidegate_broker::Metrics::new(&registry)?;
+        let (broker, deliveries) = broker(config, node, broker_metrics)?;
+        let hub =
+            Hub::start(hub_options(config, node), broker, deliveries, tidegate_hub::Metrics::new(&registry)?);
+        let metrics = tidegate_server::Metrics::new(&registry)?;
+        let options = config
+            .auth
+            .options()
+            .map_err(|(setting, problem)| anyhow::anyhow!("auth: {setting}: {problem}"))?;
+        let auth = Authenticator::new(&options).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", lines.join("\n"))
+        })?;
+        let options = server_options(config, max_connections);
+        let (limits, window) = (options.limits.clone(), config.drain.window);
+        let app = App::new(options, auth.clone(), hub.clone(), metrics.clone());
+        Ok(Self { app, hub, auth, metrics, limits, window })
+    }
+
+    /// Serves until the phases end it: see [`Phases`].
+    pub(crate) async fn run(self, main: TcpListener, admin: TcpListener, phases: Phases) {
+        let shutdown = Shutdown { graceful: phases.closing.clone(), hard: phases.stopped.clone() };
+        // Operators see the drain to its end: the admin listener closes with the process.
+        let admin_shutdown = Shutdown { graceful: phases.stopped.clone(), hard: phases.stopped.clone() };
+        let (app, hub, auth) = (self.app, self.hub, self.auth);
+        let keys = tokio::spawn(async move { auth.run().await });
+        let admin = tokio::spawn(tidegate_server::serve(
+            admin,
+            tidegate_server::admin(app.clone()),
+            self.limits.clone(),
+            self.metrics.clone(),
+            admin_shutdown,
+        ));
+        let draining = tokio::spawn({
+            let (app, hub, phases, window) = (app.clone(), hub.clone(), phases.clone(), self.window);
+            async move {
+                phases.draining.cancelled().await;
+                app.drain();
+                phases.closing.cancelled().await;
+                hub.drain(window);
+            }
+        });
+        tidegate_server::serve(main, tidegate_server::public(app), self.limits, self.metrics, shutdown).await;
+        for task in [keys, admin, draining] {
+            task.abort();
+        }
+        hub.stop();
+    }
+}
+
+fn broker(
+    config: &Config,
+    node: &str,
+    metrics: tidegate_broker::Metrics,
+) -> anyhow::Result<(Arc<dyn Broker>, Deliveries)> {
+    let redis = &config.redis;
+    if redis.url.is_empty() {
+        let options = LocalOptions {
+            partitions: redis.partitions,
+            queue_bytes: bytes(redis.queue_bytes),
+            ..LocalOptions::default()
+        };
+        let (broker, deliveries) = Local::new(options, metrics);
+        return Ok((broker, deliveries));
+    }
+    let options = tidegate_broker_redis::Options {
+        url: redis.url.expose().to_owned(),
+        prefix: redis.prefix.clone(),
+        partitions: redis.partitions,
+        pool_size: redis.pool_size,
+        publish_connections: redis.publish_connections,
+        connect_timeout: redis.connect_timeout,
+        response_timeout: redis.response_timeout,
+        probe_interval: redis.probe_interval,
+        probe_timeout: redis.probe_timeout,
+        queue_bytes: bytes(redis.queue_bytes),
+        node: node.to_owned(),
+    };
+    let (broker, deliveries) = RedisBroker::start(options, metrics).context("redis")?;
+    Ok((broker, deliveries))
+}
+
+fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
+    let stream = &config.stream;
+    tidegate_hub::Options {
+        node: node.to_owned(),
+        heartbeat: stream.heartbeat,
+        heartbeat_style: match &stream.heartbeat_style {
+            HeartbeatStyle::Comment => Heartbeat::Comment,
+            HeartbeatStyle::Event(name) => Heartbeat::Event(name.clone()),
+        },
+        retry: stream.retry,
+        max_age: (!stream.max_age.is_zero()).then_some(stream.max_age),
+        outbox_events: stream.outbox_events,
+        outbox_bytes: bytes(stream.outbox_bytes),
+        user_connections: stream.user_connections,
+        ring_events: stream.ring_events,
+        ring_bytes: bytes(stream.ring_bytes),
+        ring_total: bytes(stream.ring_total),
+        linger: config.redis.linger,
+        join_timeout: config.limits.join_timeout,
+        ..tidegate_hub::Options::default()
+    }
+}
+
+fn server_options(config: &Config, max_connections: usize) -> tidegate_server::Options {
+    let limits = &config.limits;
+    let open = config.auth.is_open();
+    // An open gateway hides nothing that a page could steal: any page may try it, without credentials.
+    let origins =
+        if open && config.cors.origins.is_empty() { vec!["*".into()] } else { config.cors.origins.clone() };
+    tidegate_server::Options {
+        origins,
+        cookie: config.auth.cookie.clone(),
+        topics: config.stream.topics,
+        namespaces: namespaces(config),
+        limits: Limits {
+            connections: max_connections,
+            header_bytes: bytes(limits.header_bytes),
+            header_timeout: limits.header_timeout,
+            body_bytes: bytes(limits.body_bytes),
+            body_timeout: limits.body_timeout,
+            event_bytes: bytes(limits.event_bytes),
+            batch: limits.batch,
+            publish_rate: limits.publish_rate,
+            publish_burst: limits.publish_burst,
+            write_deadline: limits.write_deadline,
+            h2_streams: limits.h2_streams,
+        },
+        page: config.apps.chat.or(open),
+    }
+}
+
+fn namespaces(config: &Config) -> Namespaces {
+    let retention = Retention {
+        size: config.history.size,
+        ttl: config.history.ttl,
+        record_ttl: config.history.record_ttl,
+        key_ttl: config.idempotency.ttl,
+    };
+    let default = Namespace { retention, subscribe: Policy::Granted, publish: Policy::Granted };
+    let named = config.namespaces.iter().map(|(name, rules)| {
+        let retention = Retention {
+            size: rules.size.unwrap_or(retention.size),
+            ttl: rules.ttl.unwrap_or(retention.ttl),
+            ..retention
+        };
+        (
+            name.clone(),
+            Namespace { retention, subscribe: policy(rules.subscribe), publish: policy(rules.publish) },
+        )
+    });
+    Namespaces { default, named: named.collect() }
+}
+
+fn policy(allowed: Allowed) -> Policy {
+    match allowed {
+        Allowed::Granted => Policy::Granted,
+        Allowed::Authenticated => Policy::Authenticated,
+        Allowed::Anyone => Policy::Anyone,
+    }
+}
+
+fn process_metrics(registry: &Registry) -> prometheus::Result<()> {
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    let build = prometheus::IntGaugeVec::new(
+        prometheus::Opts::new("tidegate_build_info", "Always 1; the label says which version runs"),
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(build))
+}
+
+/// A size as a count of bytes in memory; one that no memory has is as good as the largest.
+fn bytes(size: Size) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,63 @@
+//! `tidegate serve`: the life of a gateway.
+
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::lifecycle::{Outcome, Phases, Signals, drain};
+use crate::{listeners, open_files};
+
+/// Runs a gateway until a signal ends it.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::catch()?;
+    let max_connections = open_files::connections(config.limits.connections, open_files::raise_limit());
+    let main = listeners::bind(config.listen, "listen", "--listen")?;
+    let admin = listeners::bind(config.admin_listen, "admin_listen", "--admin-listen")?;
+    let node = node_name(&config.node);
+
+    let gateway = Gateway::build(&config, &node, max_connections)?;
+
+    announce(&config, &node, listeners::address(&main)?, listeners::address(&admin)?);
+    let phases = Phases::default();
+    let gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
+
+    let signal = signals.next().await;
+    tracing::info!(signal, "ending");
+    let finished = async {
+        let _ = gateway.await;
+    };
+    match drain(&config.drain, &phases, signals.next(), finished).await {
+        Outcome::Clean => tracing::info!("every stream was closed; goodbye"),
+        Outcome::Cut => {
+            tracing::warn!(deadline = ?config.drain.deadline, "the drain's deadline cut the remaining connections");
+        }
+        Outcome::Interrupted => {}
+    }
+    Ok(())
+}
+
+/// Says what this is, and loudly when it is open.
+fn announce(config: &Config, node: &str, listen: SocketAddr, admin: SocketAddr) {
+    let broker =
+        if config.redis.url.is_empty() { "in-process".to_owned() } else { config.redis.url.to_string() };
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, node, %listen, %admin, broker, "tidegate");
+    if config.auth.is_open() {
+        tracing::warn!(
+            "OPEN: no key is asked for, everybody who reaches {listen} may subscribe, publish and manage. Configure [auth] before others can reach it"
+        );
+    }
+    if config.apps.chat.or(config.auth.is_open()) {
+        tracing::info!("the demo page is at http://{listen}/");
+    }
+}
+
+/// The configured name, or six random letters.
+fn node_name(configured: &str) -> String {
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    use rand::Rng as _;
+    let mut random = rand::rng();
+    (0..6).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect()
+}
