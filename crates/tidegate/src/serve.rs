@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
+
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::lifecycle::{Outcome, Phases, Signals, drain};
@@ -19,10 +21,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     announce(&config, &node, listeners::address(&main)?, listeners::address(&admin)?);
     let phases = Phases::default();
-    let gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
+    let mut gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
 
-    let signal = signals.next().await;
-    tracing::info!(signal, "ending");
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "ending"),
+        // Better no process than one that looks alive: whoever supervises it starts another.
+        ended = &mut gateway => {
+            ended.context("the gateway failed")?;
+            anyhow::bail!("the gateway ended without being told to");
+        }
+    }
     let finished = async {
         let _ = gateway.await;
     };
