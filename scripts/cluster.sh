@@ -8,7 +8,7 @@
 #   CLUSTER_REDIS_PORT=6390
 #   CLUSTER_NODES=3
 #   CLUSTER_READY_FILE=         written once all are ready, as lines NAME=value: URL, REDIS_URL, DIR, and GATEWAY_1, ADMIN_1, PID_1…
-#   TIDEGATE_BIN=               a gateway to use instead of building one
+#   CLUSTER_BINARY=             a gateway to use instead of building one
 #
 # Any TIDEGATE_… setting in the environment reaches the gateways.
 set -euo pipefail
@@ -28,7 +28,7 @@ main() {
     need redis-server redis-server
     need nginx nginx
     free_ports
-    binary=${TIDEGATE_BIN:-$(build)}
+    binary=${CLUSTER_BINARY:-$(build)}
 
     dir=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-cluster.XXXXXX")
     trap stop EXIT
