@@ -11,6 +11,9 @@
 //! | `tg:{p}:k:TOPIC KEY` | receipt of a publication with an idempotency key |
 //! | `tg:{p}:m:USER`, `tg:{p}:d:USER` | the user's memberships, and the count of disconnects |
 //! | channel `tg:{p}:c:TOPIC` | envelopes |
+//!
+//! Needs Redis 6.2 or newer (RESP3, exclusive ranges), one primary, and `maxmemory-policy noeviction`: an evicted counter
+//! is noticed and becomes another epoch, an evicted record can hide that a topic has lost events.
 
 mod backoff;
 mod connect;

@@ -1,8 +1,10 @@
 //! Every event once and in order, whatever happens to the connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_broker::{Broker, ResetReason};
+use tidegate_broker_redis::Options;
 use tidegate_testkit::{RedisOptions, RedisServer, TcpProxy, eventually};
 
 use tidegate_protocol::Topic;
@@ -38,7 +40,7 @@ async fn two_nodes_see_the_same_order() {
 async fn a_cut_subscription_loses_and_repeats_nothing() {
     for partitions in [1, 4] {
         let redis = RedisServer::start().await;
-        let options = tidegate_broker_redis::Options { partitions, ..options(&redis.url()) };
+        let options = Options { partitions, ..options(&redis.url()) };
         let (mut node, other) = (Node::start(options.clone()), Node::start(options));
         let topics = topics(10);
         node.subscribe(&topics).await;
@@ -100,7 +102,7 @@ async fn what_is_published_after_a_subscribe_arrives() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_dispatch_costs_memory_only_up_to_the_limit() {
     let redis = RedisServer::start().await;
-    let small = tidegate_broker_redis::Options { queue_bytes: 20_000, ..options(&redis.url()) };
+    let small = Options { queue_bytes: 20_000, ..options(&redis.url()) };
     let (mut node, other) = (Node::start(small), Node::start(options(&redis.url())));
     let room = topic("room:1");
     node.subscribe(std::slice::from_ref(&room)).await;
@@ -180,4 +182,50 @@ async fn a_long_absence_is_repaired() {
         let event = node.event().await;
         assert_eq!((event.mark.offset, event.topic.clone()), expected);
     }
+}
+
+/// Stores an event as the publish script does, and tells nobody.
+async fn store_silently(redis: &RedisServer, text: &str) {
+    let script = "local epoch, prev = redis.call('GET', KEYS[1]), redis.call('HGET', KEYS[3], 'l')
+        local offset = redis.call('INCR', KEYS[2])
+        local envelope = '1 ' .. epoch .. ' ' .. offset .. ' ' .. prev .. '\\ns 1 \\n' .. ARGV[1]
+        redis.call('XADD', KEYS[4], offset .. '-0', 'm', envelope)
+        redis.call('HSET', KEYS[3], 'l', offset)";
+    let keys = ["tg:{0}:epoch", "tg:{0}:offset", "tg:{0}:t:room:1", "tg:{0}:s:room:1"];
+    redis.cli(&["EVAL", script, "4", keys[0], keys[1], keys[2], keys[3], text]).await;
+}
+
+/// A message that never came, on a connection that never broke: the next event of the topic shows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_message_is_brought_in_order() {
+    let redis = RedisServer::start().await;
+    // No probe passes by in between: it would move the place beyond the hole.
+    let rare = Duration::from_secs(60);
+    let mut node = Node::start(Options { probe_interval: rare, ..options(&redis.url()) });
+    let room = topic("room:1");
+    node.subscribe(std::slice::from_ref(&room)).await;
+    node.wait_ready(true).await;
+    node.publish(&room, "first").await.unwrap();
+    store_silently(&redis, "silent").await;
+    node.publish(&room, "last").await.unwrap();
+    assert_eq!([node.text().await, node.text().await, node.text().await], ["first", "silent", "last"]);
+    assert_eq!(node.metrics.reconnects.get(), 0);
+}
+
+/// The same, noticed only after others of the partition have been handed on: too late to bring it, so it is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_message_that_was_passed_is_said() {
+    let redis = RedisServer::start().await;
+    let mut node = Node::start(options(&redis.url()));
+    let (room, other) = (topic("room:1"), topic("room:2"));
+    node.subscribe(&[room.clone(), other.clone()]).await;
+    node.publish(&room, "first").await.unwrap();
+    store_silently(&redis, "silent").await;
+    let passed = node.publish(&other, "other").await.unwrap();
+    node.publish(&room, "last").await.unwrap();
+    assert_eq!([node.text().await, node.text().await], ["first", "other"]);
+    let (topics, reason, position) = node.reset().await;
+    assert_eq!((topics, reason), (Some(vec![room]), ResetReason::Trimmed));
+    assert_eq!(position, passed.mark.unwrap().1);
+    assert_eq!(node.text().await, "last");
 }
