@@ -51,7 +51,7 @@ pub(crate) fn heartbeat(style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
     }
     match style {
         Heartbeat::Comment => out.extend_from_slice(b":\n\n"),
-        Heartbeat::Event(name) => sse::push_block(Some(name), Some(b""), &mut out),
+        Heartbeat::Event(name) => sse::push_block(Some(name.as_str()), Some(b""), &mut out),
     }
     out
 }

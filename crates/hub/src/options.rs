@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tidegate_protocol::EventName;
+
 /// Settings of the hub. Every bound has its policy beside it.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -41,7 +43,7 @@ pub enum Heartbeat {
     /// `:` and a blank line: seen by no listener.
     Comment,
     /// An event of this name without id, for clients that watch for it.
-    Event(String),
+    Event(EventName),
 }
 
 impl Default for Options {

@@ -142,9 +142,32 @@ impl Inner {
             .shared()
     }
 
+    /// Reads, and goes on where a page did not reach to the end, up to the limits of a replay.
     async fn read(&self, reads: Vec<Read>) -> Result<Vec<Found>, Error> {
-        let pages = self.broker.history(reads).await?;
-        Ok(pages.into_iter().map(found).collect())
+        let pages = self.broker.history(reads.clone()).await?;
+        let mut all: Vec<Found> = pages.into_iter().map(found).collect();
+        for (read, found) in reads.into_iter().zip(&mut all) {
+            while let Some(next) = self.next_page(&read, found) {
+                let page = self.broker.history(vec![next]).await?.pop();
+                let page = page.ok_or_else(|| Error::Protocol("a page is missing".into()))?;
+                if page.reset.is_some() {
+                    // Trimmed between two pages: the client is told to come back, and its join says so.
+                    break;
+                }
+                found.items.extend(page.events.into_iter().map(Item::new));
+                (found.head, found.more) = (Some(page.head), page.more);
+            }
+        }
+        Ok(all)
+    }
+
+    fn next_page(&self, read: &Read, found: &Found) -> Option<Read> {
+        let Span::After { limit, .. } = read.span else { return None };
+        let bytes: usize = found.items.iter().map(|item| item.event.data.as_bytes().len()).sum();
+        let left = limit.checked_sub(u32::try_from(found.items.len()).ok()?).filter(|left| *left > 0)?;
+        let last = found.items.last().filter(|_| found.more && bytes < self.options.replay_bytes)?;
+        let span = Span::After { position: last.event.mark.position(), limit: left };
+        Some(Read { topic: read.topic.clone(), span })
     }
 }
 

@@ -37,9 +37,13 @@ impl App {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether the node can serve, and if not, why.
     pub fn ready(&self) -> Result<String, String> {
-        if self.0.draining.load(Ordering::Relaxed) {
+        if self.draining() {
             return Err("draining: the node goes away".into());
         }
         let health = self.broker().health();

@@ -14,7 +14,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -65,13 +65,18 @@ pub fn admin(app: App) -> Router {
 async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
-    let response = if overloaded && route != "/v1/events" {
+    let closing = app.draining() && request.version() <= Version::HTTP_11;
+    let mut response = if overloaded && route != "/v1/events" {
         app.metrics.refused.with_label_values(&["overloaded"]).inc();
         Problem::unavailable("This node has as many connections as it may. Try again, or another node.")
             .into_response()
     } else {
         next.run(request).await
     };
+    if closing {
+        // Proxies that keep connections open let them go before the node does.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     app.metrics.requests.with_label_values(&[&route, response.status().as_str()]).inc();
     response
 }

@@ -16,7 +16,6 @@ pub(crate) const API_KEY: &str = "an-api-key-of-a-backend";
 pub(crate) struct Node {
     addr: SocketAddr,
     admin: SocketAddr,
-    pub(crate) app: App,
     pub(crate) hub: Hub,
     shutdown: Shutdown,
 }
@@ -77,7 +76,7 @@ impl Node {
         let shutdown = Shutdown::default();
         tokio::spawn(serve(listener, public(app.clone()), limits.clone(), metrics.clone(), shutdown.clone()));
         tokio::spawn(serve(admin_listener, admin(app.clone()), limits, metrics, shutdown.clone()));
-        Self { addr, admin: admin_addr, app, hub, shutdown }
+        Self { addr, admin: admin_addr, hub, shutdown }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

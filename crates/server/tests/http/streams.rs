@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate_protocol::EventName;
 use tidegate_testkit::http::publish;
 use tidegate_testkit::{Sse, sse};
 
@@ -166,7 +167,7 @@ async fn a_quiet_stream_beats_and_keeps_its_cursor_fresh() {
             break;
         }
     }
-    let style = tidegate_hub::Heartbeat::Event("hb".into());
+    let style = tidegate_hub::Heartbeat::Event(EventName::parse("hb").unwrap());
     let hub = tidegate_hub::Options {
         heartbeat: Duration::from_millis(200),
         heartbeat_style: style,
