@@ -20,9 +20,8 @@ lint: ## formatting, clippy, and who may depend on whom
 fmt: ## format the code
 	cargo fmt --all
 
-bench: ## the load tester against this tree's gateway
-	cargo build --release --locked --package tidegate --package loadtest
-	cargo run --release --locked --package loadtest
+bench: ## idle cost, latency and throughput of a local cluster, measured by the load tester
+	scripts/bench.sh
 
 cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them
 	scripts/cluster.sh
