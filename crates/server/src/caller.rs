@@ -10,14 +10,16 @@ use crate::query::Query;
 pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
     let query = Query::of(uri);
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST));
     let presented = Presented {
         bearer: text(header::AUTHORIZATION).and_then(bearer),
         cookie: cookie(headers, &app.options.cookie),
         query: query.one("access_token"),
-        origin: Origin::judge(text(header::ORIGIN), host, &app.options.origins),
+        origin: origin(app, headers, uri),
         claimed_user: query.one("userId"),
     };
+    if let (true, Some(user)) = (app.auth.is_open(), presented.claimed_user.filter(|user| !user.is_empty())) {
+        Topic::user(user).map_err(|error| Problem::invalid("userId", format!("{user:?}: {error}.")))?;
+    }
     match app.auth.authenticate(&presented).await {
         Ok(identity) => Ok(identity),
         Err(Error::Missing) => Ok(Identity::anonymous()),
@@ -26,6 +28,13 @@ pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Res
             Err(error.into())
         }
     }
+}
+
+/// Whose page sent a request.
+pub(crate) fn origin(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Origin {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST));
+    Origin::judge(text(header::ORIGIN), host, &app.options.origins)
 }
 
 /// Refuses callers who may not manage others' memberships, histories and connections.

@@ -13,6 +13,7 @@ mod problem;
 mod query;
 mod rate;
 mod routes;
+mod segment;
 mod serve;
 mod stream;
 

@@ -106,7 +106,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
-    /// 503: nothing was accepted; try again.
+    /// 503: try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)
     }
@@ -161,7 +161,9 @@ impl IntoResponse for Problem {
 impl From<tidegate_broker::Error> for Problem {
     fn from(error: tidegate_broker::Error) -> Self {
         tracing::warn!(%error, "the broker failed");
-        Self::unavailable(format!("{error}. Nothing was accepted; try again."))
+        Self::unavailable(format!(
+            "{error}. Try again; with an Idempotency-Key a retry can't store anything twice."
+        ))
     }
 }
 

@@ -138,11 +138,8 @@ fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
 fn server_options(config: &Config, max_connections: usize) -> tidegate_server::Options {
     let limits = &config.limits;
     let open = config.auth.is_open();
-    // An open gateway hides nothing that a page could steal: any page may try it, without credentials.
-    let origins =
-        if open && config.cors.origins.is_empty() { vec!["*".into()] } else { config.cors.origins.clone() };
     tidegate_server::Options {
-        origins,
+        origins: config.cors.origins.clone(),
         cookie: config.auth.cookie.clone(),
         topics: config.stream.topics,
         namespaces: namespaces(config),

@@ -1,13 +1,13 @@
 //! `/v1/events`: Server-Sent Events.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use serde::Deserialize;
-use std::sync::Arc;
 use tidegate_auth::Identity;
 use tidegate_hub::{Join, Resume};
 use tidegate_protocol::Topic;
@@ -70,12 +70,16 @@ fn from_query(headers: &HeaderMap, uri: &Uri) -> Result<Wish, Problem> {
 }
 
 async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Response, Problem> {
-    let who = caller::identify(app, &parts.headers, &parts.uri).await?;
+    let who = match caller::identify(app, &parts.headers, &parts.uri).await {
+        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(turned_away(app, "unavailable"));
+        }
+        other => other?,
+    };
     let topics = topics(app, &who, &wish.topics)?;
     let connection = parts.extensions.get::<Connection>();
     if connection.is_some_and(|connection| connection.overloaded) {
-        app.metrics.refused.with_label_values(&["overloaded"]).inc();
-        return Ok(response(app.hub.turned_away("overloaded").into()));
+        return Ok(turned_away(app, "overloaded"));
     }
     let control = connection.and_then(|connection| connection.control.clone());
     let join = Join {
@@ -95,12 +99,14 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
             let open = app.metrics.connections.with_label_values(&[transport]);
             Ok(response(Body::new(Stream::new(subscription, app.hub.clone(), open))))
         }
-        // Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
-        Err(error) => {
-            app.metrics.refused.with_label_values(&[error.reason()]).inc();
-            Ok(response(app.hub.turned_away(error.reason()).into()))
-        }
+        Err(error) => Ok(turned_away(app, error.reason())),
     }
+}
+
+/// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
+fn turned_away(app: &App, reason: &str) -> Response {
+    app.metrics.refused.with_label_values(&[reason]).inc();
+    response(app.hub.turned_away(reason).into())
 }
 
 fn topics(app: &App, who: &Identity, names: &[String]) -> Result<Vec<Topic>, Problem> {

@@ -1,7 +1,7 @@
 //! `/v1/topics/{topic}/events`: what a topic keeps.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::value::RawValue;
@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::caller;
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::segment::Segment;
 
 /// Events in a page when the caller names no number.
 const PAGE: u32 = 100;
@@ -44,7 +45,7 @@ struct Row {
 
 pub(super) async fn get(
     State(app): State<App>,
-    Path(topic): Path<String>,
+    Segment(topic): Segment<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -82,7 +83,7 @@ pub(super) async fn get(
 
 pub(super) async fn delete(
     State(app): State<App>,
-    Path(topic): Path<String>,
+    Segment(topic): Segment<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let who = caller::identify(&app, request.headers(), request.uri()).await?;

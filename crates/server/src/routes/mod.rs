@@ -19,6 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::app::App;
+use crate::caller;
 use crate::connection::Connection;
 use crate::problem::Problem;
 
@@ -38,7 +39,7 @@ pub fn public(app: App) -> Router {
     if app.options.page {
         router = router.route("/", get(pages::demo));
     }
-    let cors = cors(&app.options.origins);
+    let cors = cors(&app);
     router
         .fallback(any(|| async { Problem::not_found("No such path. /docs lists those there are.") }))
         .method_not_allowed_fallback(|| async { Problem::method() })
@@ -66,7 +67,9 @@ async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Reques
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
     let closing = app.draining() && request.version() <= Version::HTTP_11;
-    let mut response = if overloaded && route != "/v1/events" {
+    let mut response = if let Some(refusal) = refusal(&app, &request) {
+        refusal.into_response()
+    } else if overloaded && !matches!(&*route, "/v1/events" | "/healthz" | "/readyz") {
         app.metrics.refused.with_label_values(&["overloaded"]).inc();
         Problem::unavailable("This node has as many connections as it may. Try again, or another node.")
             .into_response()
@@ -89,7 +92,37 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
+/// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish and manage: changes are taken from the
+/// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`.
+fn refusal(app: &App, request: &Request) -> Option<Problem> {
+    if !app.auth.is_open() || matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let origin = caller::origin(app, request.headers(), request.uri());
+    let local = request.headers().get(header::ORIGIN).is_some_and(is_loopback);
+    (origin == tidegate_auth::Origin::Foreign && !local && !any_origin(app)).then(|| {
+        Problem::forbidden(
+            Some("Origin"),
+            "Pages of this origin may not change anything here: see cors.origins.",
+        )
+    })
+}
+
+fn any_origin(app: &App) -> bool {
+    app.options.origins.iter().any(|origin| origin == "*")
+}
+
+/// A page served from this machine, on any port: how people develop.
+fn is_loopback(origin: &HeaderValue) -> bool {
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map_or("", |(_, host)| host);
+    let host = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(host, _)| host);
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+fn cors(app: &App) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([
             Method::GET,
@@ -109,9 +142,13 @@ fn cors(origins: &[String]) -> CorsLayer {
         .expose_headers([header::RETRY_AFTER, header::CONTENT_TYPE])
         .vary([header::ORIGIN])
         .max_age(std::time::Duration::from_secs(600));
-    if origins.iter().any(|origin| origin == "*") {
+    if any_origin(app) {
         return layer.allow_origin(tower_http::cors::Any);
     }
-    let allowed: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    layer.allow_origin(AllowOrigin::list(allowed)).allow_credentials(true)
+    let allowed: Vec<HeaderValue> =
+        app.options.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let open = app.auth.is_open();
+    let allow =
+        AllowOrigin::predicate(move |origin, _| allowed.contains(origin) || (open && is_loopback(origin)));
+    layer.allow_origin(allow).allow_credentials(true)
 }

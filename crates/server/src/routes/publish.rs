@@ -39,7 +39,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// A body's shape decides the answer's: one receipt, or a list.
 enum Body<'a> {
     One(Wish<'a>),
-    Many(Vec<Wish<'a>>),
+    List(Vec<Wish<'a>>),
+    Lines(Vec<Wish<'a>>),
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -59,16 +60,20 @@ async fn publish(
     headers: &HeaderMap,
     bytes: &[u8],
 ) -> Result<Response, Problem> {
-    let key = match headers.get("idempotency-key") {
-        Some(value) => {
-            Some(value.to_str().map_err(|_| Problem::invalid("Idempotency-Key", "The key must be ASCII."))?)
-        }
+    let key = match headers.get("idempotency-key").map(http::HeaderValue::to_str) {
+        Some(Ok(key)) => Some(checked_key("Idempotency-Key", key)?),
+        Some(Err(_)) => return Err(Problem::invalid("Idempotency-Key", "The key must be ASCII.")),
         None => None,
     };
     let request = parse(headers, bytes)?;
+    let most = match request {
+        // A line stands for itself: how many there are is bounded by the body's size.
+        Body::Lines(_) => usize::MAX,
+        _ => app.options.limits.batch,
+    };
     let (wishes, many) = match request {
         Body::One(wish) => (vec![wish], false),
-        Body::Many(wishes) => (wishes, true),
+        Body::List(wishes) | Body::Lines(wishes) => (wishes, true),
     };
     let mut several = many;
     let mut batch = Vec::new();
@@ -76,14 +81,14 @@ async fn publish(
         let at = |problem: Problem| if many { problem.within(index) } else { problem };
         let topics = topics(wish).map_err(at)?;
         several |= topics.1;
-        let key = wish
-            .key
-            .as_deref()
-            .map(Into::into)
-            .or_else(|| key.map(|key| if many { format!("{key}#{index}") } else { key.to_owned() }));
+        let key = match (wish.key.as_deref(), key) {
+            (Some(own), _) => Some(checked_key("key", own).map_err(at)?.to_owned()),
+            // One key for many events: each is known by its place.
+            (None, Some(key)) if many => Some(format!("{key}#{index}")),
+            (None, key) => key.map(Into::into),
+        };
         expand(app, who, wish, topics.0, key, &mut batch).map_err(at)?;
-        if batch.len() > app.options.limits.batch {
-            let most = app.options.limits.batch;
+        if batch.len() > most {
             return Err(Problem::too_large(
                 None,
                 format!("A request has at most {most} events, one for each topic. Send several."),
@@ -92,8 +97,22 @@ async fn publish(
     }
     app.rate.take(&who.label, batch.len()).inspect_err(|_| app.metrics.rate_limited.inc())?;
     let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
-    let results = app.hub.broker().publish(batch).await;
+    let mut results = Vec::with_capacity(batch.len());
+    let mut batch = batch.into_iter().peekable();
+    while batch.peek().is_some() {
+        // One exchange with the store for each thousand: a pipeline of any length would hold up everybody else's.
+        let chunk = batch.by_ref().take(app.options.limits.batch).collect();
+        results.extend(app.hub.broker().publish(chunk).await);
+    }
     answer(app, &topics, results, several)
+}
+
+fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
+    if (1..=256).contains(&key.len()) {
+        return Ok(key);
+    }
+    let detail = format!("An idempotency key has 1 to 256 bytes, this has {}.", key.len());
+    Err(Problem::invalid(field, detail))
 }
 
 fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> {
@@ -105,7 +124,7 @@ fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> 
             let wishes = lines
                 .enumerate()
                 .map(|(index, line)| body::json(line).map_err(|problem| problem.within(index)));
-            Ok(Body::Many(wishes.collect::<Result<_, _>>()?))
+            Ok(Body::Lines(wishes.collect::<Result<_, _>>()?))
         }
         // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.
         "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
@@ -114,7 +133,7 @@ fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> 
                 let wishes = items.iter().enumerate().map(|(index, item)| {
                     body::json(item.get().as_bytes()).map_err(|problem| problem.within(index))
                 });
-                return Ok(Body::Many(wishes.collect::<Result<_, _>>()?));
+                return Ok(Body::List(wishes.collect::<Result<_, _>>()?));
             }
             body::json(bytes).map(Body::One)
         }
@@ -177,14 +196,6 @@ fn expand(
         }
         None => None,
     };
-    if let Some(key) = &key
-        && !(1..=256).contains(&key.len())
-    {
-        return Err(Problem::invalid(
-            "key",
-            format!("An idempotency key has 1 to 256 bytes, this has {}.", key.len()),
-        ));
-    }
     // Two callers that choose the same key don't meet.
     let key = key.map(|key| format!("{}\n{key}", who.label));
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());

@@ -1,17 +1,18 @@
 //! `/v1/users/{user}`: memberships, and closing a user's streams.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use serde_json::{Value, json};
 use tidegate_protocol::Topic;
 
 use crate::app::App;
 use crate::caller;
 use crate::problem::Problem;
+use crate::segment::Segment;
 
 pub(super) async fn topics(
     State(app): State<App>,
-    Path(user): Path<String>,
+    Segment(user): Segment<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let who = caller::identify(&app, request.headers(), request.uri()).await?;
@@ -25,7 +26,7 @@ pub(super) async fn topics(
 
 pub(super) async fn join(
     State(app): State<App>,
-    Path((user, topic)): Path<(String, String)>,
+    Segment((user, topic)): Segment<(String, String)>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     set(&app, user, &topic, request, true).await
@@ -33,7 +34,7 @@ pub(super) async fn join(
 
 pub(super) async fn leave(
     State(app): State<App>,
-    Path((user, topic)): Path<(String, String)>,
+    Segment((user, topic)): Segment<(String, String)>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     set(&app, user, &topic, request, false).await
@@ -41,7 +42,7 @@ pub(super) async fn leave(
 
 pub(super) async fn disconnect(
     State(app): State<App>,
-    Path(user): Path<String>,
+    Segment(user): Segment<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let who = caller::identify(&app, request.headers(), request.uri()).await?;

@@ -121,3 +121,32 @@ async fn a_namespace_may_be_for_anyone() {
     assert_eq!(Sse::open(&node.url("/v1/events?topic=room:1")).await.status, 401);
     assert_eq!(http::publish(&node.base(), &json!({"topic": "news:1", "data": 1})).await.0, 401);
 }
+
+#[tokio::test]
+async fn an_open_gateway_takes_no_changes_from_other_sites_pages() {
+    let node = Node::open().await;
+    let send = |origin: &'static str| {
+        let request = client().post(node.url("/v1/publish")).header("origin", origin);
+        let request = request.header("content-type", "text/plain").body(r#"{"topic":"a","data":1}"#);
+        async move { request.send().await.unwrap() }
+    };
+    let answer = send("https://evil.example").await;
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.headers().get("access-control-allow-origin"), None);
+    assert_eq!(send("http://localhost.evil.example").await.status(), 403);
+    assert_eq!(send("null").await.status(), 403);
+    let answer = send("http://localhost:5173").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "http://localhost:5173");
+    let own = client().post(node.url("/v1/publish")).header("origin", node.base());
+    assert_eq!(own.json(&json!({"topic": "a", "data": 1})).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_user_that_can_be_none_is_named() {
+    let node = Node::open().await;
+    let answer = http::get(&node.url("/v1/events?userId=a%20b")).await;
+    assert_eq!((answer.status.as_u16(), answer.body["field"].as_str()), (400, Some("userId")));
+    let answer = http::get(&node.url("/v1/topics/%ff/events")).await;
+    assert_eq!((answer.status.as_u16(), answer.body["field"].as_str()), (400, Some("path")));
+}

@@ -82,5 +82,7 @@ async fn beyond_the_connections_streams_wait_and_requests_are_turned_away() {
     assert_eq!(second.next().await, None);
     drop(second);
     let answer = exchange(&node, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "a full node is not a dead one: {answer}");
+    let answer = exchange(&node, b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after"), "{answer}");
 }

@@ -73,6 +73,19 @@ async fn the_limits_name_themselves() {
     let topics: Vec<String> = (0..10_000).map(|n| format!("t:{n}")).collect();
     assert_eq!(publish(&node.base(), &json!({"topics": topics, "data": 1})).await.0, 413);
     assert_eq!(raw(&node, "application/json", "x".repeat(9 << 20)).await.0, 413);
+    let lines = "{\"topic\":\"lines\",\"data\":1}\n".repeat(2_500);
+    let (status, receipts) = raw(&node, "application/x-ndjson", lines).await;
+    assert_eq!(
+        (status, receipts.as_array().unwrap().len()),
+        (200, 2_500),
+        "lines are bounded by the body only"
+    );
+    let key = "k".repeat(256);
+    let request = http::client().post(node.url("/v1/publish")).header("idempotency-key", &key);
+    let answer = request.json(&json!([{"topic": "a", "data": 1}])).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let request = http::client().post(node.url("/v1/publish")).header("idempotency-key", format!("{key}x"));
+    assert_eq!(request.json(&json!({"topic": "a", "data": 1})).send().await.unwrap().status(), 400);
 }
 
 #[tokio::test]
