@@ -9,6 +9,7 @@ use tidegate_protocol::{Partition, Position, Topic};
 use crate::Options;
 use crate::emitter::Emitter;
 use crate::item::Item;
+use crate::wheel::Tick;
 
 /// One topic on this node: its emitters and its most recent events.
 pub(crate) struct Channel {
@@ -26,6 +27,8 @@ struct State {
     bytes: usize,
     /// Every event of the topic after this place that was dispatched is in the ring. `None`: not known yet.
     floor: Option<Position>,
+    /// When it may be let go, if nobody has come until then.
+    due: Tick,
 }
 
 impl Channel {
@@ -38,18 +41,23 @@ impl Channel {
         self.state.lock().emitters.insert(Arc::clone(emitter))
     }
 
-    /// Removes an emitter. True if it was the last.
-    pub(crate) fn detach(&self, seat: usize) -> bool {
+    /// Removes an emitter. True if it was the last: the channel may then be let go at `due`.
+    pub(crate) fn detach(&self, seat: usize, due: Tick) -> bool {
         let mut state = self.state.lock();
         let gone = state.emitters.try_remove(seat);
-        let last = state.emitters.is_empty();
+        let last = gone.is_some() && state.emitters.is_empty();
+        if last {
+            state.due = due;
+        }
         drop(state);
         drop(gone);
         last
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state.lock().emitters.is_empty()
+    /// Whether nobody has been here for as long as it lingers.
+    pub(crate) fn idle(&self, now: Tick) -> bool {
+        let state = self.state.lock();
+        state.emitters.is_empty() && state.due <= now
     }
 
     /// The subscription is confirmed at `position`: the ring is whole from there.
@@ -73,11 +81,8 @@ impl Channel {
     pub(crate) fn after(&self, position: Position) -> Option<Vec<Item>> {
         let state = self.state.lock();
         let floor = state.floor.filter(|floor| floor.epoch == position.epoch)?;
-        let whole = floor.offset <= position.offset
-            || state
-                .ring
-                .front()
-                .is_some_and(|item| item.event.mark.prev.is_some_and(|prev| prev <= position.offset));
+        let prev = state.ring.front().and_then(|item| item.event.mark.prev);
+        let whole = floor.offset <= position.offset || prev.is_some_and(|prev| prev <= position.offset);
         whole.then(|| {
             state.ring.iter().filter(|item| item.event.mark.offset > position.offset).cloned().collect()
         })
@@ -92,8 +97,8 @@ impl Channel {
         if floor.offset > head.offset || from.offset >= floor.offset {
             return;
         }
-        let first = state.ring.front().map_or(u64::MAX, |item| item.event.mark.offset);
-        for item in items.iter().rev().filter(|item| item.event.mark.offset < first) {
+        // What is after the floor is in the ring, or will be when it is dispatched.
+        for item in items.iter().rev().filter(|item| item.event.mark.offset <= floor.offset) {
             let weight = item.weight();
             if state.ring.len() >= options.ring_events
                 || state.bytes + weight > options.ring_bytes
@@ -124,6 +129,19 @@ impl Channel {
 
 impl State {
     fn keep(&mut self, item: Item, options: &Options, total: &AtomicUsize) {
+        let mark = &item.event.mark;
+        let last = self.ring.back().map(|last| last.event.mark.position()).or(self.floor);
+        let prev = mark.prev.unwrap_or_default();
+        match last.filter(|last| last.epoch == mark.epoch) {
+            // From before the floor: the topic was let go and subscribed again, and this is left over from the time before.
+            Some(last) if mark.offset <= last.offset => return,
+            Some(last) if prev <= last.offset => {}
+            // Some are missing between the two.
+            _ => {
+                self.clear(total);
+                self.floor = Some(Position { epoch: mark.epoch, offset: prev });
+            }
+        }
         let weight = item.weight();
         self.bytes += weight;
         total.fetch_add(weight, Ordering::Relaxed);
@@ -149,5 +167,78 @@ impl State {
 impl Drop for Channel {
     fn drop(&mut self) {
         self.state.get_mut().clear(&self.total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_protocol::{Data, Epoch, Event, Mark};
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch::NONE;
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: EPOCH, offset }
+    }
+
+    fn channel() -> Channel {
+        let topic = Topic::parse("topic:a").expect("valid");
+        let partition = topic.partition(1);
+        Channel::new(topic, partition, Arc::default())
+    }
+
+    fn item(channel: &Channel, offset: u64, prev: u64) -> Item {
+        let mark = Mark { partition: channel.partition, epoch: EPOCH, offset, prev: Some(prev) };
+        let data = Data::Text("x".into());
+        Item::new(Arc::new(Event { topic: channel.topic.clone(), name: None, data, at: 0, mark }))
+    }
+
+    fn after(channel: &Channel, offset: u64) -> Option<Vec<u64>> {
+        let items = channel.after(at(offset))?;
+        Some(items.iter().map(|item| item.event.mark.offset).collect())
+    }
+
+    #[test]
+    fn a_ring_answers_only_for_what_it_has_without_a_hole() {
+        let (channel, options) = (channel(), Options::default());
+        channel.confirmed(at(10));
+        // Left over from an earlier subscription, and the first one of this: 8 and 9 are missing between.
+        for (offset, prev) in [(7, 5), (12, 9)] {
+            channel.dispatch(&[item(&channel, offset, prev)], &options, |_| {});
+        }
+        assert_eq!(after(&channel, 7), None);
+        assert_eq!(after(&channel, 9), Some(vec![12]));
+        assert_eq!(after(&channel, 12), Some(vec![]));
+        // 15 was lost for good: whoever stands before it must hear that from the store.
+        channel.dispatch(&[item(&channel, 20, 15)], &options, |_| {});
+        assert_eq!(after(&channel, 12), None);
+        assert_eq!(after(&channel, 15), Some(vec![20]));
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_not_filled_in() {
+        let (channel, options) = (channel(), Options { ring_events: 4, ..Options::default() });
+        channel.confirmed(at(10));
+        let read: Vec<Item> =
+            [(8, 0), (9, 8), (11, 9), (12, 11)].map(|(n, prev)| item(&channel, n, prev)).into();
+        channel.backfill(at(5), at(12), &read, &options);
+        assert_eq!(after(&channel, 5), Some(vec![8, 9]));
+        channel.dispatch(&read[2..], &options, |_| {});
+        assert_eq!(after(&channel, 5), Some(vec![8, 9, 11, 12]));
+        channel.dispatch(&[item(&channel, 13, 12)], &options, |_| {});
+        assert_eq!((after(&channel, 5), after(&channel, 8)), (None, Some(vec![9, 11, 12, 13])));
+    }
+
+    #[test]
+    fn a_channel_lingers_from_the_last_departure() {
+        let channel = channel();
+        let emitter = Arc::new(Emitter::new(1, 0, Tick::MAX, Tick::MAX, None));
+        let first = channel.attach(&emitter);
+        assert!(channel.detach(first, 10));
+        let second = channel.attach(&emitter);
+        assert!(!channel.idle(10));
+        assert!(channel.detach(second, 15));
+        assert!(!channel.idle(10) && channel.idle(15));
     }
 }

@@ -15,6 +15,9 @@ use crate::{Inner, blocks};
 /// Events handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill for nothing.
 const ROUND: usize = 256;
 
+/// Bytes joined into one piece. More in one write gains nothing, and an outbox takes a piece as a whole or not at all.
+const RUN_BYTES: usize = 64 << 10;
+
 /// Hands deliveries on until the feed or the hub ends. Everything that waits is taken at once; connections are woken when all of
 /// it has been queued, so that many events leave in one write.
 pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
@@ -69,7 +72,7 @@ impl Inner {
             }
             Delivery::Seen(partition, position) => self.seen.advance(partition, position),
             Delivery::Gap => {
-                tokio::spawn(Arc::clone(self).resync());
+                self.gap.notify_one();
             }
         }
         1
@@ -138,13 +141,16 @@ impl Inner {
 /// The events of the same topic that follow directly. Others in between end the run: a connection may have both.
 fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>) -> Vec<Item> {
     let mut run = vec![Item::new(first)];
-    while run.len() < ROUND {
+    let mut bytes = run[0].frame.len();
+    while run.len() < ROUND && bytes < RUN_BYTES {
         match rest.front() {
             Some(Delivery::Event(next)) if next.topic == run[0].event.topic => {}
             _ => break,
         }
         if let Some(Delivery::Event(next)) = rest.pop_front() {
-            run.push(Item::new(next));
+            let item = Item::new(next);
+            bytes += item.frame.len();
+            run.push(item);
         }
     }
     run

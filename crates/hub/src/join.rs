@@ -13,7 +13,7 @@ use crate::emitter::{Abort, Emitter, Leave, Merge, Release, Subscription};
 use crate::item::Item;
 use crate::replay::Found;
 use crate::wheel::Tick;
-use crate::{Hub, Inner, blocks};
+use crate::{Hub, Inner, blocks, level};
 
 /// A wish to receive.
 #[derive(Clone)]
@@ -137,19 +137,34 @@ impl Inner {
             }
             let channels = emitter.channels();
             let plan = Plan::new(&join.resume, &channels, &base);
-            let found =
-                self.gather(plan.wishes(&channels, self.options.replay_events), |channel, position| {
+            let mut found = self
+                .gather(plan.wishes(&channels, self.options.replay_events), |channel, position| {
                     base.get(channel.partition)
                         .is_some_and(|head| head.epoch == position.epoch && position.offset <= head.offset)
+                })
+                .await?;
+            loop {
+                let mut short = Vec::new();
+                let released = emitter.release(self.wheel.now(), |merge, held| {
+                    match level::find(&self.seen, &base, merge.place(), &channels, &found, held) {
+                        Ok(level) => {
+                            let ready =
+                                Begin { plan: plan.clone(), level, channels: &channels, subscription, join };
+                            self.begin(merge, std::mem::take(held), ready, std::mem::take(&mut found));
+                        }
+                        Err(behind) => short = behind,
+                    }
+                    short.is_empty()
                 });
-            let found = found.await?;
-            let now = self.wheel.now();
-            match emitter.release(now, |merge, held| {
-                self.begin(merge, held, plan, &channels, found, subscription, join);
-            }) {
-                Release::Done => return Ok(()),
-                Release::Changed => {}
-                Release::Reset => base = self.confirm(emitter).await?,
+                match released {
+                    Release::Done => return Ok(()),
+                    Release::Changed => break,
+                    Release::Uneven => self.lengthen(&mut found, short).await?,
+                    Release::Reset => {
+                        base = self.confirm(emitter).await?;
+                        break;
+                    }
+                }
             }
         }
     }
@@ -170,23 +185,16 @@ impl Inner {
     }
 
     /// Queues the beginning of the stream: ready, resets, what was missed in order.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the one place where all that a join gathered comes together"
-    )]
     fn begin(
         &self,
         merge: &mut Merge<'_>,
         held: Vec<Item>,
-        mut plan: Plan,
-        channels: &[Arc<Channel>],
+        begin: Begin<'_>,
         found: Vec<(Arc<Channel>, Found)>,
-        subscription: &Subscription,
-        join: &Join,
     ) {
-        let mut items = held;
+        let Begin { mut plan, level, channels, subscription, join } = begin;
+        let mut items = Vec::new();
         let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
-        let mut replayed = 0;
         for (channel, page) in found {
             if let Some(reason) = page.reset {
                 plan.reset(&channel, reason, page.head);
@@ -195,9 +203,10 @@ impl Inner {
                 let horizon = horizons.entry(channel.partition).or_insert(u64::MAX);
                 *horizon = (*horizon).min(last.event.mark.offset);
             }
-            replayed += page.items.len() as u64;
             items.extend(page.items);
         }
+        level::cut(&mut items, &level);
+        items.extend(held);
         Item::sort(&mut items);
         let options = &self.options;
         let start = plan.start(&items);
@@ -211,17 +220,18 @@ impl Inner {
             merge.block(blocks::reset(&start, topics, *reason));
         }
         *merge.cursor() = start;
-        self.metrics.replayed.inc_by(replayed);
         let mut bytes = 0;
         for item in items {
             let mark = &item.event.mark;
             bytes += item.event.data.as_bytes().len();
             let beyond = horizons.get(&mark.partition).is_some_and(|horizon| mark.offset > *horizon);
-            if beyond || bytes > options.replay_bytes {
+            // At least one goes out: the client would come back for it for ever.
+            if beyond || (bytes > options.replay_bytes && bytes > item.event.data.as_bytes().len()) {
                 merge.close(Leave::Replay, options);
                 return;
             }
             merge.item(&item, options);
+            self.metrics.replayed.inc();
         }
         if !horizons.is_empty() {
             merge.close(Leave::Replay, options);
@@ -229,7 +239,18 @@ impl Inner {
     }
 }
 
+/// What a stream begins with, besides events.
+struct Begin<'a> {
+    plan: Plan,
+    /// Up to where events go out now.
+    level: Cursor,
+    channels: &'a [Arc<Channel>],
+    subscription: &'a Subscription,
+    join: &'a Join,
+}
+
 /// Where each partition of a join begins, and what must be said about it.
+#[derive(Clone)]
 struct Plan {
     /// As the client gave it; empty: it gave none, or nothing that can be read.
     given: Cursor,
@@ -273,15 +294,13 @@ impl Plan {
         channels.iter().filter_map(wish).collect()
     }
 
-    fn reset(&mut self, channel: &Channel, reason: ResetReason, head: Option<Position>) {
+    fn reset(&mut self, channel: &Channel, reason: ResetReason, head: Position) {
         self.resets.entry(reason).or_default().push(channel.topic.clone());
         if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {
             self.void.push(channel.partition);
-            if let Some(head) = head {
-                let known = self.base.get(channel.partition);
-                if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
-                    self.base.set(channel.partition, head);
-                }
+            let known = self.base.get(channel.partition);
+            if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
+                self.base.set(channel.partition, head);
             }
         }
     }

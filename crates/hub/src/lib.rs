@@ -12,12 +12,14 @@ mod dispatch;
 mod emitter;
 mod item;
 mod join;
+mod level;
 mod members;
 mod metrics;
 mod options;
 mod outbox;
 mod registry;
 mod replay;
+mod resync;
 mod seen;
 mod wheel;
 
@@ -30,6 +32,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tidegate_broker::{Broker, Deliveries};
 use tidegate_protocol::Topic;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use emitter::{Chunk, Leave, Subscription};
@@ -57,6 +60,8 @@ pub(crate) struct Inner {
     users: DashMap<Topic, Arc<User>>,
     flights: Flights,
     seen: Seen,
+    /// Controls may have been missed.
+    gap: Notify,
     wheel: Wheel,
     ring_bytes: Arc<AtomicUsize>,
     /// Topics whose last listener left, and when they may be let go.
@@ -80,6 +85,7 @@ impl Hub {
             users: DashMap::with_shard_amount(64),
             flights: Flights::default(),
             seen: Seen::default(),
+            gap: Notify::new(),
             wheel: Wheel::new(),
             ring_bytes: Arc::default(),
             lingering: Mutex::default(),
@@ -93,6 +99,7 @@ impl Hub {
         });
         tokio::spawn(dispatch::run(Arc::clone(&inner), deliveries));
         tokio::spawn(wheel::run(Arc::clone(&inner)));
+        tokio::spawn(resync::run(Arc::clone(&inner)));
         Self(inner)
     }
 

@@ -4,25 +4,29 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tidegate_broker::{Control, Span};
-use tidegate_protocol::{Position, Topic};
+use tidegate_broker::{Control, Error, ResetReason, Span};
+use tidegate_protocol::{Cursor, Position, Topic};
 
 use crate::channel::Channel;
-use crate::emitter::{Emitter, Leave, Release};
+use crate::emitter::{Emitter, Leave, Merge, Release};
 use crate::item::Item;
-use crate::{Inner, blocks};
+use crate::replay::Found;
+use crate::{Inner, blocks, level};
 
 /// A user's emitters on this node.
 pub(crate) struct User {
     pub(crate) topic: Topic,
     emitters: Mutex<Slab<Arc<Emitter>>>,
-    /// How often the user had been disconnected when last heard: tells whether one was missed.
+    /// How often the user had been disconnected when the streams that are open now began: tells whether one was missed. `None`: not
+    /// known, and no stream is open that began before.
     disconnects: Mutex<Option<u64>>,
+    /// Changes of membership told so far. Whoever hands one on to the emitters holds the lock.
+    pub(crate) changes: Mutex<u64>,
 }
 
 impl User {
     pub(crate) fn new(topic: Topic) -> Self {
-        Self { topic, emitters: Mutex::default(), disconnects: Mutex::default() }
+        Self { topic, emitters: Mutex::default(), disconnects: Mutex::default(), changes: Mutex::default() }
     }
 
     pub(crate) fn attach(&self, emitter: &Arc<Emitter>, most: usize) -> Option<usize> {
@@ -44,14 +48,20 @@ impl User {
         self.emitters.lock().is_empty()
     }
 
-    fn all(&self) -> Vec<Arc<Emitter>> {
+    /// Whether there were more disconnects than heard of, `count` in all.
+    pub(crate) fn missed_disconnect(&self, count: u64) -> bool {
+        self.disconnects.lock().replace(count).is_some_and(|known| known < count)
+    }
+
+    /// Its streams now.
+    pub(crate) fn all(&self) -> Vec<Arc<Emitter>> {
         self.emitters.lock().iter().map(|(_, emitter)| Arc::clone(emitter)).collect()
     }
 }
 
 impl Inner {
     /// Notes how often the user has been disconnected, before anything can be missed.
-    pub(crate) async fn know(&self, user: &User) -> Result<(), tidegate_broker::Error> {
+    pub(crate) async fn know(&self, user: &User) -> Result<(), Error> {
         if user.disconnects.lock().is_none() {
             let counts = self.broker.disconnects(std::slice::from_ref(&user.topic)).await?;
             user.disconnects.lock().get_or_insert(counts.first().copied().unwrap_or_default());
@@ -62,22 +72,26 @@ impl Inner {
     /// Does what a node was told about a user. Called from the dispatch loop, in the order of the partition.
     pub(crate) fn control(self: &Arc<Self>, user: &Topic, control: &Control) {
         let Some(user) = self.users.get(user).map(|user| Arc::clone(&user)) else { return };
-        if *control == Control::Disconnect
-            && let Some(count) = &mut *user.disconnects.lock()
-        {
-            *count += 1;
+        if *control == Control::Disconnect {
+            // Not counted on: this one may be in the number that was read already. The next stream reads it anew.
+            *user.disconnects.lock() = None;
+            user.all().iter().for_each(|emitter| emitter.close(Leave::Disconnected, &self.options));
+            return;
         }
+        let mut changes = user.changes.lock();
+        *changes += 1;
         for emitter in user.all() {
-            match control {
-                Control::Disconnect => emitter.close(Leave::Disconnected, &self.options),
-                change => self.change(&emitter, change.clone()),
-            }
+            self.change(&emitter, control.clone());
         }
     }
 
-    /// Changes what a stream receives. Live events wait meanwhile, so nothing overtakes what the new topic has to catch up.
-    fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Control) {
-        if emitter.hold(change) {
+    /// Changes what a stream receives. Live events wait while it catches up with a new topic, so nothing overtakes that.
+    pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Control) {
+        if let Control::Left { topic } = &change {
+            // At once: what is dispatched from now on is not for the stream. Whoever is at a join or a change may be just about to attach it.
+            self.unseat_all(emitter, |seat| seat == topic);
+            emitter.note(change);
+        } else if emitter.hold(change) {
             let (hub, emitter) = (Arc::clone(self), Arc::clone(emitter));
             tokio::spawn(async move {
                 let applied = tokio::time::timeout(hub.options.join_timeout, hub.apply(&emitter)).await;
@@ -89,47 +103,52 @@ impl Inner {
         }
     }
 
-    async fn apply(self: &Arc<Self>, emitter: &Arc<Emitter>) -> Result<(), tidegate_broker::Error> {
-        let (mut caught_up, mut resets) = (Vec::new(), Vec::new());
+    async fn apply(self: &Arc<Self>, emitter: &Arc<Emitter>) -> Result<(), Error> {
+        let mut found: Vec<(Arc<Channel>, Found)> = Vec::new();
+        let mut resets = Vec::new();
+        let mut base = Cursor::default();
         loop {
             while let Some(change) = emitter.next_change() {
                 match change {
                     Control::Left { topic } => {
                         self.unseat_all(emitter, |seat| *seat == topic);
-                        caught_up.retain(|item: &Item| item.event.topic != topic);
+                        found.retain(|(channel, _)| channel.topic != topic);
+                        resets.retain(|(lost, _)| *lost != topic);
                     }
                     Control::Joined { topic, from } => {
                         for channel in self.attach(emitter, &[topic], false) {
-                            let (items, reset) = self.catch_up(emitter, channel, from).await?;
-                            caught_up.extend(items);
-                            resets.extend(reset);
+                            base = self.confirm(emitter).await?;
+                            let Some(page) = self.catch_up(emitter, &channel, from, &base).await? else {
+                                continue;
+                            };
+                            whole(std::iter::once(&page))?;
+                            // Nobody can tell since when it is a member: what came before the stream's place was missed.
+                            let missed = from.is_none().then_some(ResetReason::Unknown);
+                            resets
+                                .extend(page.reset.or(missed).map(|reason| (channel.topic.clone(), reason)));
+                            found.push((channel, page));
                         }
                     }
                     Control::Disconnect => {}
                 }
             }
+            let channels = emitter.channels();
+            let mut short = Vec::new();
             let released = emitter.release(self.wheel.now(), |merge, held| {
-                for (topic, reason) in &resets {
-                    merge.block(blocks::reset(merge.place(), std::slice::from_ref(topic), *reason));
+                match level::find(&self.seen, &base, merge.place(), &channels, &found, held) {
+                    Ok(level) => self.add(merge, held, &level, std::mem::take(&mut found), &resets),
+                    Err(behind) => short = behind,
                 }
-                let place = merge.place().clone();
-                let (late, mut items): (Vec<Item>, Vec<Item>) =
-                    std::mem::take(&mut caught_up).into_iter().partition(|item| {
-                        place
-                            .get(item.event.mark.partition)
-                            .is_some_and(|place| item.event.mark.offset <= place.offset)
-                    });
-                late.iter().for_each(|item| merge.late(item));
-                items.extend(held);
-                Item::sort(&mut items);
-                items.iter().for_each(|item| merge.item(item, &self.options));
+                short.is_empty()
             });
             match released {
                 Release::Done => return Ok(()),
                 Release::Changed => {}
-                Release::Reset => {
-                    return Err(tidegate_broker::Error::Unavailable("events were lost meanwhile".into()));
+                Release::Uneven => {
+                    self.lengthen(&mut found, short).await?;
+                    whole(found.iter().map(|(_, page)| page))?;
                 }
+                Release::Reset => return Err(Error::Unavailable("events were lost meanwhile".into())),
             }
         }
     }
@@ -137,28 +156,55 @@ impl Inner {
     /// What a stream has missed of a topic that it receives from now on.
     async fn catch_up(
         self: &Arc<Self>,
-        emitter: &Arc<Emitter>,
-        channel: Arc<Channel>,
+        emitter: &Emitter,
+        channel: &Arc<Channel>,
         from: Option<Position>,
-    ) -> Result<(Vec<Item>, Option<(Topic, tidegate_broker::ResetReason)>), tidegate_broker::Error> {
-        let base = self.confirm(emitter).await?;
+        base: &Cursor,
+    ) -> Result<Option<Found>, Error> {
         let partition = channel.partition;
-        let Some(from) = from.or_else(|| emitter.cursor().get(partition)).or_else(|| base.get(partition))
-        else {
-            return Ok((Vec::new(), None));
-        };
-        emitter.place(partition, from);
-        let known = |_: &Channel, at: Position| {
-            base.get(partition).is_some_and(|head| head.epoch == at.epoch && at.offset <= head.offset)
-        };
+        let Some(head) = base.get(partition) else { return Ok(None) };
+        let place = emitter.cursor().get(partition).filter(|place| place.epoch == head.epoch);
+        let from = from.or(place).unwrap_or(head);
+        emitter.place(partition, if from.epoch == head.epoch { from } else { head });
+        let known = |_: &Channel, at: Position| head.epoch == at.epoch && at.offset <= head.offset;
         let span = Span::After { position: from, limit: self.options.replay_events };
-        let found = self.gather(vec![(Arc::clone(&channel), span)], known).await?;
-        let mut all = (Vec::new(), None);
-        for (channel, page) in found {
-            all.0.extend(page.items);
-            all.1 = page.reset.map(|reason| (channel.topic.clone(), reason));
+        let found = self.gather(vec![(Arc::clone(channel), span)], known).await?.pop();
+        Ok(found.map(|(_, page)| page))
+    }
+
+    /// Queues what changes of membership have brought, among what was held back.
+    fn add(
+        &self,
+        merge: &mut Merge<'_>,
+        held: &mut Vec<Item>,
+        level: &Cursor,
+        found: Vec<(Arc<Channel>, Found)>,
+        resets: &[(Topic, ResetReason)],
+    ) {
+        for (topic, reason) in resets {
+            self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
+            merge.block(blocks::reset(merge.place(), std::slice::from_ref(topic), *reason));
         }
-        Ok(all)
+        let (mut items, mut new) = (Vec::new(), Vec::new());
+        for (channel, page) in found {
+            new.push(channel);
+            items.extend(page.items);
+        }
+        level::cut(&mut items, level);
+        items.append(held);
+        Item::sort(&mut items);
+        let place = merge.place().clone();
+        for item in &items {
+            let mark = &item.event.mark;
+            // Others were sent past it already: it can't have its place in the order any more.
+            let passed =
+                mark.stored() && place.get(mark.partition).is_some_and(|at| mark.offset <= at.offset);
+            if passed && new.iter().any(|channel| channel.topic == item.event.topic) {
+                merge.late(item);
+            } else {
+                merge.item(item, &self.options);
+            }
+        }
     }
 
     /// Takes the emitter's membership seats away at the topics that `which` names.
@@ -172,40 +218,13 @@ impl Inner {
             }
         }
     }
+}
 
-    /// Controls may have been missed: reads the memberships and disconnects of every user here.
-    pub(crate) async fn resync(self: Arc<Self>) {
-        let users: Vec<Arc<User>> = self.users.iter().map(|user| Arc::clone(&user)).collect();
-        // 500 at a time: one exchange each, and no reply of megabytes.
-        for users in users.chunks(500) {
-            let topics: Vec<Topic> = users.iter().map(|user| user.topic.clone()).collect();
-            let Ok(counts) = self.broker.disconnects(&topics).await else { return };
-            for (user, count) in users.iter().zip(counts) {
-                let known = user.disconnects.lock().replace(count);
-                if known.is_some_and(|known| known < count) {
-                    user.all().iter().for_each(|emitter| emitter.close(Leave::Disconnected, &self.options));
-                    continue;
-                }
-                // A failure means that the broker is away again: the next gap comes here again.
-                let Ok(members) = self.broker.memberships(&user.topic).await else { return };
-                for emitter in user.all() {
-                    self.align(&emitter, &members);
-                }
-            }
-        }
-    }
-
-    fn align(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &[Topic]) {
-        let seats = emitter.topics();
-        for (topic, asked) in &seats {
-            if !asked && !members.contains(topic) {
-                self.change(emitter, Control::Left { topic: topic.clone() });
-            }
-        }
-        for topic in members {
-            if !seats.iter().any(|(seat, _)| seat == topic) {
-                self.change(emitter, Control::Joined { topic: topic.clone(), from: None });
-            }
-        }
-    }
+/// Whether a stream can go on with these pages. If not, its client comes back with its cursor, and the join says what is to be said.
+fn whole<'a>(mut pages: impl Iterator<Item = &'a Found>) -> Result<(), Error> {
+    let void = |page: &Found| {
+        page.more
+            || matches!(page.reset, Some(ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed))
+    };
+    if pages.any(void) { Err(Error::Unavailable("too much was missed".into())) } else { Ok(()) }
 }

@@ -40,8 +40,8 @@ impl Inner {
 
     /// Takes a seat away; the last one starts the topic's lingering.
     pub(crate) fn detach(&self, channel: &Channel, key: usize) {
-        if channel.detach(key) {
-            let due = self.wheel.tick_in(self.options.linger);
+        let due = self.wheel.tick_in(self.options.linger);
+        if channel.detach(key, due) {
             self.lingering.lock().push_back((due, channel.topic.clone()));
         }
     }
@@ -59,11 +59,11 @@ impl Inner {
             let Some(topic) = topic else { return };
             let gone = self.channels.remove_if(&topic, |topic, channel| {
                 // Unsubscribed under the map's guard: whoever joins next subscribes after it, not before.
-                let empty = channel.is_empty();
-                if empty {
+                let idle = channel.idle(now);
+                if idle {
                     self.broker.unsubscribe(vec![topic.clone()]);
                 }
-                empty
+                idle
             });
             if gone.is_some() {
                 self.metrics.topics.dec();

@@ -7,10 +7,12 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span};
 use tidegate_protocol::Position;
+use tokio::sync::oneshot;
 
 use crate::Inner;
 use crate::channel::Channel;
 use crate::item::Item;
+use crate::level::Short;
 
 /// Reads under way: the same read by many reconnecting clients runs once.
 #[derive(Default)]
@@ -25,8 +27,8 @@ pub(crate) struct Found {
     pub(crate) items: Vec<Item>,
     /// Why the place could not be continued.
     pub(crate) reset: Option<ResetReason>,
-    /// Where the partition stood; `None`: answered by the ring.
-    pub(crate) head: Option<Position>,
+    /// Everything of the topic up to here is in `items`, or came before them.
+    pub(crate) head: Position,
     /// There is more after `items`.
     pub(crate) more: bool,
 }
@@ -44,13 +46,15 @@ impl Inner {
         let mut reads = Vec::new();
         for (channel, span) in wishes {
             let ring = match span {
-                Span::After { position, .. } if known(&channel, position) => channel.after(position),
+                Span::After { position, .. } if known(&channel, position) => {
+                    channel.after(position).map(|items| (items, position))
+                }
                 _ => None,
             };
             match ring {
-                Some(items) => {
+                Some((items, head)) => {
                     self.metrics.history_reads.with_label_values(&["ring"]).inc();
-                    found.push((channel, Found { items, reset: None, head: None, more: false }));
+                    found.push((channel, Found { items, reset: None, head, more: false }));
                 }
                 None => reads.push((channel, span)),
             }
@@ -68,7 +72,8 @@ impl Inner {
             let mut page = page.ok_or_else(|| Error::Protocol("a page is missing".into()))?;
             if !mine {
                 // Somebody else's read may have begun before this emitter was attached: the ring has what came between.
-                let Some(rest) = page.head.filter(|_| !page.more).and_then(|head| channel.after(head)) else {
+                let whole = !page.more || matches!(span, Span::Last { .. });
+                let Some(rest) = channel.after(page.head).filter(|_| whole) else {
                     again.push((channel, span));
                     continue;
                 };
@@ -81,10 +86,37 @@ impl Inner {
                 .iter()
                 .map(|(channel, span)| Read { topic: channel.topic.clone(), span: *span })
                 .collect();
+            self.metrics.history_reads.with_label_values(&["broker"]).inc_by(again.len() as u64);
             let pages = self.read(reads).await?;
             found.extend(again.into_iter().map(|(channel, _)| channel).zip(pages));
         }
         Ok(found)
+    }
+
+    /// Reads what is missing of some topics, so that all that was found belongs together.
+    pub(crate) async fn lengthen(
+        &self,
+        found: &mut Vec<(Arc<Channel>, Found)>,
+        short: Short,
+    ) -> Result<(), Error> {
+        let limit = self.options.replay_events;
+        let read = |(channel, position): &(Arc<Channel>, Position)| Read {
+            topic: channel.topic.clone(),
+            span: Span::After { position: *position, limit },
+        };
+        self.metrics.history_reads.with_label_values(&["broker"]).inc_by(short.len() as u64);
+        let pages = self.read(short.iter().map(read).collect()).await?;
+        for ((channel, _), page) in short.into_iter().zip(pages) {
+            match found.iter_mut().find(|(known, _)| known.topic == channel.topic) {
+                Some((_, known)) => {
+                    known.items.extend(page.items);
+                    known.reset = known.reset.or(page.reset);
+                    (known.head, known.more) = (page.head, known.more || page.more);
+                }
+                None => found.push((channel, page)),
+            }
+        }
+        Ok(())
     }
 
     /// Joins the reads that are under way and starts the others in one go. True: started here.
@@ -100,11 +132,7 @@ impl Inner {
         self.metrics.history_reads.with_label_values(&["broker"]).inc_by(new.len() as u64);
         let flight = (!new.is_empty()).then(|| {
             let wishes: Vec<_> = new.iter().map(|at| (Arc::clone(&reads[*at].0), key(&reads[*at]))).collect();
-            let flight = self.take_off(wishes.clone());
-            for (at, (_, read)) in wishes.into_iter().enumerate() {
-                self.flights.0.insert(read, (flight.clone(), at));
-            }
-            flight
+            self.take_off(wishes)
         });
         let mut next = 0;
         boarded
@@ -121,25 +149,34 @@ impl Inner {
 
     /// A task of its own drives the read: it ends, and leaves the map, also when everybody who waited is gone.
     fn take_off(self: &Arc<Self>, wishes: Vec<(Arc<Channel>, Read)>) -> Flight {
-        let hub = Arc::clone(self);
+        let (hub, flown) = (Arc::clone(self), wishes.clone());
+        // Begins when the map has it: a read that is over before would stay there for ever.
+        let (begin, begun) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            let result = hub.read(wishes.iter().map(|(_, read)| read.clone()).collect()).await;
-            for (_, read) in &wishes {
+            let _ = begun.await;
+            let result = hub.read(flown.iter().map(|(_, read)| read.clone()).collect()).await;
+            for (_, read) in &flown {
                 hub.flights.0.remove(read);
             }
             let pages = result?;
-            for ((channel, read), page) in wishes.iter().zip(&pages) {
-                if let (Span::After { position, .. }, Some(head), false, None) =
-                    (read.span, page.head, page.more, page.reset)
-                {
-                    channel.backfill(position, head, &page.items, &hub.options);
+            for ((channel, read), page) in flown.iter().zip(&pages) {
+                if let (Span::After { position, .. }, false, None) = (read.span, page.more, page.reset) {
+                    channel.backfill(position, page.head, &page.items, &hub.options);
                 }
             }
             Ok(Arc::new(pages))
         });
-        async move { task.await.unwrap_or_else(|error| Err(Error::Protocol(format!("a read failed: {error}")))) }
-            .boxed()
-            .shared()
+        let flight = async move {
+            task.await.unwrap_or_else(|error| Err(Error::Protocol(format!("a read failed: {error}"))))
+        }
+        .boxed()
+        .shared();
+        for (at, (_, read)) in wishes.into_iter().enumerate() {
+            self.flights.0.insert(read, (flight.clone(), at));
+        }
+        // Without a receiver the runtime is shutting down.
+        let _ = begin.send(());
+        flight
     }
 
     /// Reads, and goes on where a page did not reach to the end, up to the limits of a replay.
@@ -155,7 +192,7 @@ impl Inner {
                     break;
                 }
                 found.items.extend(page.events.into_iter().map(Item::new));
-                (found.head, found.more) = (Some(page.head), page.more);
+                (found.head, found.more) = (page.head, page.more);
             }
         }
         Ok(all)
@@ -175,7 +212,7 @@ fn found(page: Page) -> Found {
     Found {
         items: page.events.into_iter().map(Item::new).collect(),
         reset: page.reset,
-        head: Some(page.head),
+        head: page.head,
         more: page.more,
     }
 }

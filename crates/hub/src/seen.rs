@@ -18,6 +18,10 @@ impl Seen {
         }
     }
 
+    pub(crate) fn get(&self, partition: Partition) -> Option<Position> {
+        self.0.lock()[partition.index()]
+    }
+
     /// The cursor moved on to what has been seen, if that is further.
     pub(crate) fn refresh(&self, cursor: &Cursor) -> Option<Cursor> {
         let all = *self.0.lock();

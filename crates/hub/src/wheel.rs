@@ -50,11 +50,18 @@ impl Wheel {
 
     /// Looks at the emitter again at `due`, or after a whole turn if that is sooner.
     pub(crate) fn put(&self, emitter: Weak<Emitter>, due: Tick) {
-        let now = self.now();
-        let due = due.min(self.end.load(Ordering::Relaxed));
-        // At least two steps on: the wheel may be just about to take the next slot.
-        let steps = due.saturating_sub(now).clamp(2, SLOTS as u32 - 1);
-        self.slots[(now.wrapping_add(steps)) as usize % SLOTS].lock().push(emitter);
+        loop {
+            let now = self.now();
+            let end = self.end.load(Ordering::Relaxed);
+            // At least two steps on: the wheel may be just about to take the next slot.
+            let at = now.saturating_add(due.min(end).saturating_sub(now).clamp(2, SLOTS as u32 - 1));
+            let mut slot = self.slots[at as usize % SLOTS].lock();
+            // Has the wheel passed the slot, or a drain emptied it, before it was locked? Both say so before they take the lock.
+            if self.now() < at && self.end.load(Ordering::Relaxed) == end {
+                slot.push(emitter);
+                return;
+            }
+        }
     }
 
     /// Gives every emitter its own moment within `window` to be closed.
@@ -128,6 +135,6 @@ impl Inner {
     pub(crate) fn beat(&self) -> Tick {
         let steps =
             u32::try_from(self.options.heartbeat.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1);
-        rand::rng().random_range(steps - steps / 10..=steps + steps / 10).max(1)
+        rand::rng().random_range(steps - steps / 10..=steps.saturating_add(steps / 10)).max(1)
     }
 }

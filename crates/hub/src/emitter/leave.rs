@@ -1,0 +1,36 @@
+/// Why a stream ended. The words go over the wire and into metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leave {
+    /// The client went away.
+    Client,
+    /// The client did not read fast enough.
+    SlowConsumer,
+    /// Its credential expired.
+    TokenExpired,
+    /// It was open for as long as a stream may be.
+    MaxAge,
+    /// The node goes away.
+    Drain,
+    /// The user was disconnected.
+    Disconnected,
+    /// A replay was larger than one stream may queue: the rest comes at the reconnect.
+    Replay,
+    /// The broker could not be asked for what the stream needs.
+    Unavailable,
+}
+
+impl Leave {
+    /// The word on the wire and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::SlowConsumer => "slow_consumer",
+            Self::TokenExpired => "token_expired",
+            Self::MaxAge => "max_age",
+            Self::Drain => "drain",
+            Self::Disconnected => "disconnected",
+            Self::Replay => "replay",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What an emitter's lock guards.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use tidegate_broker::Control;
+use tidegate_protocol::Cursor;
+
+use super::{Chunk, Leave, Seat};
+use crate::item::Item;
+use crate::outbox::{Entry, Outbox};
+use crate::{Options, blocks};
+
+pub(super) struct State {
+    /// The place of what was queued last: what comes at or before it is a repeat.
+    pub(super) cursor: Cursor,
+    pub(super) outbox: Outbox,
+    pub(super) waker: Option<Waker>,
+    pub(super) phase: Phase,
+    pub(super) seats: Vec<Seat>,
+    /// Events that were thrown away when it was cut.
+    pub(super) evicted: usize,
+}
+
+pub(super) enum Phase {
+    /// Live events wait here while history is read; merged and queued at the end.
+    Held(Box<Held>),
+    /// Events go to the outbox.
+    Live,
+    /// What is queued still goes out, then the stream ends. With `true` it is cut.
+    Closed(Leave, bool),
+}
+
+/// What came while a join or a change of topics was under way.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) items: Vec<Item>,
+    pub(super) bytes: usize,
+    /// Changes of membership to apply before going live.
+    pub(super) changes: VecDeque<Control>,
+    /// A reset came in between.
+    pub(super) reset: bool,
+}
+
+impl State {
+    pub(super) fn push(&mut self, items: &[Item], joined: &Bytes, options: &Options) -> bool {
+        let Some(first) = items.first() else { return true };
+        let last = &items[items.len() - 1].event.mark;
+        let mark = &first.event.mark;
+        let place = self.cursor.get(mark.partition);
+        let new = place.is_some_and(|place| place.epoch == mark.epoch && mark.offset > place.offset);
+        // The common case: one partition, nothing of it a repeat. All connections share one buffer.
+        if new && self.cursor.len() == 1 && items.iter().all(|item| item.event.mark.stored()) {
+            let entry =
+                Entry { bytes: joined.clone(), events: count(items), at: first.event.at, counted: true };
+            if !self.outbox.push(entry, options.outbox_events, options.outbox_bytes) {
+                return false;
+            }
+            self.cursor.set(last.partition, last.position());
+            return true;
+        }
+        items.iter().all(|item| self.push_one(item, true, options))
+    }
+
+    fn push_one(&mut self, item: &Item, counted: bool, options: &Options) -> bool {
+        let mark = &item.event.mark;
+        let at = if counted { item.event.at } else { 0 };
+        let (most_events, most_bytes) = (options.outbox_events, options.outbox_bytes);
+        if mark.stored() {
+            let place = self.cursor.get(mark.partition);
+            // Of another epoch: from before a reset that is still on its way here. A new epoch's reset comes before its events.
+            if place.is_some_and(|place| place.epoch != mark.epoch || mark.offset <= place.offset) {
+                return true;
+            }
+            let mut cursor = self.cursor.clone();
+            cursor.set(mark.partition, mark.position());
+            let bytes = if cursor.len() == 1 {
+                item.frame.whole()
+            } else {
+                let mut id = Vec::with_capacity(64);
+                tidegate_protocol::sse::push_id(&cursor, &mut id);
+                // The id stands before the frame as an entry of its own: the frame's bytes stay shared.
+                let id = Entry { bytes: id.into(), events: 0, at: 0, counted };
+                if !self.outbox.push(id, most_events, most_bytes) {
+                    return false;
+                }
+                item.frame.rest()
+            };
+            self.cursor = cursor;
+            return self.outbox.push(Entry { bytes, events: 1, at, counted }, most_events, most_bytes);
+        }
+        self.outbox.push(Entry { bytes: item.frame.whole(), events: 1, at, counted }, most_events, most_bytes)
+    }
+
+    pub(super) fn force(&mut self, bytes: Bytes) {
+        let fits = self.outbox.push(Entry { bytes, events: 0, at: 0, counted: false }, 0, 0);
+        debug_assert!(fits, "what is not counted always fits");
+    }
+
+    pub(super) fn close(&mut self, reason: Leave, goodbye: Option<Vec<u8>>) -> Option<Waker> {
+        if matches!(self.phase, Phase::Closed(..)) {
+            return None;
+        }
+        match goodbye {
+            Some(goodbye) => self.force(goodbye.into()),
+            None => {
+                let held = if let Phase::Held(held) = &self.phase { held.items.len() } else { 0 };
+                self.evicted = self.outbox.events() + held;
+                self.outbox.clear();
+            }
+        }
+        self.phase = Phase::Closed(reason, reason == Leave::SlowConsumer);
+        self.waker.take()
+    }
+
+    /// Takes what waits, up to about `most` bytes, as one piece: one write for many events.
+    pub(super) fn take(&mut self, most: usize) -> Option<Chunk> {
+        let first = self.outbox.pop()?;
+        let mut chunk = Chunk { bytes: first.bytes, events: first.events, at: first.at };
+        let Some(next) = self.outbox.next_len().filter(|next| chunk.bytes.len() + next <= most) else {
+            return Some(chunk);
+        };
+        let mut joined = BytesMut::with_capacity((chunk.bytes.len() + next).max(1024).min(most));
+        joined.extend_from_slice(&chunk.bytes);
+        while self.outbox.next_len().is_some_and(|next| joined.len() + next <= most) {
+            let Some(entry) = self.outbox.pop() else { break };
+            joined.extend_from_slice(&entry.bytes);
+            chunk.events += entry.events;
+            if chunk.at == 0 {
+                chunk.at = entry.at;
+            }
+        }
+        chunk.bytes = joined.freeze();
+        Some(chunk)
+    }
+}
+
+fn count(items: &[Item]) -> u32 {
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
+}
+
+/// Writes the merged beginning of a stream.
+pub(crate) struct Merge<'a> {
+    pub(super) state: &'a mut State,
+}
+
+impl Merge<'_> {
+    /// Where the stream stands.
+    pub(crate) fn cursor(&mut self) -> &mut Cursor {
+        &mut self.state.cursor
+    }
+
+    /// Where the stream stands, to read.
+    pub(crate) fn place(&self) -> &Cursor {
+        &self.state.cursor
+    }
+
+    /// Queues a block.
+    pub(crate) fn block(&mut self, bytes: Vec<u8>) {
+        self.state.force(bytes.into());
+    }
+
+    /// Queues an event unless it is a repeat.
+    pub(crate) fn item(&mut self, item: &Item, options: &Options) {
+        let fits = self.state.push_one(item, false, options);
+        debug_assert!(fits, "what is not counted always fits");
+    }
+
+    /// Queues an event whatever its place, without an id: the client's cursor stays where it is.
+    pub(crate) fn late(&mut self, item: &Item) {
+        self.state.force(item.frame.rest());
+    }
+
+    /// Ends the stream behind what was queued.
+    pub(crate) fn close(&mut self, reason: Leave, options: &Options) {
+        let waker = self.state.close(reason, Some(blocks::closing(options.retry, reason)));
+        self.state.waker = waker;
+    }
+}

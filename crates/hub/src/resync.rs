@@ -1,0 +1,87 @@
+//! After a time in which controls may have been missed: memberships and disconnects are read anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_broker::{Control, Error};
+use tidegate_protocol::Topic;
+
+use crate::emitter::{Emitter, Leave};
+use crate::members::User;
+use crate::{Inner, blocks};
+
+/// Users asked for in one exchange: no reply of megabytes.
+const USERS: usize = 500;
+
+/// Between attempts while the broker does not answer, doubled each time up to the second one.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Does it after every gap, one at a time. Gaps that come meanwhile count as one more.
+pub(crate) async fn run(hub: Arc<Inner>) {
+    let work = async {
+        loop {
+            hub.gap.notified().await;
+            hub.resync().await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = hub.stop.cancelled() => {}
+    }
+}
+
+impl Inner {
+    async fn resync(self: &Arc<Self>) {
+        let users: Vec<Arc<User>> = self.users.iter().map(|user| Arc::clone(&user)).collect();
+        for users in users.chunks(USERS) {
+            let mut pause = PAUSE.0;
+            // Not left for the next gap: a broker that is only slow says no other.
+            while let Err(error) = self.resync_some(users).await {
+                tracing::warn!(%error, "memberships and disconnects can't be read anew yet");
+                tokio::time::sleep(Duration::from_millis(blocks::jittered(pause))).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+
+    async fn resync_some(self: &Arc<Self>, users: &[Arc<User>]) -> Result<(), Error> {
+        let topics: Vec<Topic> = users.iter().map(|user| user.topic.clone()).collect();
+        let counts = self.broker.disconnects(&topics).await?;
+        for (user, count) in users.iter().zip(counts) {
+            if user.missed_disconnect(count) {
+                user.all().iter().for_each(|emitter| emitter.close(Leave::Disconnected, &self.options));
+            } else {
+                self.align(user).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the streams of a user receive what the memberships say.
+    async fn align(self: &Arc<Self>, user: &User) -> Result<(), Error> {
+        loop {
+            let before = *user.changes.lock();
+            let members = self.broker.memberships(&user.topic).await?;
+            let changes = user.changes.lock();
+            // A change that was told since may be newer than what was read, and must not be undone. The next one waits for the lock.
+            if *changes == before {
+                user.all().iter().for_each(|emitter| self.align_one(emitter, &members));
+                return Ok(());
+            }
+        }
+    }
+
+    fn align_one(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &[Topic]) {
+        let seats = emitter.topics();
+        for (topic, asked) in &seats {
+            if !asked && !members.contains(topic) {
+                self.change(emitter, Control::Left { topic: topic.clone() });
+            }
+        }
+        for topic in members {
+            if !seats.iter().any(|(seat, _)| seat == topic) {
+                self.change(emitter, Control::Joined { topic: topic.clone(), from: None });
+            }
+        }
+    }
+}
