@@ -25,6 +25,32 @@ async fn a_replay_does_not_overtake_the_dispatch() {
     assert_eq!(reader.all(3).await, ["a2", "b3", "a4"]);
 }
 
+/// The same with events that are published while the join reads.
+#[tokio::test]
+async fn a_read_that_is_ahead_waits_for_the_dispatch() {
+    let rig = Arc::new(Rig::new(1, quiet()));
+    let mut other = rig.join(None, &["topic:a"], Resume::Live).await;
+    other.ready().await;
+    let (partition, first) = rig.publish("topic:a", "a1").await;
+    rig.publish("topic:b", "b2").await;
+    rig.settled().await;
+    rig.broker.deliveries.shut();
+    rig.broker.history.shut();
+    let joining = {
+        let (rig, id) = (Arc::clone(&rig), Cursor::single(partition, first).to_string());
+        tokio::spawn(async move { rig.join(None, &["topic:a", "topic:b"], Resume::After(id)).await })
+    };
+    rig.broker.history.reached(1).await;
+    rig.publish("topic:a", "a3").await;
+    rig.publish("topic:b", "b4").await;
+    rig.broker.history.open();
+    let mut reader = joining.await.unwrap();
+    rig.broker.deliveries.open();
+    reader.ready().await;
+    assert_eq!(reader.all(3).await, ["b2", "a3", "b4"]);
+    assert_eq!(rig.counter("tidegate_history_reads_total", "ring"), 1);
+}
+
 #[tokio::test]
 async fn identical_reads_run_once() {
     let rig = Arc::new(Rig::new(1, quiet()));
