@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tidegate_broker::{Deliveries, Delivery, ResetReason};
 use tidegate_protocol::{Event, Partition, Position, Topic};
 
-use crate::emitter::{Emitter, Given};
+use crate::emitter::{Emitter, Given, Next};
 use crate::item::Item;
 use crate::{Inner, blocks};
 
@@ -22,7 +22,7 @@ const RUN_BYTES: usize = 64 << 10;
 /// it has been queued, so that many events leave in one write.
 pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
     let mut batch = VecDeque::new();
-    let mut wakers = Vec::new();
+    let mut touched = Touched::default();
     loop {
         batch.clear();
         let more = tokio::select! {
@@ -34,14 +34,38 @@ pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
         }
         let mut done = 0;
         while let Some(delivery) = batch.pop_front() {
-            done += hub.handle(delivery, &mut batch, &mut wakers);
+            done += hub.handle(delivery, &mut batch, &mut touched);
             if done >= ROUND {
                 done = 0;
-                wakers.drain(..).for_each(Waker::wake);
+                touched.rouse(&hub);
                 tokio::task::yield_now().await;
             }
         }
-        wakers.drain(..).for_each(Waker::wake);
+        touched.rouse(&hub);
+    }
+}
+
+/// Connections that something was queued for.
+#[derive(Default)]
+struct Touched {
+    sinks: Vec<Arc<Emitter>>,
+    wakers: Vec<Waker>,
+}
+
+impl Touched {
+    fn add(&mut self, emitter: &Arc<Emitter>, next: Next) {
+        match next {
+            Next::Nothing => {}
+            Next::Flush => self.sinks.push(Arc::clone(emitter)),
+            Next::Wake(waker) => self.wakers.push(waker),
+        }
+    }
+
+    /// Tasks first: they run on other cores while this one writes.
+    fn rouse(&mut self, hub: &Inner) {
+        self.wakers.drain(..).for_each(Waker::wake);
+        let now = hub.wheel.now();
+        self.sinks.drain(..).for_each(|emitter| emitter.flush(&hub.metrics, now));
     }
 }
 
@@ -50,12 +74,12 @@ impl Inner {
         self: &Arc<Self>,
         delivery: Delivery,
         rest: &mut VecDeque<Delivery>,
-        wakers: &mut Vec<Waker>,
+        touched: &mut Touched,
     ) -> usize {
         match delivery {
             Delivery::Event(event) => {
                 let run = same_topic(event, rest);
-                self.fan_out(&run, wakers);
+                self.fan_out(&run, touched);
                 if let Some(last) = run.last() {
                     let mark = &last.event.mark;
                     self.seen.advance(mark.partition, mark.position());
@@ -78,7 +102,7 @@ impl Inner {
         1
     }
 
-    fn fan_out(&self, items: &[Item], wakers: &mut Vec<Waker>) {
+    fn fan_out(&self, items: &[Item], touched: &mut Touched) {
         let Some(first) = items.first() else { return };
         let Some(channel) = self.channels.get(&first.event.topic).map(|channel| Arc::clone(&channel)) else {
             return;
@@ -88,11 +112,11 @@ impl Inner {
         let mut most = 0;
         channel.dispatch(items, &self.options, |emitter| {
             match emitter.give(items, &joined, now, &self.options) {
-                Given::Queued(bytes, waker) => {
+                Given::Queued(bytes, next) => {
                     most = most.max(bytes);
-                    wakers.extend(waker);
+                    touched.add(emitter, next);
                 }
-                Given::Evicted(waker) => wakers.extend(waker),
+                Given::Evicted(next) => touched.add(emitter, next),
                 Given::Nothing => {}
             }
         });

@@ -9,7 +9,7 @@ use tidegate_broker::{ResetReason, Span};
 use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
 
 use crate::channel::Channel;
-use crate::emitter::{Abort, Emitter, Leave, Merge, Release, Subscription};
+use crate::emitter::{Emitter, Leave, Merge, Release, Subscription};
 use crate::item::Item;
 use crate::replay::Found;
 use crate::wheel::Tick;
@@ -26,8 +26,6 @@ pub struct Join {
     pub resume: Resume,
     /// When the credential expires.
     pub expires: Option<Instant>,
-    /// Cuts the connection when its client does not read: called at most once, must not block.
-    pub abort: Option<Abort>,
 }
 
 /// Where a stream begins.
@@ -109,7 +107,7 @@ impl Inner {
             let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);
             self.wheel.tick_in(age.mul_f64(factor))
         });
-        let emitter = Emitter::new(id, self.wheel.now(), expires, oldest, join.abort.clone());
+        let emitter = Emitter::new(id, self.wheel.now(), expires, oldest);
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self), user: None, joined: false })
     }

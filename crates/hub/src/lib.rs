@@ -35,7 +35,7 @@ use tidegate_protocol::Topic;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use emitter::{Chunk, Leave, Subscription};
+pub use emitter::{Chunk, Flushed, Leave, Sink, Subscription};
 pub use join::{Error, Join, Resume};
 pub use metrics::Metrics;
 pub use options::{Heartbeat, Options};

@@ -1,3 +1,5 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// What the hub counts. No label names a user or a topic.
@@ -28,6 +30,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts events given to a socket. `at`: when the oldest live one was published, in milliseconds since 1970; 0: none is live.
+    pub fn sent(&self, events: u32, at: u64) {
+        if events == 0 {
+            return;
+        }
+        self.delivered.inc_by(u64::from(events));
+        if at > 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            // Another node's clock may be ahead of ours: never negative.
+            self.delivery_seconds.observe(now.saturating_sub(Duration::from_millis(at)).as_secs_f64());
+        }
+    }
+
     /// Makes and registers them. Fails if `registry` has one of the names already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         // From half a millisecond (in process) to 10 s (a stalled store, healed).

@@ -31,6 +31,8 @@ pub struct Options {
     pub linger: Duration,
     /// How long a join may wait for the broker. Default 5 s: below the patience of a person and of every proxy.
     pub join_timeout: Duration,
+    /// How long a socket may stay full before its connection is cut. Default 30 s: a phone that changes networks takes a few.
+    pub write_deadline: Duration,
     /// Events of one topic read in one replay; a client further behind is closed resumably in the middle and comes back for the rest. Default 10,000.
     pub replay_events: u32,
     /// Bytes queued by one replay, likewise. Default 16 MiB.
@@ -62,6 +64,7 @@ impl Default for Options {
             ring_total: 64 << 20,
             linger: Duration::from_secs(1),
             join_timeout: Duration::from_secs(5),
+            write_deadline: Duration::from_secs(30),
             replay_events: 10_000,
             replay_bytes: 16 << 20,
         }

@@ -107,13 +107,20 @@ pub(crate) async fn run(hub: Arc<Inner>) {
 impl Inner {
     /// Does what is due and says when to look again.
     fn look_at(&self, emitter: &Emitter, now: Tick) -> Option<Tick> {
+        let deadline = steps(self.options.write_deadline);
+        let stuck = emitter.blocked().map_or(Tick::MAX, |since| since.saturating_add(deadline));
+        if stuck <= now {
+            emitter.give_up();
+            return None;
+        }
         let drains = emitter.drains.load(Ordering::Relaxed).min(self.wheel.end.load(Ordering::Relaxed));
         for (due, reason) in
             [(emitter.expires, Leave::TokenExpired), (emitter.oldest, Leave::MaxAge), (drains, Leave::Drain)]
         {
             if due <= now {
                 emitter.close(reason, &self.options);
-                return None;
+                // Again, in case that its socket does not take the goodbye.
+                return Some(now.saturating_add(deadline));
             }
         }
         let mut beat = emitter.last.load(Ordering::Relaxed).saturating_add(self.beat());
@@ -128,13 +135,17 @@ impl Inner {
             });
             beat = now.saturating_add(self.beat());
         }
-        Some(beat.min(emitter.expires).min(emitter.oldest).min(drains))
+        Some(beat.min(emitter.expires).min(emitter.oldest).min(drains).min(stuck))
     }
 
     /// The heartbeat interval in steps, ±10 %: streams that began together don't beat together.
     pub(crate) fn beat(&self) -> Tick {
-        let steps =
-            u32::try_from(self.options.heartbeat.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1);
+        let steps = steps(self.options.heartbeat);
         rand::rng().random_range(steps - steps / 10..=steps.saturating_add(steps / 10)).max(1)
     }
+}
+
+/// A duration in steps, at least one.
+fn steps(duration: Duration) -> Tick {
+    u32::try_from(duration.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1)
 }

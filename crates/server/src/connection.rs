@@ -1,28 +1,36 @@
 //! One connection: which protocol it speaks, and its life until the shutdown.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use bytes::{Bytes, BytesMut};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::Limits;
 use crate::io::{Control, Io};
+use crate::serve::Open;
+use crate::stream::Opened;
+use crate::{Limits, wire};
 
 /// What a route may know of the connection that its request came on.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    /// Set on HTTP/1.1, where a stream has the connection to itself.
-    pub(crate) control: Option<Arc<Control>>,
+    /// Set on HTTP/1, where a stream has the connection to itself.
+    pub(crate) driver: Option<Arc<Control>>,
     /// The node has as many connections as it may: this one is told so and closed.
     pub(crate) overloaded: bool,
 }
@@ -34,52 +42,60 @@ const IDLE: Duration = Duration::from_secs(75);
 /// A dead peer of an HTTP/2 connection is found by a PING this often.
 const PING: Duration = Duration::from_secs(20);
 
-/// Serves one connection until it ends, or the shutdown has let its last request finish.
+/// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
     mut socket: TcpStream,
     router: Router,
     limits: Limits,
-    overloaded: bool,
+    guard: Open,
     shutdown: CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<Option<Taken>> {
     let deadline = Instant::now() + limits.header_timeout;
     let reading = sniff(&mut socket);
     let (prefix, h2) = tokio::select! {
         read = tokio::time::timeout_at(deadline, reading) => read.map_err(|_| io::ErrorKind::TimedOut)??,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(None),
     };
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
-    let control = io.control();
-    let connection = Connection { control: (!h2).then(|| Arc::clone(&control)), overloaded };
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        control.served();
-        request.extensions_mut().insert(connection.clone());
-        router.clone().oneshot(request.map(axum::body::Body::new))
-    });
     if h2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.h2_streams)
-            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING);
-        let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-        let result = tokio::select! {
-            result = served.as_mut() => result,
-            () = shutdown.cancelled() => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
-        };
-        return result.map_err(io::Error::other);
+        serve_h2(io, router, &limits, guard, &shutdown).await.map(|()| None)
+    } else {
+        serve_h1(io, router, &limits, guard, &shutdown).await
     }
-    let mut builder = http1::Builder::new();
+}
+
+/// A stream that has left hyper, with all that its task needs.
+pub(crate) struct Taken {
+    socket: TcpStream,
+    early: Bytes,
+    opened: Opened,
+    guard: Open,
+}
+
+impl Taken {
+    /// Runs the stream to its end.
+    pub(crate) async fn run(self) {
+        let Opened { subscription, counted, framing, .. } = self.opened;
+        wire::run(self.socket, self.early, framing, subscription, counted).await;
+        drop(self.guard);
+    }
+}
+
+async fn serve_h2(
+    io: Io,
+    router: Router,
+    limits: &Limits,
+    guard: Open,
+    shutdown: &CancellationToken,
+) -> io::Result<()> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(limits.header_bytes.max(8_192))
-        .keep_alive(!overloaded);
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    let service = service(router, io.control(), None, guard.overloaded);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let result = tokio::select! {
         result = served.as_mut() => result,
@@ -88,7 +104,69 @@ pub(crate) async fn run(
             served.await
         }
     };
+    drop(guard);
     result.map_err(io::Error::other)
+}
+
+async fn serve_h1(
+    io: Io,
+    router: Router,
+    limits: &Limits,
+    guard: Open,
+    shutdown: &CancellationToken,
+) -> io::Result<Option<Taken>> {
+    let control = io.control();
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(limits.header_bytes.max(8_192))
+        .keep_alive(!guard.overloaded);
+    let service = service(router, io.control(), Some(io.control()), guard.overloaded);
+    let mut served = builder.serve_connection(TokioIo::new(io), service);
+    let mut closing = std::pin::pin!(shutdown.cancelled());
+    let mut open = true;
+    let opened = poll_fn(|cx| {
+        if open && closing.as_mut().poll(cx).is_ready() {
+            open = false;
+            Pin::new(&mut served).graceful_shutdown();
+        }
+        match served.poll_without_shutdown(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
+            Poll::Pending => {
+                control.take_over().map_or(Poll::Pending, |opened| Poll::Ready(Ok(Some(opened))))
+            }
+        }
+    });
+    let opened = opened.await.map_err(io::Error::other)?;
+    let parts = served.into_parts();
+    let mut io = parts.io.into_inner();
+    let Some(opened) = opened else {
+        io.shutdown().await?;
+        return Ok(None);
+    };
+    Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, opened, guard }))
+}
+
+/// The router, telling each request what it may know of its connection.
+fn service(
+    router: Router,
+    control: Arc<Control>,
+    driver: Option<Arc<Control>>,
+    overloaded: bool,
+) -> impl Service<
+    Request<Incoming>,
+    Response = axum::response::Response,
+    Error = Infallible,
+    Future = Pin<Box<dyn Future<Output = Result<axum::response::Response, Infallible>> + Send>>,
+> + Unpin {
+    let connection = Connection { driver, overloaded };
+    service_fn(move |mut request: Request<Incoming>| {
+        control.served();
+        request.extensions_mut().insert(connection.clone());
+        let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+        Box::pin(answer) as Pin<Box<dyn Future<Output = _> + Send>>
+    })
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. Gives back what it read.

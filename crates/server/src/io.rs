@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::stream::Opened;
+
 /// A client's socket with deadlines: for the first request's head, and for taking what is written.
 pub(crate) struct Io {
     socket: TcpStream,
@@ -27,8 +29,10 @@ pub(crate) struct Io {
 pub(crate) struct Control {
     /// A whole request head has arrived.
     served: AtomicBool,
-    cut: AtomicBool,
-    waker: Mutex<Option<std::task::Waker>>,
+    /// The socket did not take all that hyper wanted to write.
+    blocked: AtomicBool,
+    /// A stream whose response has begun.
+    opened: Mutex<Option<Opened>>,
 }
 
 impl Control {
@@ -36,24 +40,14 @@ impl Control {
         self.served.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the connection at once, whatever it is waiting for.
-    pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-        if let Some(waker) = self.waker.lock().take() {
-            waker.wake();
-        }
+    /// Leaves a stream for the connection's driver.
+    pub(crate) fn hand_over(&self, opened: Opened) {
+        *self.opened.lock() = Some(opened);
     }
 
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        let mut waker = self.waker.lock();
-        if self.cut.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        match &*waker {
-            Some(known) if known.will_wake(cx.waker()) => {}
-            _ => *waker = Some(cx.waker().clone()),
-        }
-        Ok(())
+    /// The stream that was left, once everything before it has been written.
+    pub(crate) fn take_over(&self) -> Option<Opened> {
+        if self.blocked.load(Ordering::Relaxed) { None } else { self.opened.lock().take() }
     }
 }
 
@@ -67,13 +61,18 @@ impl Io {
         Arc::clone(&self.control)
     }
 
+    /// The socket, when hyper is done with it.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
     /// Starts the clock when the socket takes nothing, and stops it when it takes something.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.control.blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.stuck = None;
             return written;
         }
-        self.control.check(cx)?;
         let deadline = self.write_deadline;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
         match stuck.as_mut().poll(cx) {
@@ -98,7 +97,6 @@ impl AsyncRead for Io {
         if let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
             return Poll::Ready(read);
         }
-        self.control.check(cx)?;
         if self.control.served.load(Ordering::Relaxed) {
             self.head = None;
         } else if let Some(head) = &mut self.head

@@ -16,6 +16,7 @@ mod routes;
 mod segment;
 mod serve;
 mod stream;
+mod wire;
 
 pub use app::App;
 pub use metrics::Metrics;

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection::Taken;
 use crate::{Limits, Metrics, connection};
 
 /// Ends a server in two steps.
@@ -53,18 +54,20 @@ pub async fn serve(
         if let Err(error) = tune(&socket, &limits) {
             tracing::debug!(%error, "socket options");
         }
-        let overloaded = guard.overloaded;
         let served =
-            connection::run(socket, router.clone(), limits.clone(), overloaded, shutdown.graceful.clone());
-        let hard = shutdown.hard.clone();
+            connection::run(socket, router.clone(), limits.clone(), guard, shutdown.graceful.clone());
+        let (hard, tracker) = (shutdown.hard.clone(), connections.clone());
         connections.spawn(async move {
-            tokio::select! {
-                result = served => if let Err(error) = result {
-                    tracing::debug!(%error, "connection ended");
-                },
-                () = hard.cancelled() => {}
+            let served = tokio::select! {
+                served = served => served,
+                () = hard.cancelled() => return,
+            };
+            match served {
+                Ok(None) => {}
+                // A task of its own, a fraction of this one's size: what a connection costs while it is only a stream.
+                Ok(Some(taken)) => drop(tracker.spawn(run_until(taken, hard))),
+                Err(error) => tracing::debug!(%error, "connection ended"),
             }
-            drop(guard);
         });
     }
     drop(listener);
@@ -75,10 +78,17 @@ pub async fn serve(
     }
 }
 
+async fn run_until(taken: Taken, hard: CancellationToken) {
+    tokio::select! {
+        () = taken.run() => {}
+        () = hard.cancelled_owned() => {}
+    }
+}
+
 /// Counts a connection while it lives.
-struct Open {
+pub(crate) struct Open {
     count: Arc<AtomicUsize>,
-    overloaded: bool,
+    pub(crate) overloaded: bool,
 }
 
 impl Open {

@@ -1,26 +1,40 @@
-//! The writer of an SSE stream: takes what its outbox has and gives it to the connection. Knows no route and no broker.
+//! The body of a stream's response. Knows no route and no broker.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use prometheus::IntGauge;
 use tidegate_hub::{Hub, Subscription};
 
-/// The body of a stream's response. Ends when the stream ends; fails, so that the connection is cut, when the client did not read.
+use crate::io::Control;
+use crate::wire::Framing;
+
+/// A stream that has been opened, on its way to whoever writes it.
+pub(crate) struct Opened {
+    pub(crate) subscription: Subscription,
+    pub(crate) hub: Hub,
+    pub(crate) counted: Counted,
+    pub(crate) framing: Framing,
+}
+
+/// A stream in the gauge of its transport, while it lives.
+pub(crate) struct Counted(IntGauge);
+
+/// Gives what the outbox has to the HTTP library, or, on HTTP/1, the whole stream to the connection's driver: see [`crate::wire`].
+///
+/// Ends when the stream ends; fails, so that the connection is cut, when the client did not read.
 pub(crate) struct Stream {
-    subscription: Subscription,
-    hub: Hub,
-    /// Counted while it lives.
-    open: IntGauge,
+    opened: Option<Opened>,
+    /// Where to leave the stream when it is asked for bytes: by then the head is on its way.
+    driver: Option<Arc<Control>>,
 }
 
 impl Stream {
-    pub(crate) fn new(subscription: Subscription, hub: Hub, open: IntGauge) -> Self {
-        open.inc();
-        Self { subscription, hub, open }
+    pub(crate) fn new(opened: Opened, driver: Option<Arc<Control>>) -> Self {
+        Self { opened: Some(opened), driver }
     }
 }
 
@@ -32,16 +46,19 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match ready!(self.subscription.poll_next(cx)) {
+        if let Some(driver) = self.driver.take()
+            && let Some(opened) = self.opened.take()
+        {
+            driver.hand_over(opened);
+        }
+        // Handed over: the driver is polling the connection just now, and takes it apart next.
+        let Some(opened) = &mut self.opened else { return Poll::Pending };
+        match ready!(opened.subscription.poll_next(cx)) {
             Some(chunk) => {
-                let metrics = self.hub.metrics();
-                metrics.delivered.inc_by(u64::from(chunk.events));
-                if chunk.at > 0 {
-                    metrics.delivery_seconds.observe(seconds_since(chunk.at));
-                }
+                opened.hub.metrics().sent(chunk.events, chunk.at);
                 Poll::Ready(Some(Ok(Frame::data(chunk.bytes))))
             }
-            None if self.subscription.cut() => {
+            None if opened.subscription.cut() => {
                 Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into())))
             }
             None => Poll::Ready(None),
@@ -49,16 +66,15 @@ impl Body for Stream {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.open.dec();
+impl Counted {
+    pub(crate) fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
     }
 }
 
-/// Another node's clock may be ahead of ours: never negative.
-fn seconds_since(millis: u64) -> f64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64());
-    #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are exact in a double")]
-    let then = millis as f64 / 1e3;
-    (now - then).max(0.0)
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }

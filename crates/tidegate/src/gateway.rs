@@ -131,6 +131,7 @@ fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
         ring_total: bytes(stream.ring_total),
         linger: config.redis.linger,
         join_timeout: config.limits.join_timeout,
+        write_deadline: config.limits.write_deadline,
         ..tidegate_hub::Options::default()
     }
 }

@@ -5,6 +5,8 @@ pub enum Leave {
     Client,
     /// The client did not read fast enough.
     SlowConsumer,
+    /// Its socket took nothing for longer than allowed.
+    WriteDeadline,
     /// Its credential expired.
     TokenExpired,
     /// It was open for as long as a stream may be.
@@ -25,6 +27,7 @@ impl Leave {
         match self {
             Self::Client => "client",
             Self::SlowConsumer => "slow_consumer",
+            Self::WriteDeadline => "write_deadline",
             Self::TokenExpired => "token_expired",
             Self::MaxAge => "max_age",
             Self::Drain => "drain",

@@ -1,4 +1,5 @@
 mod leave;
+mod sink;
 mod state;
 mod subscription;
 
@@ -13,6 +14,7 @@ use tidegate_broker::Control;
 use tidegate_protocol::{Cursor, Partition, Position, Topic};
 
 pub use leave::Leave;
+pub use sink::{Flushed, Sink};
 pub(crate) use state::Merge;
 use state::{Held, Phase, State};
 pub use subscription::{Chunk, Subscription};
@@ -35,12 +37,7 @@ pub(crate) struct Emitter {
     pub(crate) oldest: Tick,
     /// When the drain takes it.
     pub(crate) drains: AtomicU32,
-    /// Cuts the connection even when its writer is stuck in the socket.
-    abort: Option<Abort>,
 }
-
-/// Called once when a stream ends that may be stuck in a full socket. Must not block.
-pub(crate) type Abort = Arc<dyn Fn() + Send + Sync>;
 
 /// An emitter's place in a channel.
 pub(crate) struct Seat {
@@ -67,14 +64,24 @@ pub(crate) enum Release {
 pub(crate) enum Given {
     /// Nothing to do: a repeat, held, or the stream has ended.
     Nothing,
-    /// Queued, with the bytes that wait now and the writer to wake if it is asleep.
-    Queued(usize, Option<Waker>),
+    /// Queued, with the bytes that wait now.
+    Queued(usize, Next),
     /// The outbox is full: the stream has been cut.
-    Evicted(Option<Waker>),
+    Evicted(Next),
+}
+
+/// What is to be done when all that came together has been queued.
+pub(crate) enum Next {
+    /// Nothing: somebody is at it.
+    Nothing,
+    /// [`Emitter::flush`].
+    Flush,
+    /// The writer is asleep.
+    Wake(Waker),
 }
 
 impl Emitter {
-    pub(crate) fn new(id: u64, now: Tick, expires: Tick, oldest: Tick, abort: Option<Abort>) -> Self {
+    pub(crate) fn new(id: u64, now: Tick, expires: Tick, oldest: Tick) -> Self {
         Self {
             id,
             state: Mutex::new(State {
@@ -84,12 +91,14 @@ impl Emitter {
                 phase: Phase::Held(Box::default()),
                 seats: Vec::new(),
                 evicted: 0,
+                sink: None,
+                blocked: None,
+                due: false,
             }),
             last: AtomicU32::new(now),
             expires,
             oldest,
             drains: AtomicU32::new(Tick::MAX),
-            abort,
         }
     }
 
@@ -112,13 +121,10 @@ impl Emitter {
             Phase::Live => state.push(items, joined, options),
         };
         if !fits {
-            let waker = state.close(Leave::SlowConsumer, None);
-            drop(state);
-            self.abort();
-            return Given::Evicted(waker);
+            return Given::Evicted(state.close(Leave::SlowConsumer, None).map_or(Next::Nothing, Next::Wake));
         }
         self.last.store(now, Ordering::Relaxed);
-        Given::Queued(state.outbox.bytes(), state.waker.take())
+        Given::Queued(state.outbox.bytes(), state.next())
     }
 
     /// Ends the stream: what is queued goes out, then `goodbye`. Does nothing to a stream that has ended.
@@ -128,24 +134,16 @@ impl Emitter {
         let goodbye = (!cut).then(|| blocks::closing(options.retry, reason));
         let waker = state.close(reason, goodbye);
         drop(state);
-        if cut {
-            self.abort();
-        }
         if let Some(waker) = waker {
             waker.wake();
-        }
-    }
-
-    fn abort(&self) {
-        if let Some(abort) = &self.abort {
-            abort();
         }
     }
 
     /// Queues a block of the gateway's own, if the stream is live and, with `idle`, nothing waits.
     pub(crate) fn tell(&self, now: Tick, idle: bool, block: impl FnOnce(&mut Cursor) -> Vec<u8>) {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Live) || (idle && !state.outbox.is_empty()) {
+        let silent = state.outbox.is_empty() && state.blocked.is_none();
+        if !matches!(state.phase, Phase::Live) || (idle && !silent) {
             return;
         }
         let bytes = block(&mut state.cursor);
@@ -306,6 +304,7 @@ impl Emitter {
         let waiting = state.outbox.events() + state.evicted;
         state.outbox.clear();
         state.waker = None;
+        state.sink = None;
         (reason, std::mem::take(&mut state.seats), waiting)
     }
 }

@@ -7,9 +7,10 @@ use bytes::{Bytes, BytesMut};
 use tidegate_broker::Control;
 use tidegate_protocol::Cursor;
 
-use super::{Chunk, Leave, Seat};
+use super::{Chunk, Leave, Next, Seat, Sink};
 use crate::item::Item;
 use crate::outbox::{Entry, Outbox};
+use crate::wheel::Tick;
 use crate::{Options, blocks};
 
 pub(super) struct State {
@@ -21,6 +22,12 @@ pub(super) struct State {
     pub(super) seats: Vec<Seat>,
     /// Events that were thrown away when it was cut.
     pub(super) evicted: usize,
+    /// Where the hub writes by itself; without one, a task takes what is queued.
+    pub(super) sink: Option<Box<dyn Sink>>,
+    /// Since when the sink's socket takes nothing.
+    pub(super) blocked: Option<Tick>,
+    /// Somebody is going to flush it.
+    pub(super) due: bool,
 }
 
 pub(super) enum Phase {
@@ -112,6 +119,20 @@ impl State {
         }
         self.phase = Phase::Closed(reason, reason == Leave::SlowConsumer);
         self.waker.take()
+    }
+
+    /// What follows after something was queued.
+    pub(super) fn next(&mut self) -> Next {
+        match (&self.sink, self.waker.take()) {
+            // A full socket's task waits for it to take more, and flushes then.
+            (Some(_), waker) => {
+                self.waker = waker;
+                let due = std::mem::replace(&mut self.due, true);
+                if due || self.blocked.is_some() { Next::Nothing } else { Next::Flush }
+            }
+            (None, Some(waker)) => Next::Wake(waker),
+            (None, None) => Next::Nothing,
+        }
     }
 
     /// Takes what waits, up to about `most` bytes, as one piece: one write for many events.

@@ -1,6 +1,5 @@
 //! `/v1/events`: Server-Sent Events.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
@@ -16,7 +15,8 @@ use crate::app::App;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::stream::Stream;
+use crate::stream::{Counted, Opened, Stream};
+use crate::wire::Framing;
 use crate::{body, caller};
 
 /// What a client wants to receive, however it said so.
@@ -81,7 +81,7 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
     if connection.is_some_and(|connection| connection.overloaded) {
         return Ok(turned_away(app, "overloaded"));
     }
-    let control = connection.and_then(|connection| connection.control.clone());
+    let driver = connection.and_then(|connection| connection.driver.clone());
     let join = Join {
         user: caller::own_topic(&who),
         topics,
@@ -91,13 +91,14 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
             _ => Resume::Live,
         },
         expires: who.expires_at.map(instant),
-        abort: control.map(|control| -> Arc<dyn Fn() + Send + Sync> { Arc::new(move || control.cut()) }),
     };
     let transport = if parts.version == Version::HTTP_2 { "sse-h2" } else { "sse-h1" };
     match app.hub.join(join).await {
         Ok(subscription) => {
-            let open = app.metrics.connections.with_label_values(&[transport]);
-            Ok(response(Body::new(Stream::new(subscription, app.hub.clone(), open))))
+            let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]));
+            let framing = if parts.version == Version::HTTP_11 { Framing::Chunked } else { Framing::Close };
+            let opened = Opened { subscription, hub: app.hub.clone(), counted, framing };
+            Ok(response(Body::new(Stream::new(opened, driver))))
         }
         Err(error) => Ok(turned_away(app, error.reason())),
     }

@@ -86,3 +86,33 @@ async fn beyond_the_connections_streams_wait_and_requests_are_turned_away() {
     let answer = exchange(&node, b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after"), "{answer}");
 }
+
+#[tokio::test]
+async fn bytes_after_a_streams_request_end_the_connection() {
+    let node = Node::open().await;
+    let request = "GET /v1/events?topic=a HTTP/1.1\r\nhost: x\r\n\r\n";
+    let pipelined = format!("{request}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    // The stream never answers a second request, so the client must not wait for that answer.
+    exchange(&node, pipelined.as_bytes()).await;
+
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    while !String::from_utf8_lossy(&answer).contains("tidegate:ready") {
+        assert_ne!(socket.read(&mut answer).await.unwrap(), 0);
+    }
+    socket.write_all(b"late").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a stream that is cut must not look finished");
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_gone() {
+    let node = Node::open().await;
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(b"GET /v1/events?topic=a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    tidegate_testkit::eventually("the stream is open", async || (node.hub.live() == 1).then_some(())).await;
+    socket.shutdown().await.unwrap();
+    tidegate_testkit::eventually("the stream is gone", async || (node.hub.live() == 0).then_some(())).await;
+}

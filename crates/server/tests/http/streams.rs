@@ -239,3 +239,54 @@ async fn a_client_that_does_not_read_is_cut_and_resumes() {
     }
     assert!(node.metrics().await.contains("tidegate_leaves_total{reason=\"slow_consumer\"} 1"));
 }
+
+#[tokio::test]
+async fn a_socket_that_stays_full_is_cut() {
+    let hub = tidegate_hub::Options {
+        write_deadline: Duration::from_millis(500),
+        heartbeat: Duration::from_millis(300),
+        outbox_bytes: 64 << 20,
+        outbox_events: 1_000_000,
+        ..Default::default()
+    };
+    let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
+    let url = node.url("/v1/events?topic=a");
+    let mut stuck = Sse::builder(&url).receive_buffer(4096).open().await;
+    stuck.next_named("tidegate:ready").await;
+    let data = "x".repeat(60_000);
+    for n in 0..300 {
+        publish(&node.base(), &json!({"topic": "a", "data": format!("{n} {data}")})).await;
+    }
+    tidegate_testkit::eventually("it is gone", async || (node.hub.live() == 0).then_some(())).await;
+    assert!(node.metrics().await.contains("tidegate_leaves_total{reason=\"write_deadline\"} 1"));
+    let (events, end) = stuck.rest().await;
+    assert!(!matches!(end, sse::End::Clean) && events.len() < 300);
+}
+
+#[tokio::test]
+async fn large_and_many_events_pass_a_socket_that_is_often_full() {
+    let hub = tidegate_hub::Options { outbox_bytes: 64 << 20, outbox_events: 100_000, ..Default::default() };
+    let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
+    let url = node.url("/v1/events?topic=a&topic=b");
+    let mut streams = Vec::new();
+    for old in [false, true] {
+        let builder = Sse::builder(&url).receive_buffer(8192);
+        let mut stream = if old { builder.http10() } else { builder }.open().await;
+        stream.next_named("tidegate:ready").await;
+        streams.push(stream);
+    }
+    let mut expected = Vec::new();
+    for n in 0..200 {
+        let batch: Vec<Value> = (0..5)
+            .map(|m| {
+                let data = format!("{n}.{m} {}", "y".repeat((n * 37 + m * 911) % 20_000));
+                expected.push(data.clone());
+                json!({"topic": (["a", "b"][m % 2]), "data": data})
+            })
+            .collect();
+        assert_eq!(publish(&node.base(), &json!(batch)).await.0, 200);
+    }
+    for stream in &mut streams {
+        assert!(stream.collect_data(1_000).await == expected, "every byte, in order");
+    }
+}

@@ -59,7 +59,7 @@ pub(crate) struct Stream {
     pub(crate) outbox_events: usize,
     /// The same in bytes.
     pub(crate) outbox_bytes: Size,
-    /// Streams a user may have open; it is turned away.
+    /// Streams a user may have open; one more is turned away.
     pub(crate) user_connections: usize,
     /// Topics a stream may ask for.
     pub(crate) topics: usize,

@@ -1,0 +1,141 @@
+//! An HTTP/1 stream that has left hyper: its socket, its framing, and a task as small as it gets.
+//!
+//! hyper keeps about 20 kB for a connection whose response never ends. Once the head has been sent, nothing of that is needed: the
+//! socket is taken back, the hub writes to it directly, and this task only waits for the client to leave or the socket to drain.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use tidegate_hub::{Flushed, Sink, Subscription};
+use tokio::net::TcpStream;
+
+use crate::stream::Counted;
+
+/// How the end of the body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// HTTP/1.1: each write is a chunk, and the last one is empty.
+    Chunked,
+    /// HTTP/1.0: the connection's end is the body's.
+    Close,
+}
+
+/// The hub's way to the socket.
+struct Wire {
+    socket: Arc<TcpStream>,
+    framing: Framing,
+    /// What the socket did not take of the last write.
+    rest: Bytes,
+}
+
+/// Runs the stream until it ends or its client leaves. `early`: bytes that the client sent after its request, which no client of a
+/// stream has reason to do; the connection is closed then, for nobody would answer them.
+pub(crate) async fn run(
+    socket: TcpStream,
+    early: Bytes,
+    framing: Framing,
+    mut subscription: Subscription,
+    counted: Counted,
+) {
+    if !early.is_empty() {
+        return;
+    }
+    // Even empty it keeps hyper's read buffer alive.
+    drop(early);
+    let socket = Arc::new(socket);
+    subscription.attach(Box::new(Wire { socket: Arc::clone(&socket), framing, rest: Bytes::new() }));
+    let ended = std::future::poll_fn(|cx| poll(&socket, &mut subscription, cx)).await;
+    if ended == Ended::InOrder && framing == Framing::Chunked {
+        // The socket has just taken everything else: five bytes more fit, or the client sees a truncated body and resumes.
+        let _ = socket.try_write(b"0\r\n\r\n");
+    }
+    drop(counted);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    InOrder,
+    Cut,
+}
+
+fn poll(socket: &TcpStream, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Ended> {
+    if left(socket, cx) {
+        return Poll::Ready(Ended::Cut);
+    }
+    loop {
+        match subscription.flush(cx) {
+            Flushed::All => return Poll::Pending,
+            Flushed::Blocked => match ready!(socket.poll_write_ready(cx)) {
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(Ended::Cut),
+            },
+            Flushed::Ended => return Poll::Ready(Ended::InOrder),
+            Flushed::Cut => return Poll::Ready(Ended::Cut),
+        }
+    }
+}
+
+/// Whether the client closed its side, or sent what it should not. A half-closed client is gone as well: no HTTP client that waits for
+/// an answer closes its side first, and proxies pass a client's leaving on like this.
+fn left(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let mut byte = [0; 1];
+    loop {
+        match socket.poll_read_ready(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => return true,
+            Poll::Ready(Ok(())) => {}
+        }
+        match socket.try_read(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return true,
+        }
+    }
+}
+
+impl Sink for Wire {
+    fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let head = match self.framing {
+            Framing::Chunked => format!("{length:x}\r\n"),
+            Framing::Close => String::new(),
+        };
+        let tail: &[u8] = if head.is_empty() { b"" } else { b"\r\n" };
+        let mut slices: SmallVec<[IoSlice<'_>; 8]> = SmallVec::new();
+        slices.push(IoSlice::new(head.as_bytes()));
+        slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+        slices.push(IoSlice::new(tail));
+        let whole = head.len() + length + tail.len();
+        let written = match self.socket.try_write_vectored(&slices) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if written == whole {
+            return Ok(true);
+        }
+        let mut rest = BytesMut::with_capacity(whole - written);
+        let mut skip = written;
+        for slice in &slices {
+            let from = skip.min(slice.len());
+            rest.extend_from_slice(&slice[from..]);
+            skip -= from;
+        }
+        self.rest = rest.freeze();
+        Ok(false)
+    }
+
+    fn resume(&mut self) -> io::Result<bool> {
+        while !self.rest.is_empty() {
+            match self.socket.try_write(&self.rest) {
+                Ok(written) => drop(self.rest.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.rest = Bytes::new();
+        Ok(true)
+    }
+}
