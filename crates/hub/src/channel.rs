@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_channel_lingers_from_the_last_departure() {
         let channel = channel();
-        let emitter = Arc::new(Emitter::new(1, 0, Tick::MAX, Tick::MAX, None));
+        let emitter = Arc::new(Emitter::new(1, 0, Tick::MAX, Tick::MAX));
         let first = channel.attach(&emitter);
         assert!(channel.detach(first, 10));
         let second = channel.attach(&emitter);

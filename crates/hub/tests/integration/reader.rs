@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate_hub::Subscription;
@@ -17,7 +15,6 @@ pub(crate) struct Block {
 
 pub(crate) struct Reader {
     pub(crate) subscription: Subscription,
-    aborts: Arc<AtomicUsize>,
     bytes: Vec<u8>,
     blocks: VecDeque<Block>,
     /// As a browser keeps it.
@@ -25,13 +22,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(subscription: Subscription, aborts: Arc<AtomicUsize>) -> Self {
-        Self { subscription, aborts, bytes: Vec::new(), blocks: VecDeque::new(), last_id: String::new() }
-    }
-
-    /// How often the connection was cut from outside.
-    pub(crate) fn aborts(&self) -> usize {
-        self.aborts.load(Ordering::Relaxed)
+    pub(crate) fn new(subscription: Subscription) -> Self {
+        Self { subscription, bytes: Vec::new(), blocks: VecDeque::new(), last_id: String::new() }
     }
 
     /// The next block; none at the end. Heartbeats count as blocks without anything.

@@ -141,18 +141,13 @@ impl Rig {
         topics: &[&str],
         resume: Resume,
     ) -> Result<Reader, tidegate_hub::Error> {
-        let aborts = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&aborts);
         let join = Join {
             user: user.map(|user| Topic::user(user).unwrap()),
             topics: topics.iter().map(|name| topic(name)).collect(),
             resume,
             expires: None,
-            abort: Some(Arc::new(move || {
-                count.fetch_add(1, Ordering::Relaxed);
-            })),
         };
-        self.hub.join(join).await.map(|subscription| Reader::new(subscription, aborts))
+        self.hub.join(join).await.map(Reader::new)
     }
 
     /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of its own.
