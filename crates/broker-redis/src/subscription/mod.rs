@@ -1,8 +1,11 @@
 //! The subscription: which topics this node wants, and one supervised connection that brings their messages in order.
 
+mod changes;
 mod repair;
 mod sequencer;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use tidegate_broker::{Delivery, Feed, Full, ResetReason};
 use tidegate_protocol::{Cursor, Envelope, Epoch, Message, Offset, Partition, Position, Topic};
 use tokio::sync::{oneshot, watch};
 
+use super::changes::Changes;
 use super::words::{delivery, reset};
 
 /// A flat charge for each message held, besides its data.
@@ -31,9 +32,7 @@ pub(super) struct Sequencer {
     pub(super) held: Vec<VecDeque<Held>>,
     held_bytes: usize,
     held_limit: usize,
-    /// Channels to subscribe and to unsubscribe, in the order of the calls. Stale ones are sorted out when they are taken.
-    pending: Vec<Arc<str>>,
-    leaving: Vec<Arc<str>>,
+    pub(super) changes: Changes,
     waiters: Vec<Waiter>,
     closed: bool,
     /// The last probe heard, for each partition.
@@ -99,8 +98,7 @@ impl Sequencer {
             held: (0..count).map(|_| VecDeque::new()).collect(),
             held_bytes: 0,
             held_limit,
-            pending: Vec::new(),
-            leaving: Vec::new(),
+            changes: Changes::default(),
             waiters: Vec::new(),
             closed: false,
             heard: watch::Sender::new(vec![0; count]),
@@ -186,14 +184,14 @@ impl Sequencer {
         self.link = link;
         self.mode = Mode::Repairing;
         self.clear_held();
-        self.leaving.clear();
-        self.pending = self.entries.keys().cloned().collect();
+        self.changes = Changes::all(self.entries.keys());
     }
 
     /// The connection is gone: nothing that it may still say counts.
     pub(super) fn away(&mut self) {
         self.link = 0;
         self.mode = Mode::Away;
+        self.changes = Changes::default();
         self.clear_held();
     }
 
@@ -216,7 +214,9 @@ impl Sequencer {
                 None => ready = false,
             }
             let entry = self.entries.entry(Arc::clone(&channel)).or_insert_with(|| {
-                self.pending.push(Arc::clone(&channel));
+                if self.mode != Mode::Away {
+                    self.changes.pending.push(Arc::clone(&channel));
+                }
                 Entry { topic, partition, last: 0, confirmed: false }
             });
             ready &= entry.confirmed;
@@ -239,21 +239,21 @@ impl Sequencer {
     /// Forgets topics. What is still on the wire for them is dropped from now on.
     pub(super) fn unsubscribe(&mut self, channels: impl Iterator<Item = Arc<str>>) {
         for channel in channels {
-            if self.entries.remove(&channel).is_some() {
-                self.leaving.push(channel);
+            if self.entries.remove(&channel).is_some() && self.mode != Mode::Away {
+                self.changes.leaving.push(channel);
             }
         }
     }
 
     /// Takes the channels to unsubscribe: wanted again in the meantime is not unsubscribed.
     pub(super) fn take_leaving(&mut self) -> Vec<Arc<str>> {
-        let leaving = std::mem::take(&mut self.leaving);
+        let leaving = std::mem::take(&mut self.changes.leaving);
         leaving.into_iter().filter(|channel| !self.entries.contains_key(channel)).collect()
     }
 
     /// Takes the channels to subscribe, as far as they are still wanted.
     pub(super) fn take_pending(&mut self) -> Vec<Arc<str>> {
-        let pending = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(&mut self.changes.pending);
         pending.into_iter().filter(|channel| self.entries.contains_key(channel)).collect()
     }
 

@@ -18,6 +18,11 @@ use crate::scripts;
 /// Channels in one command.
 const CHANNELS: usize = 1000;
 
+/// While Redis is away, the log says so this often at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(15);
+
+const ADVICE: &str = "check redis.url and that Redis runs; this node keeps trying, is not ready, and refuses publishes with 503";
+
 /// The task that keeps the subscription: it connects, subscribes what is wanted, repairs what was missed, and starts over for ever.
 ///
 /// Messages do not pass through it. The connection's read task hands them to the sequencer, which asks for the
@@ -44,7 +49,7 @@ impl Supervisor {
 
     pub(crate) async fn run(self) {
         let (mut backoff, mut link, mut connected) = (Backoff::new(), 0, false);
-        let mut down = Instant::now();
+        let (mut down, mut complaint) = (Instant::now(), Complaint::default());
         loop {
             link += 1;
             let why = match self.connect(link).await {
@@ -66,9 +71,10 @@ impl Supervisor {
             if self.shared.state.borrow().link == link {
                 down = Instant::now();
                 backoff.reset();
-                tracing::warn!(redis = %self.connector.address, why, "the subscription is down");
-            } else {
-                tracing::debug!(redis = %self.connector.address, why, "no subscription yet");
+                complaint = Complaint::default();
+            }
+            if complaint.is_due() {
+                tracing::warn!(redis = %self.connector.address, why, "Redis is away: {ADVICE}");
             }
             backoff.wait().await;
         }
@@ -89,7 +95,7 @@ impl Supervisor {
             self.settle(&mut connection).await?;
             shared.set_state(Some(link), "");
             let away = down.elapsed();
-            tracing::info!(redis = %address, ?away, "the subscription is live");
+            tracing::info!(redis = %address, ?away, "Redis is there: the subscription is live");
             loop {
                 tokio::select! {
                     () = shared.work.notified() => self.settle(&mut connection).await?,
@@ -195,4 +201,18 @@ impl Supervisor {
 
 fn names(channels: &[Arc<str>]) -> Vec<&str> {
     channels.iter().map(AsRef::as_ref).collect()
+}
+
+/// When an outage was last complained of.
+#[derive(Default)]
+struct Complaint(Option<Instant>);
+
+impl Complaint {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
 }
