@@ -57,7 +57,7 @@ impl Algorithm {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }
 
-    /// The bytes a shared secret should have at least: the size of the hash (RFC 7518, 3.2). 0 for public keys.
+    /// The bytes a shared secret must have at least: the size of the hash (RFC 7518, 3.2). 0 for public keys.
     pub fn secret_bytes(self) -> usize {
         match self {
             Self::Hs256 => 32,

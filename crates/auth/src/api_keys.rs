@@ -7,8 +7,8 @@ use tidegate_protocol::Pattern;
 
 use crate::{ApiKey, Grants, Identity, InvalidOption};
 
-/// Shorter keys can be guessed; they work, with a warning.
-const SHORT_KEY: usize = 16;
+/// Shorter keys, in bytes, can be guessed.
+const SHORTEST: usize = 16;
 
 /// The static keys of backends, kept as digests: equal in length, so a comparison tells nothing of a key's own.
 pub(crate) struct ApiKeys(Vec<(Digest, Identity)>);
@@ -40,8 +40,14 @@ impl ApiKeys {
                 wrong("key", "white space or control characters can't be sent in a header".into());
             } else if !digests.insert(digest) {
                 wrong("key", "the same key is configured twice".into());
-            } else if bytes.len() < SHORT_KEY {
-                tracing::warn!(setting, bytes = bytes.len(), "this API key is short and may be guessed");
+            } else if bytes.len() < SHORTEST {
+                wrong(
+                    "key",
+                    format!(
+                        "the key has {} bytes and needs at least {SHORTEST}, since shorter ones can be guessed. Make one with `openssl rand -base64 48`",
+                        bytes.len()
+                    ),
+                );
             }
             let mut patterns = |field: &str, texts: &[String]| -> Vec<Pattern> {
                 let parse = |text: &String| match Pattern::parse(text) {

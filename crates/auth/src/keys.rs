@@ -22,7 +22,7 @@ impl VerifyingKey {
     pub(crate) fn configured(key: &JwtKey, setting: &str) -> Result<Self, InvalidOption> {
         let algorithm = key.algorithm;
         let decoding = match (&key.material, algorithm.is_symmetric()) {
-            (KeyMaterial::Secret(secret), true) => shared(algorithm, secret.bytes(), setting),
+            (KeyMaterial::Secret(secret), true) => shared(algorithm, secret.bytes()),
             (KeyMaterial::PublicPem(pem), false) => public(algorithm, &String::from_utf8_lossy(pem.bytes())),
             (KeyMaterial::Secret(_), false) => {
                 Err(format!("{algorithm} verifies with a public key: give public_key_file, not a secret"))
@@ -44,7 +44,7 @@ impl VerifyingKey {
     }
 }
 
-fn shared(algorithm: Algorithm, secret: &[u8], setting: &str) -> Result<DecodingKey, String> {
+fn shared(algorithm: Algorithm, secret: &[u8]) -> Result<DecodingKey, String> {
     if secret.is_empty() {
         return Err("the secret is empty".into());
     }
@@ -53,9 +53,11 @@ fn shared(algorithm: Algorithm, secret: &[u8], setting: &str) -> Result<Decoding
             "{algorithm} got a PEM file as its secret: a key pair belongs to RS256, PS256, ES256, ES384 or EdDSA"
         ));
     }
-    if secret.len() < algorithm.secret_bytes() {
-        let (has, wants) = (secret.len(), algorithm.secret_bytes());
-        tracing::warn!(setting, has, wants, "this secret is shorter than its hash and may be guessed");
+    let (has, wants) = (secret.len(), algorithm.secret_bytes());
+    if has < wants {
+        return Err(format!(
+            "the secret has {has} bytes and {algorithm} needs at least {wants}, the length of its hash (RFC 7518, 3.2): whoever guesses a shorter one signs tokens for anybody. Make one with `openssl rand -base64 48`"
+        ));
     }
     Ok(DecodingKey::from_secret(secret))
 }

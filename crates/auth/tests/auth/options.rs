@@ -15,6 +15,16 @@ fn key_problem(key: JwtKey) -> String {
     problems(&with_keys(vec![key])).join("\n")
 }
 
+fn api_key(name: &str, key: &str, publish: &str) -> ApiKey {
+    ApiKey {
+        name: name.into(),
+        key: key.into(),
+        publish: vec![publish.into()],
+        subscribe: vec![],
+        admin: false,
+    }
+}
+
 #[test]
 fn keys_without_any_key_is_a_mistake() {
     let problems = problems(&Options::default());
@@ -28,18 +38,11 @@ fn everything_wrong_is_said_at_once() {
     options.jwt.leeway = Duration::from_secs(4000);
     options.jwt.jwks = Some(JwksOptions::new("ftp://keys.example"));
     options.max_token_bytes = 0;
-    let key = |name: &str, key: &str, pattern: &str| ApiKey {
-        name: name.into(),
-        key: key.into(),
-        publish: vec![pattern.into()],
-        subscribe: vec![],
-        admin: false,
-    };
     options.api_keys = vec![
-        key("a", "0123456789abcdef0", "**"),
-        key("a", "0123456789abcdef1", "a**"),
-        key("b", "0123456789abcdef0", "**"),
-        key("", "", "**"),
+        api_key("a", "0123456789abcdef0", "**"),
+        api_key("a", "0123456789abcdef1", "a**"),
+        api_key("b", "0123456789abcdef0", "**"),
+        api_key("", "", "**"),
     ];
     let found = problems(&options);
     let settings: Vec<&str> = found.iter().map(|p| p.split_once(": ").unwrap().0).collect();
@@ -77,6 +80,23 @@ fn a_key_must_fit_its_algorithm() {
     assert!(Authenticator::new(&with_keys(vec![larger])).is_ok());
 }
 
+#[test]
+fn what_can_be_guessed_is_no_key() {
+    for (algorithm, bytes) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+        let problem = key_problem(secret_key(algorithm, &SECRET[..bytes - 1]));
+        let expected = format!("has {} bytes and {algorithm} needs at least {bytes}", bytes - 1);
+        assert!(problem.contains(&expected) && problem.contains("openssl rand"), "{problem}");
+        assert!(Authenticator::new(&with_keys(vec![secret_key(algorithm, &SECRET[..bytes])])).is_ok());
+    }
+    let mut options = hs256();
+    options.api_keys.push(api_key("a", &SECRET[..15], "**"));
+    let problem = problems(&options).join("\n");
+    let expected = "auth.api_keys[0].key: the key has 15 bytes and needs at least 16";
+    assert!(problem.starts_with(expected) && problem.contains("openssl rand"), "{problem}");
+    options.api_keys = vec![api_key("a", &SECRET[..16], "**")];
+    assert!(Authenticator::new(&options).is_ok());
+}
+
 /// 1024 bits, which nobody here would make.
 fn weak_rsa() -> String {
     "-----BEGIN PUBLIC KEY-----
@@ -92,14 +112,7 @@ GCUU62SDd2gMVsQAowIDAQAB
 #[test]
 fn secrets_stay_out_of_logs() {
     let mut options = hs256();
-    let key = ApiKey {
-        name: "a".into(),
-        key: "hush-hush".into(),
-        publish: vec![],
-        subscribe: vec![],
-        admin: false,
-    };
-    options.api_keys.push(key);
+    options.api_keys.push(api_key("a", "hush-hush-hush-hush", "**"));
     let text = format!("{options:?} {:?}", build(&options));
     assert!(!text.contains(SECRET) && !text.contains("hush"), "{text}");
 }
