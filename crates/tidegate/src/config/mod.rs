@@ -148,13 +148,26 @@ fn complaint(path: &str, message: &str) -> String {
         "invalid socket address syntax" => {
             "not an address and port, such as 127.0.0.1:8080 or [::1]:8080".into()
         }
-        message => message
+        message => unfit(message)
+            .unwrap_or_else(|| message.to_owned())
             .replace("unknown field", "there is no setting")
             .replace(", expected one of", "; there are")
             .replace("expected usize", "expected a number")
             .replace("expected u32", "expected a number from 0 to 4294967295")
             .replace("expected u8", "expected a number"),
     }
+}
+
+/// A size or duration that is none, without the words of those who read them.
+fn unfit(message: &str) -> Option<String> {
+    let (given, expected) = message.rsplit_once(", expected ")?;
+    let wanted = match expected {
+        "parsable string" | "an integer or string" | "integer overflow" => "a size such as 64KiB",
+        "a duration" => "a duration such as 15s",
+        _ => return None,
+    };
+    let given = ["invalid value: ", "invalid type: "].iter().find_map(|words| given.strip_prefix(words))?;
+    Some(format!("{} is not {wanted}", given.strip_prefix("string ").unwrap_or(given)))
 }
 
 /// Removes what `path` leads to: the named value, or the whole list when one of its entries is wrong in itself.

@@ -132,6 +132,40 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
+fn what_is_no_size_and_no_duration_is_told_what_one_looks_like() {
+    for (variable, text, expected) in [
+        ("TIDEGATE_LIMITS__EVENT_BYTES", "64QB", r#""64QB" is not a size such as 64KiB"#),
+        ("TIDEGATE_STREAM__OUTBOX_BYTES", "", r#""" is not a size such as 64KiB"#),
+        ("TIDEGATE_STREAM__RETRY", "soon", r#""soon" is not a duration such as 15s"#),
+    ] {
+        let said = complaints(&environment(&[(variable, text)]));
+        assert!(said.contains(expected), "{said}");
+    }
+    for (line, expected) in [
+        ("[limits]\nevent_bytes = -1", "integer `-1` is not a size such as 64KiB"),
+        ("[limits]\nevent_bytes = true", "boolean `true` is not a size such as 64KiB"),
+        ("[stream]\nretry = 15", "integer `15` is not a duration such as 15s"),
+        ("[namespaces.room]\nttl = 15", "integer `15` is not a duration such as 15s"),
+    ] {
+        let (_dir, path) = file(line);
+        let said = complaints(&Sources { file: Some(path), ..Sources::default() });
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_can_be_guessed_is_no_key() {
+    let said = complaints(&environment(&[
+        ("TIDEGATE_AUTH__JWT__KEYS", r#"[{alg = "HS256", secret = "short"}]"#),
+        ("TIDEGATE_AUTH__API_KEYS__0__KEY", "short"),
+    ]));
+    for expected in ["HS256 needs at least 32", "auth.api_keys[0].key (", "openssl rand -base64 48"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!said.contains("short\""), "{said}");
+}
+
+#[test]
 fn a_broken_file_says_where() {
     let (_dir, path) = file("listen = \n[log\nformat = 1\n");
     let said = complaints(&Sources { file: Some(path), ..Sources::default() });
