@@ -115,6 +115,9 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 5] = [Self::Trimmed, Self::Expired, Self::Epoch, Self::Malformed, Self::Unknown];
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -50,6 +50,7 @@ pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
 struct Touched {
     sinks: Vec<Arc<Emitter>>,
     wakers: Vec<Waker>,
+    evicted: Vec<Arc<Emitter>>,
 }
 
 impl Touched {
@@ -66,6 +67,8 @@ impl Touched {
         self.wakers.drain(..).for_each(Waker::wake);
         let now = hub.wheel.now();
         self.sinks.drain(..).for_each(|emitter| emitter.flush(&hub.metrics, now));
+        // Only here: while their channel was dispatched to, its lock was held.
+        self.evicted.drain(..).for_each(|emitter| hub.vacate(&emitter));
     }
 }
 
@@ -116,7 +119,10 @@ impl Inner {
                     most = most.max(bytes);
                     touched.add(emitter, next);
                 }
-                Given::Evicted(next) => touched.add(emitter, next),
+                Given::Evicted(next) => {
+                    touched.add(emitter, next);
+                    touched.evicted.push(Arc::clone(emitter));
+                }
                 Given::Nothing => {}
             }
         });

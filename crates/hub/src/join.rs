@@ -71,9 +71,9 @@ impl Hub {
             return Err(Error::Draining);
         }
         let hub = &self.0;
-        let mut subscription = hub.admit(&join)?;
+        let subscription = hub.admit(&join);
         if let Some(user) = &join.user {
-            subscription.user = Some(hub.attach_user(user, &subscription.emitter)?);
+            subscription.emitter.belongs(hub.attach_user(user, &subscription.emitter)?);
         }
         let open = hub.open(&subscription, &join);
         match tokio::time::timeout(hub.options.join_timeout, open).await {
@@ -82,8 +82,8 @@ impl Hub {
             Err(_) => return Err(Error::Unavailable(hub.broker.health().detail)),
         }
         hub.metrics.joins.inc();
-        subscription.joined = true;
         let emitter = &subscription.emitter;
+        emitter.opened();
         let first = emitter.last.load(Ordering::Relaxed).saturating_add(hub.beat());
         hub.wheel.put(Arc::downgrade(emitter), first.min(emitter.expires).min(emitter.oldest));
         Ok(subscription)
@@ -100,7 +100,7 @@ impl Hub {
 }
 
 impl Inner {
-    fn admit(self: &Arc<Self>, join: &Join) -> Result<Subscription, Error> {
+    fn admit(self: &Arc<Self>, join: &Join) -> Subscription {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let expires = join.expires.map_or(Tick::MAX, |at| self.wheel.tick_at(at));
         let oldest = self.options.max_age.map_or(Tick::MAX, |age| {
@@ -109,7 +109,7 @@ impl Inner {
         });
         let emitter = Emitter::new(id, self.wheel.now(), expires, oldest);
         self.live.fetch_add(1, Ordering::Relaxed);
-        Ok(Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self), user: None, joined: false })
+        Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self) }
     }
 
     async fn open(
@@ -123,7 +123,7 @@ impl Inner {
         self.attach(emitter, &topics, true);
         let mut base = self.confirm(emitter).await?;
         loop {
-            if let Some((user, _)) = &subscription.user {
+            if let Some(user) = &emitter.user() {
                 self.know(user).await?;
                 // What is read below contains them.
                 while emitter.next_change().is_some() {}

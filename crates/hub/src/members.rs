@@ -75,7 +75,7 @@ impl Inner {
         if *control == Control::Disconnect {
             // Not counted on: this one may be in the number that was read already. The next stream reads it anew.
             *user.disconnects.lock() = None;
-            user.all().iter().for_each(|emitter| emitter.close(Leave::Disconnected, &self.options));
+            user.all().iter().for_each(|emitter| self.close(emitter, Leave::Disconnected));
             return;
         }
         let mut changes = user.changes.lock();
@@ -97,7 +97,7 @@ impl Inner {
                 let applied = tokio::time::timeout(hub.options.join_timeout, hub.apply(&emitter)).await;
                 if !matches!(applied, Ok(Ok(()))) {
                     // The client comes back with its cursor, and the join reads the memberships.
-                    emitter.close(Leave::Unavailable, &hub.options);
+                    hub.close(&emitter, Leave::Unavailable);
                 }
             });
         }

@@ -1,6 +1,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use tidegate_broker::ResetReason;
+
+use crate::Leave;
 
 /// What the hub counts. No label names a user or a topic.
 #[derive(Clone)]
@@ -88,6 +91,17 @@ impl Metrics {
                 "source",
             )?,
         };
+        // Series that are there from the start: an increase from nothing is none to an alert.
+        for reason in Leave::ALL {
+            metrics.leaves.with_label_values(&[reason.as_str()]);
+            metrics.dropped.with_label_values(&[reason.as_str()]);
+        }
+        for reason in ResetReason::ALL {
+            metrics.resets.with_label_values(&[reason.as_str()]);
+        }
+        for source in ["ring", "broker", "shared"] {
+            metrics.history_reads.with_label_values(&[source]);
+        }
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.leaves.clone()))?;
         registry.register(Box::new(metrics.delivered.clone()))?;

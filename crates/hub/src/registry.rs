@@ -88,8 +88,15 @@ impl Inner {
             .ok_or(Error::UserLimit(most))
     }
 
-    /// What follows the end of a stream.
-    pub(crate) fn departed(&self, seats: Vec<Seat>, user: Option<(Arc<User>, usize)>) {
+    /// Ends a stream and takes it out of every map at once: a client that does not take its goodbye holds nobody's place.
+    pub(crate) fn close(&self, emitter: &Emitter, reason: Leave) {
+        emitter.close(reason, &self.options);
+        self.vacate(emitter);
+    }
+
+    /// Takes a stream that has ended out of every map.
+    pub(crate) fn vacate(&self, emitter: &Emitter) {
+        let (seats, user) = emitter.vacate();
         for seat in seats {
             self.detach(&seat.channel, seat.key);
         }
@@ -101,8 +108,11 @@ impl Inner {
         }
     }
 
-    /// Counts the end of a stream; `None`: it never was opened.
-    pub(crate) fn count_end(&self, reason: Option<Leave>, dropped: usize) {
+    /// What follows when a stream's transport has let it go, or nobody waits for that any more.
+    pub(crate) fn gone(&self, emitter: &Emitter) {
+        let first = emitter.depart();
+        self.vacate(emitter);
+        let Some((reason, dropped)) = first else { return };
         self.live.fetch_sub(1, Ordering::Relaxed);
         let Some(reason) = reason else { return };
         self.metrics.leaves.with_label_values(&[reason.as_str()]).inc();

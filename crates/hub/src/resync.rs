@@ -49,7 +49,7 @@ impl Inner {
         let counts = self.broker.disconnects(&topics).await?;
         for (user, count) in users.iter().zip(counts) {
             if user.missed_disconnect(count) {
-                user.all().iter().for_each(|emitter| emitter.close(Leave::Disconnected, &self.options));
+                user.all().iter().for_each(|emitter| self.close(emitter, Leave::Disconnected));
             } else {
                 self.align(user).await?;
             }

@@ -108,9 +108,10 @@ impl Inner {
     /// Does what is due and says when to look again.
     fn look_at(&self, emitter: &Emitter, now: Tick) -> Option<Tick> {
         let deadline = steps(self.options.write_deadline);
-        let stuck = emitter.blocked().map_or(Tick::MAX, |since| since.saturating_add(deadline));
+        let stuck = emitter.stuck(now).map_or(Tick::MAX, |since| since.saturating_add(deadline));
         if stuck <= now {
             emitter.give_up();
+            self.gone(emitter);
             return None;
         }
         let drains = emitter.drains.load(Ordering::Relaxed).min(self.wheel.end.load(Ordering::Relaxed));
@@ -118,7 +119,7 @@ impl Inner {
             [(emitter.expires, Leave::TokenExpired), (emitter.oldest, Leave::MaxAge), (drains, Leave::Drain)]
         {
             if due <= now {
-                emitter.close(reason, &self.options);
+                self.close(emitter, reason);
                 // Again, in case that its socket does not take the goodbye.
                 return Some(now.saturating_add(deadline));
             }

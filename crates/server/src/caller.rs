@@ -8,7 +8,7 @@ use crate::query::Query;
 
 /// Who sent a request. Without any credential it is nobody in particular: what that may do is for the topic's namespace to say.
 pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
-    let query = Query::of(uri);
+    let query = Query::of(uri)?;
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let presented = Presented {
         bearer: text(header::AUTHORIZATION).and_then(bearer),
@@ -51,7 +51,12 @@ pub(crate) fn require_admin(who: &Identity) -> Result<(), Problem> {
 
 /// 401 to nobody in particular, who might be allowed with a credential; 403 to somebody.
 pub(crate) fn refuse(who: &Identity, field: Option<&str>, detail: String) -> Problem {
-    if who.is_authenticated() { Problem::forbidden(field, detail) } else { Problem::unauthenticated(detail) }
+    if who.is_authenticated() {
+        return Problem::forbidden(field, detail);
+    }
+    Problem::unauthenticated(
+        "No credential was sent. Send Authorization: Bearer TOKEN, the token cookie, or ?access_token=TOKEN.",
+    )
 }
 
 /// The caller's own topic, if it is known who calls.

@@ -54,6 +54,16 @@ impl Metrics {
             )?,
             registry: registry.clone(),
         };
+        // Series that are there from the start: an increase from nothing is none to an alert.
+        for transport in ["sse-h1", "sse-h2"] {
+            metrics.connections.with_label_values(&[transport]);
+        }
+        for reason in ["connections", "accept", "overloaded", "user_limit", "unavailable", "drain"] {
+            metrics.refused.with_label_values(&[reason]);
+        }
+        for reason in ["unavailable", "busy", "protocol"] {
+            metrics.publish_failures.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;

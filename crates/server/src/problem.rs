@@ -160,10 +160,11 @@ impl IntoResponse for Problem {
 
 impl From<tidegate_broker::Error> for Problem {
     fn from(error: tidegate_broker::Error) -> Self {
+        // The details name hosts and ports: they are for the log.
         tracing::warn!(%error, "the broker failed");
-        Self::unavailable(format!(
-            "{error}. Try again; with an Idempotency-Key a retry can't store anything twice."
-        ))
+        Self::unavailable(
+            "The broker can't be reached just now. Try again; with an Idempotency-Key a retry can't store anything twice.",
+        )
     }
 }
 

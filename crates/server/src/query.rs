@@ -8,8 +8,18 @@ use crate::problem::Problem;
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    pub(crate) fn of(uri: &'a Uri) -> Self {
-        Self(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect())
+    /// The parser puts U+FFFD where bytes are no UTF-8: a text with it that does not spell it out itself was broken.
+    pub(crate) fn of(uri: &'a Uri) -> Result<Self, Problem> {
+        let text = uri.query().unwrap_or_default();
+        let pairs: Vec<_> = form_urlencoded::parse(text.as_bytes()).collect();
+        let broken =
+            pairs.iter().find(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}'));
+        match broken {
+            Some((name, _)) if !text.to_ascii_uppercase().contains("%EF%BF%BD") => {
+                Err(Problem::invalid(name.as_ref(), "This part of the query is not UTF-8."))
+            }
+            _ => Ok(Self(pairs)),
+        }
     }
 
     pub(crate) fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {

@@ -157,6 +157,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             write_deadline: limits.write_deadline,
             h2_streams: limits.h2_streams,
         },
+        loopback: config.listen.ip().is_loopback(),
         page: config.apps.chat.or(open),
     }
 }

@@ -22,6 +22,19 @@ pub enum Leave {
 }
 
 impl Leave {
+    /// Every reason there is.
+    pub const ALL: [Self; 9] = [
+        Self::Client,
+        Self::SlowConsumer,
+        Self::WriteDeadline,
+        Self::TokenExpired,
+        Self::MaxAge,
+        Self::Drain,
+        Self::Disconnected,
+        Self::Replay,
+        Self::Unavailable,
+    ];
+
     /// The word on the wire and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -21,6 +21,7 @@ pub use subscription::{Chunk, Subscription};
 
 use crate::channel::Channel;
 use crate::item::Item;
+use crate::members::User;
 use crate::outbox::Outbox;
 use crate::wheel::Tick;
 use crate::{Options, blocks};
@@ -90,6 +91,9 @@ impl Emitter {
                 waker: None,
                 phase: Phase::Held(Box::default()),
                 seats: Vec::new(),
+                user: None,
+                joined: false,
+                gone: false,
                 evicted: 0,
                 sink: None,
                 blocked: None,
@@ -252,7 +256,7 @@ impl Emitter {
     /// Takes a seat's note. False if the stream has ended: the caller must give the seat back.
     pub(crate) fn seat(&self, seat: Seat) -> bool {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Closed(Leave::Client, _)) {
+        if matches!(state.phase, Phase::Closed(..)) {
             return false;
         }
         state.seats.push(seat);
@@ -293,18 +297,44 @@ impl Emitter {
         Poll::Pending
     }
 
-    /// Marks it gone and gives all its seats back.
-    fn depart(&self) -> (Leave, Vec<Seat>, usize) {
+    /// Notes the user's count that it is part of.
+    pub(crate) fn belongs(&self, user: (Arc<User>, usize)) {
+        self.state.lock().user = Some(user);
+    }
+
+    /// Whose it is, while it is part of the count.
+    pub(crate) fn user(&self) -> Option<Arc<User>> {
+        self.state.lock().user.as_ref().map(|(user, _)| Arc::clone(user))
+    }
+
+    /// It is open: its end will be counted.
+    pub(crate) fn opened(&self) {
+        self.state.lock().joined = true;
+    }
+
+    /// Gives its seats and its place among its user's streams back, if it has ended: it gets nothing more.
+    pub(crate) fn vacate(&self) -> (Vec<Seat>, Option<(Arc<User>, usize)>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Closed(..)) {
+            (std::mem::take(&mut state.seats), state.user.take())
+        } else {
+            (Vec::new(), None)
+        }
+    }
+
+    /// Marks it gone. The first time, says why (`None`: it was never opened) and how many events went with it.
+    pub(crate) fn depart(&self) -> Option<(Option<Leave>, usize)> {
         let mut state = self.state.lock();
         let reason = match state.phase {
             Phase::Closed(reason, _) => reason,
             _ => Leave::Client,
         };
-        state.phase = Phase::Closed(Leave::Client, true);
-        let waiting = state.outbox.events() + state.evicted;
+        state.phase = Phase::Closed(reason, true);
+        let dropped = state.outbox.events() + state.evicted;
         state.outbox.clear();
         state.waker = None;
         state.sink = None;
-        (reason, std::mem::take(&mut state.seats), waiting)
+        let first = !std::mem::replace(&mut state.gone, true);
+        first.then(|| (state.joined.then_some(reason), dropped))
     }
 }

@@ -100,12 +100,17 @@ impl Emitter {
         }
     }
 
-    /// Since when its socket takes nothing.
-    pub(crate) fn blocked(&self) -> Option<Tick> {
-        self.state.lock().blocked
+    /// Since when nothing is taken of what waits, as far as was noticed.
+    pub(crate) fn stuck(&self, now: Tick) -> Option<Tick> {
+        let mut state = self.state.lock();
+        if state.sink.is_none() && (!state.outbox.is_empty() || matches!(state.phase, Phase::Closed(..))) {
+            // A transport without a sink asks by itself, and does not say when it no longer can.
+            state.blocked.get_or_insert(now);
+        }
+        state.blocked
     }
 
-    /// Gives up on a socket that takes nothing.
+    /// Gives up on a client that takes nothing.
     pub(crate) fn give_up(&self) {
         let mut state = self.state.lock();
         state.cut(Leave::WriteDeadline);
@@ -120,7 +125,9 @@ impl Emitter {
 impl Subscription {
     /// From now on the hub writes to `sink` itself. Use [`Subscription::flush`] from here, no longer [`Subscription::poll_next`].
     pub fn attach(&mut self, sink: Box<dyn Sink>) {
-        self.emitter.state.lock().sink = Some(sink);
+        let mut state = self.emitter.state.lock();
+        state.sink = Some(sink);
+        state.blocked = None;
     }
 
     /// Writes what waits. The task of `cx` is woken when it should flush again, but not when the socket takes more after

@@ -1,6 +1,7 @@
 //! What an emitter's lock guards.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use tidegate_protocol::Cursor;
 
 use super::{Chunk, Leave, Next, Seat, Sink};
 use crate::item::Item;
+use crate::members::User;
 use crate::outbox::{Entry, Outbox};
 use crate::wheel::Tick;
 use crate::{Options, blocks};
@@ -20,11 +22,17 @@ pub(super) struct State {
     pub(super) waker: Option<Waker>,
     pub(super) phase: Phase,
     pub(super) seats: Vec<Seat>,
+    /// The user's count that it is part of.
+    pub(super) user: Option<(Arc<User>, usize)>,
+    /// It was opened, so its end is counted.
+    pub(super) joined: bool,
+    /// Its end has been counted.
+    pub(super) gone: bool,
     /// Events that were thrown away when it was cut.
     pub(super) evicted: usize,
     /// Where the hub writes by itself; without one, a task takes what is queued.
     pub(super) sink: Option<Box<dyn Sink>>,
-    /// Since when the sink's socket takes nothing.
+    /// Since when nothing is taken of what waits: by the sink's socket, or by the transport.
     pub(super) blocked: Option<Tick>,
     /// Somebody is going to flush it.
     pub(super) due: bool,
@@ -138,6 +146,7 @@ impl State {
     /// Takes what waits, up to about `most` bytes, as one piece: one write for many events.
     pub(super) fn take(&mut self, most: usize) -> Option<Chunk> {
         let first = self.outbox.pop()?;
+        self.blocked = None;
         let mut chunk = Chunk { bytes: first.bytes, events: first.events, at: first.at };
         let Some(next) = self.outbox.next_len().filter(|next| chunk.bytes.len() + next <= most) else {
             return Some(chunk);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use super::Emitter;
 use super::state::Phase;
 use crate::Inner;
-use crate::members::User;
 
 /// Bytes for the socket.
 #[derive(Debug)]
@@ -23,9 +22,6 @@ pub struct Chunk {
 pub struct Subscription {
     pub(crate) emitter: Arc<Emitter>,
     pub(crate) hub: Weak<Inner>,
-    pub(crate) user: Option<(Arc<User>, usize)>,
-    /// It was opened, so its end is counted.
-    pub(crate) joined: bool,
 }
 
 impl Subscription {
@@ -51,10 +47,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let (reason, seats, dropped) = self.emitter.depart();
-        if let Some(hub) = self.hub.upgrade() {
-            hub.departed(seats, self.user.take());
-            hub.count_end(self.joined.then_some(reason), dropped);
+        match self.hub.upgrade() {
+            Some(hub) => hub.gone(&self.emitter),
+            None => drop(self.emitter.depart()),
         }
     }
 }

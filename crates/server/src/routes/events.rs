@@ -42,7 +42,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
     if !bytes.is_empty() {
         let said: Wish = body::json(&bytes)?;
         wish.topics.extend(said.topics);
-        wish.last_event_id = wish.last_event_id.or(said.last_event_id);
+        wish.last_event_id = wish.last_event_id.or(given(said.last_event_id));
         wish.replay = said.replay.or(wish.replay);
     }
     open(&app, &parts, wish).await
@@ -59,14 +59,19 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
 }
 
 fn from_query(headers: &HeaderMap, uri: &Uri) -> Result<Wish, Problem> {
-    let query = Query::of(uri);
+    let query = Query::of(uri)?;
     let header =
         headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     Ok(Wish {
         topics: query.all("topic").map(Into::into).collect(),
-        last_event_id: header.or_else(|| query.one("last_event_id").map(Into::into)),
+        last_event_id: given(header).or_else(|| given(query.one("last_event_id").map(Into::into))),
         replay: query.number("replay")?,
     })
+}
+
+/// An empty id is none: browsers forget theirs when they get one.
+fn given(id: Option<String>) -> Option<String> {
+    id.filter(|id| !id.is_empty())
 }
 
 async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Response, Problem> {
@@ -86,7 +91,7 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
         user: caller::own_topic(&who),
         topics,
         resume: match (wish.last_event_id, wish.replay) {
-            (Some(id), _) if !id.is_empty() => Resume::After(id),
+            (Some(id), _) => Resume::After(id),
             (_, Some(count)) if count > 0 => Resume::Last(count),
             _ => Resume::Live,
         },
@@ -107,7 +112,9 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
 /// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
 fn turned_away(app: &App, reason: &str) -> Response {
     app.metrics.refused.with_label_values(&[reason]).inc();
-    response(app.hub.turned_away(reason).into())
+    let block = app.hub.turned_away(reason);
+    let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(block)) });
+    response(Body::from_stream(body))
 }
 
 fn topics(app: &App, who: &Identity, names: &[String]) -> Result<Vec<Topic>, Problem> {

@@ -55,7 +55,7 @@ pub(super) async fn get(
         let detail = format!("The credential does not allow reading {:?}.", topic.as_str());
         return Err(caller::refuse(&who, Some("topic"), detail));
     }
-    let query = Query::of(&uri);
+    let query = Query::of(&uri)?;
     let limit = query.number("limit")?.unwrap_or(PAGE);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid("limit", format!("limit must be 1 to {MOST}.")));

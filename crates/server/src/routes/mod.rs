@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post, put};
+use axum::routing::{any, get, post, put};
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -33,7 +33,7 @@ pub fn public(app: App) -> Router {
         .route("/v1/users/{user}/topics/{topic}", put(users::join).delete(users::leave))
         .route("/v1/users/{user}/disconnect", post(users::disconnect))
         .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz))
+        .route("/readyz", get(operate::readyz_brief))
         .route("/openapi.json", get(pages::openapi))
         .route("/docs", get(pages::docs));
     if app.options.page {
@@ -55,10 +55,12 @@ pub fn admin(app: App) -> Router {
         .route("/metrics", get(operate::metrics))
         .route("/healthz", get(operate::healthz))
         .route("/readyz", get(operate::readyz))
-        .route("/", delete(|| async { Problem::method() }).get(operate::index))
+        .route("/", get(operate::index))
+        .method_not_allowed_fallback(|| async { Problem::method() })
         .fallback(any(|| async {
             Problem::not_found("The admin listener has /metrics, /healthz and /readyz.")
         }))
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }
 
@@ -98,9 +100,15 @@ fn refusal(app: &App, request: &Request) -> Option<Problem> {
     if !app.auth.is_open() || matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return None;
     }
-    let origin = caller::origin(app, request.headers(), request.uri());
-    let local = request.headers().get(header::ORIGIN).is_some_and(is_loopback);
-    (origin == tidegate_auth::Origin::Foreign && !local && !any_origin(app)).then(|| {
+    let origin = request.headers().get(header::ORIGIN)?;
+    let allowed = match caller::origin(app, request.headers(), request.uri()) {
+        // A page whose own host is said to be this gateway's may be a stranger's all the same: a name can be made to point here. Only a
+        // gateway that was opened to the network on purpose is known under names that it can't know.
+        tidegate_auth::Origin::Same => is_loopback(origin) || !app.options.loopback,
+        tidegate_auth::Origin::Allowed => true,
+        _ => is_loopback(origin) || any_origin(app),
+    };
+    (!allowed).then(|| {
         Problem::forbidden(
             Some("Origin"),
             "Pages of this origin may not change anything here: see cors.origins.",

@@ -24,6 +24,15 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
+/// The same for everybody: why not is for operators, on the admin listener.
+pub(super) async fn readyz_brief(State(app): State<App>) -> Response {
+    let (status, word) = match app.ready() {
+        Ok(_) => (StatusCode::OK, "ready"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": word }))).into_response()
+}
+
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let encoder = TextEncoder::new();
     let mut text = Vec::new();

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -47,11 +47,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
     let bytes = body::read(&app, body).await?;
-    let result = publish(&app, &who, &parts.headers, &bytes).await;
-    if let Err(problem) = &result {
-        app.metrics.publish_failures.with_label_values(&[problem.code()]).inc();
-    }
-    result
+    publish(&app, &who, &parts.headers, &bytes).await
 }
 
 async fn publish(
@@ -95,7 +91,11 @@ async fn publish(
             ));
         }
     }
-    app.rate.take(&who.label, batch.len()).inspect_err(|_| app.metrics.rate_limited.inc())?;
+    app.rate.take(&who.label, batch.len()).inspect_err(|problem| {
+        if problem.status() == StatusCode::TOO_MANY_REQUESTS {
+            app.metrics.rate_limited.inc();
+        }
+    })?;
     let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
     let mut results = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter().peekable();
@@ -227,20 +227,22 @@ fn answer(
 ) -> Result<Response, Problem> {
     let stored = results.iter().filter(|result| result.is_ok()).count();
     app.metrics.published.inc_by(stored as u64);
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        app.metrics.publish_failures.with_label_values(&[error.code()]).inc();
+    }
     let failed = results.iter().find_map(|result| result.as_ref().err().cloned());
     let mut receipts = topics.iter().zip(results).map(|(topic, result)| match result {
         Ok(receipt) => {
             json!({ "id": receipt.id().map(|id| id.to_string()), "topic": topic, "nodes": receipt.nodes })
         }
-        Err(error) => json!({ "topic": topic, "error": error.to_string() }),
+        Err(error) => json!({ "topic": topic, "error": error.code() }),
     });
     match failed {
         None if several => Ok(Json(receipts.collect::<Vec<Value>>()).into_response()),
         None => Ok(Json(receipts.next().unwrap_or_default()).into_response()),
         Some(error) if several && stored > 0 => {
             tracing::warn!(%error, stored, "a batch was taken in part");
-            let detail =
-                format!("{error}. {stored} of {} events were taken: results says which.", topics.len());
+            let detail = format!("{stored} of {} events were taken: results says which.", topics.len());
             Err(Problem::unavailable(detail).with_results(receipts.collect()))
         }
         Some(error) => Err(error.into()),

@@ -135,6 +135,9 @@ async fn an_open_gateway_takes_no_changes_from_other_sites_pages() {
     assert_eq!(answer.headers().get("access-control-allow-origin"), None);
     assert_eq!(send("http://localhost.evil.example").await.status(), 403);
     assert_eq!(send("null").await.status(), 403);
+    let rebound = client().post(node.url("/v1/publish")).header("host", "evil.example");
+    let rebound = rebound.header("origin", "http://evil.example").json(&json!({"topic": "a", "data": 1}));
+    assert_eq!(rebound.send().await.unwrap().status(), 403, "a name that points here is not ours");
     let answer = send("http://localhost:5173").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["access-control-allow-origin"], "http://localhost:5173");

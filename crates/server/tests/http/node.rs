@@ -29,7 +29,13 @@ pub(crate) struct Setup {
 }
 
 pub(crate) fn options() -> Options {
-    Options { cookie: "tidegate_token".into(), topics: 1_000, page: true, ..Options::default() }
+    Options {
+        cookie: "tidegate_token".into(),
+        topics: 1_000,
+        page: true,
+        loopback: true,
+        ..Options::default()
+    }
 }
 
 impl Node {

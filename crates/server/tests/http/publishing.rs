@@ -134,6 +134,7 @@ async fn too_fast_is_told_when_to_come_back() {
     }
     let answer = http::post(&node.url("/v1/publish"), &json!({"topic": "a", "data": 1})).await;
     assert_eq!(answer.status, 429);
+    assert!(node.metrics().await.contains("tidegate_rate_limited_total 1"));
     assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
 }
 
