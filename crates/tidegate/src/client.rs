@@ -109,7 +109,7 @@ impl Subscription {
         }
         match request.send().await {
             Ok(response) => self.opened(response).await,
-            Err(error) => Ok(self.lost(chain(&error))),
+            Err(error) => Ok(self.lost(unanswered(&self.gateway.url, &error))),
         }
     }
 
@@ -167,24 +167,38 @@ fn worth_another_try(status: StatusCode) -> bool {
         || status.is_server_error()
 }
 
-/// What a problem+json answer says, or the status.
+/// What a problem+json answer says, and about which field; or the status.
 pub(crate) async fn problem(response: Response) -> String {
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
     let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    match body["detail"].as_str().or(body["title"].as_str()) {
-        Some(detail) => detail.to_owned(),
-        None => status.to_string(),
+    match (body["field"].as_str(), body["detail"].as_str().or(body["title"].as_str())) {
+        (Some(field), Some(detail)) => format!("{field}: {detail}"),
+        (None, Some(detail)) => detail.to_owned(),
+        (_, None) => status.to_string(),
     }
+}
+
+/// Why there is no answer at all. Shows no more of the URL than where it leads: there may be a password in it.
+pub(crate) fn unanswered(url: &reqwest::Url, error: &reqwest::Error) -> String {
+    if !error.is_connect() {
+        return chain(error);
+    }
+    let place = url.origin().ascii_serialization();
+    let reason = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    format!("no gateway answers at {place}: is it running? ({reason})")
 }
 
 /// An error with its causes: reqwest keeps the interesting part there.
 fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |said, cause| {
+    causes(error).fold(error.to_string(), |said, cause| {
         let cause = cause.to_string();
         if said.contains(&cause) { said } else { format!("{said}: {cause}") }
     })
+}
+
+fn causes(error: &dyn std::error::Error) -> impl Iterator<Item = &dyn std::error::Error> {
+    std::iter::successors(error.source(), |cause| cause.source())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ConfigFile;
+use crate::client::unanswered;
 
 /// Below the 3 s that the container's health check allows.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,9 +28,10 @@ pub(crate) async fn run(args: &Health) -> anyhow::Result<ExitCode> {
             format!("http://{}", reachable(crate::config::load(&args.file.sources())?.config.admin_listen))
         }
     };
-    let url = format!("{}/readyz", base.trim_end_matches('/'));
+    let url: reqwest::Url = format!("{}/readyz", base.trim_end_matches('/')).parse()?;
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let answer = client.get(url).send().await?;
+    let answered = client.get(url.clone()).send().await;
+    let answer = answered.map_err(|error| anyhow::anyhow!(unanswered(&url, &error)))?;
     let status = answer.status();
     println!("{status} {}", answer.text().await.unwrap_or_default().trim());
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

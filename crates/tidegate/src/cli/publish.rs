@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Gateway;
-use crate::client::problem;
+use crate::client::{problem, unanswered};
 
 /// Lines in one request: the gateway's own default limit for a batch.
 const BATCH: usize = 1_000;
@@ -99,7 +99,8 @@ async fn lines(args: &Publish, http: &reqwest::Client) -> anyhow::Result<ExitCod
 }
 
 async fn send(args: &Publish, request: reqwest::RequestBuilder) -> anyhow::Result<ExitCode> {
-    let response = args.gateway.authorize(request).send().await?;
+    let answered = args.gateway.authorize(request).send().await;
+    let response = answered.map_err(|error| anyhow::anyhow!(unanswered(&args.gateway.url, &error)))?;
     let status = response.status();
     if !status.is_success() {
         bail!("not published ({status}): {}", problem(response).await);

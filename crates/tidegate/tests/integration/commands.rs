@@ -73,7 +73,7 @@ async fn a_token_is_signed_with_the_configured_key() {
 #[tokio::test]
 async fn publishing_prints_the_receipt_or_the_problem() {
     let receipt = r#"{"id":"a-1","nodes":1,"topic":"a"}"#;
-    let refusal = answer("413 Payload Too Large", r#"{"detail":"65537 bytes"}"#);
+    let refusal = answer("413 Payload Too Large", r#"{"detail":"65537 bytes","field":"[1].data"}"#);
     let mut server = Script::start(vec![answer("200 OK", receipt), refusal]).await;
     let arguments = ["publish", "--url", &server.url(), "--topic", "a", "--key", "k", "hello"];
     let (code, printed, said) = outcome(tidegate(&arguments)).await;
@@ -85,7 +85,20 @@ async fn publishing_prints_the_receipt_or_the_problem() {
     assert!(request.ends_with(r#"{"data":"hello","topic":"a"}"#), "{request}");
 
     let (code, _, said) = outcome(tidegate(&arguments)).await;
-    assert!(code == 1 && said.contains("413") && said.contains("65537 bytes"), "{said}");
+    assert!(code == 1 && said.contains("413") && said.contains("[1].data: 65537 bytes"), "{said}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_is_missed_by_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    drop(listener);
+    let url = format!("http://me:hunter2@{place}/live");
+    for command in [&["publish", "--url", &url, "--topic", "a", "1"][..], &["health", "--url", &url]] {
+        let (code, _, said) = outcome(tidegate(command)).await;
+        let expected = format!("tidegate: no gateway answers at http://{place}: is it running? (");
+        assert!(code == 1 && said.starts_with(&expected) && !said.contains("hunter2"), "{said}");
+    }
 }
 
 #[tokio::test]

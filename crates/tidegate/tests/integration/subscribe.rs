@@ -94,6 +94,7 @@ async fn it_waits_for_a_gateway_that_is_not_there() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let mut client = Subscriber::start(&url, &["--topic", "a"]);
+    client.says(&format!("no gateway answers at {url}: is it running? (")).await;
     client.says("next try in").await;
 }
 
