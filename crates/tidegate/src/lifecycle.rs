@@ -2,8 +2,10 @@
 //!
 //! The first SIGTERM or SIGINT begins the drain, the second ends the process at once.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -33,6 +35,31 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
+/// A signal that ends the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caught {
+    /// SIGTERM: from whatever supervises the process.
+    Terminate,
+    /// SIGINT: Ctrl-C, if there is a terminal.
+    Interrupt,
+}
+
+impl fmt::Display for Caught {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        })
+    }
+}
+
+/// How long the phases of a drain take that `signal` begins. After Ctrl-C nothing waits for a load balancer: there is none in
+/// front of a terminal.
+pub(crate) fn times(configured: &Drain, signal: Caught, at_terminal: bool) -> Drain {
+    let by_hand = signal == Caught::Interrupt && at_terminal;
+    Drain { delay: if by_hand { Duration::ZERO } else { configured.delay }, ..configured.clone() }
+}
+
 /// SIGTERM and SIGINT, caught from the moment this is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -45,11 +72,11 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The next signal's name.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> Caught {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Caught::Terminate,
+            _ = self.interrupt.recv() => Caught::Interrupt,
         }
     }
 }
@@ -58,14 +85,16 @@ impl Signals {
 pub(crate) async fn drain(
     times: &Drain,
     phases: &Phases,
-    again: impl Future<Output = &'static str>,
+    again: impl Future<Output = Caught>,
     finished: impl Future<Output = ()>,
 ) -> Outcome {
     let deadline = Instant::now() + times.deadline;
     let orderly = async {
         phases.draining.cancel();
-        tracing::info!(delay = ?times.delay, "draining: not ready any more, still accepting; a second signal ends the process at once");
-        sleep(times.delay).await;
+        if !times.delay.is_zero() {
+            tracing::info!(delay = ?times.delay, "draining: not ready any more, still accepting");
+            sleep(times.delay).await;
+        }
         phases.closing.cancel();
         tracing::info!(window = ?times.window, "draining: closing streams");
         match timeout_at(deadline, finished).await {
@@ -76,7 +105,7 @@ pub(crate) async fn drain(
     let outcome = tokio::select! {
         biased;
         signal = again => {
-            tracing::warn!(signal, "ending at once");
+            tracing::warn!(%signal, "ending at once");
             Outcome::Interrupted
         }
         outcome = orderly => outcome,
@@ -90,7 +119,6 @@ pub(crate) async fn drain(
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::time::Duration;
 
     use super::*;
 
@@ -99,6 +127,22 @@ mod tests {
         window: Duration::from_secs(10),
         deadline: Duration::from_secs(30),
     };
+
+    #[test]
+    fn only_ctrl_c_waits_for_no_load_balancer() {
+        for (signal, at_terminal, delay) in [
+            (Caught::Terminate, true, TIMES.delay),
+            (Caught::Terminate, false, TIMES.delay),
+            (Caught::Interrupt, false, TIMES.delay),
+            (Caught::Interrupt, true, Duration::ZERO),
+        ] {
+            assert_eq!(
+                times(&TIMES, signal, at_terminal),
+                Drain { delay, ..TIMES },
+                "{signal} {at_terminal}"
+            );
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn streams_close_after_the_delay() {
@@ -125,7 +169,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_second_signal_waits_for_nothing() {
         let (phases, start) = (Phases::default(), Instant::now());
-        assert_eq!(drain(&TIMES, &phases, ready("SIGINT"), pending()).await, Outcome::Interrupted);
+        assert_eq!(drain(&TIMES, &phases, ready(Caught::Interrupt), pending()).await, Outcome::Interrupted);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(phases.stopped.is_cancelled());
     }

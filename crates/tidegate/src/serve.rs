@@ -1,12 +1,13 @@
 //! `tidegate serve`: the life of a gateway.
 
+use std::io::{IsTerminal as _, stderr};
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::lifecycle::{Outcome, Phases, Signals, drain};
+use crate::lifecycle::{Caught, Outcome, Phases, Signals, drain, times};
 use crate::{listeners, open_files};
 
 /// Runs a gateway until a signal ends it.
@@ -23,18 +24,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let phases = Phases::default();
     let mut gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
 
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal, "ending"),
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
         // Better no process than one that looks alive: whoever supervises it starts another.
         ended = &mut gateway => {
             ended.context("the gateway failed")?;
             anyhow::bail!("the gateway ended without being told to");
         }
+    };
+    let at_terminal = stderr().is_terminal();
+    match signal {
+        Caught::Interrupt if at_terminal => tracing::info!("a second Ctrl-C ends it at once; ending"),
+        _ => tracing::info!(%signal, "ending; a second signal ends it at once"),
     }
     let finished = async {
         let _ = gateway.await;
     };
-    match drain(&config.drain, &phases, signals.next(), finished).await {
+    match drain(&times(&config.drain, signal, at_terminal), &phases, signals.next(), finished).await {
         Outcome::Clean => tracing::info!("every stream was closed; goodbye"),
         Outcome::Cut => {
             tracing::warn!(deadline = ?config.drain.deadline, "the drain's deadline cut the remaining connections");
