@@ -67,12 +67,11 @@ impl Reader {
         Ok(pages)
     }
 
-    /// Drops a topic's stream. Its record stays, so that older cursors get a reset.
+    /// Drops a topic's stream and tells the nodes. Its record stays, so that older cursors get a reset.
     pub(crate) async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
-        let mut command = redis::cmd("DEL");
-        command.arg(self.keys.stream(topic));
-        let answer = self.run(std::iter::once(command)).await?.pop().unwrap_or_default();
-        Ok(scripts::offset_of(&answer)? > 0)
+        let (dropped, _) =
+            self.control(topic, &self.keys.stream(topic), &Message::Forgotten, "DEL", "").await?;
+        Ok(dropped > 0)
     }
 
     fn command(&self, read: &Read) -> Cmd {

@@ -81,16 +81,17 @@ impl Reader {
         Ok(Cursor::single(partition, scripts::position(&answer)?))
     }
 
-    async fn control(
+    /// Changes a key and says `message` to the nodes that have `topic`. Gives the change and the count of nodes.
+    pub(crate) async fn control(
         &self,
-        user: &Topic,
+        topic: &Topic,
         key: &str,
         message: &Message,
         command: &str,
         argument: &str,
     ) -> Result<(u64, u64), Error> {
-        let mut call = eval(scripts::CONTROL, &self.keys, self.keys.partition(user), &[key.into()]);
-        call.arg(message.encode()).arg(self.keys.channel(user)).arg(command).arg(argument);
+        let mut call = eval(scripts::CONTROL, &self.keys, self.keys.partition(topic), &[key.into()]);
+        call.arg(message.encode()).arg(self.keys.channel(topic)).arg(command).arg(argument);
         let answer = self.run(std::iter::once(call)).await?.pop().unwrap_or_default();
         match &answer {
             Value::Array(parts) if parts.len() == 2 => {

@@ -62,6 +62,7 @@ macro_rules! contract_suite {
             retention::publishing_after_expiry,
             retention::records_end_too,
             retention::forgotten,
+            retention::nodes_are_told_of_forgotten_events,
             retention::another_epoch,
             retention::ahead_of_the_counter,
             keys::the_same_key_gives_the_first_receipt,

@@ -55,7 +55,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Reads stored events: a page for each read, in their order.
     async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error>;
 
-    /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any.
+    /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any; nodes with the topic
+    /// get [`Delivery::Forgotten`] in any case.
     async fn forget(&self, topic: &Topic) -> Result<bool, Error>;
 
     /// The topics that the user's streams receive without asking.

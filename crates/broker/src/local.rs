@@ -113,7 +113,7 @@ impl Broker for Local {
     }
 
     async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
-        Ok(self.shard(topic).lock().forget(topic, Instant::now()))
+        Ok(self.shard(topic).lock().forget(topic, Instant::now(), &self.feed))
     }
 
     async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {

@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Feed {
-    /// Adds a delivery. Resets, gaps and places always fit: losing one would be silent.
+    /// Adds a delivery. Resets, gaps, places and deletions always fit: losing one would be silent.
     pub fn push(&self, delivery: Delivery) -> Result<(), Full> {
         self.push_all(std::iter::once(delivery))
     }

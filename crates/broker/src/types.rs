@@ -63,6 +63,13 @@ pub enum Delivery {
         /// What to do.
         control: Control,
     },
+    /// The topic's stored events up to here have been deleted, on purpose: what a node keeps of them goes too. Streams miss nothing.
+    Forgotten {
+        /// Whose.
+        topic: Topic,
+        /// The partition of that topic, and where it stood.
+        seen: (Partition, Position),
+    },
     /// Events of these topics were lost for good. What comes next is after `position`.
     Reset {
         /// Which partition.

@@ -27,6 +27,8 @@ struct State {
     bytes: usize,
     /// Every event of the topic after this place that was dispatched is in the ring. `None`: not known yet.
     floor: Option<Position>,
+    /// What was stored up to here has been deleted.
+    forgotten: Option<Position>,
     /// When it may be let go, if nobody has come until then.
     due: Tick,
 }
@@ -97,6 +99,10 @@ impl Channel {
         if floor.offset > head.offset || from.offset >= floor.offset {
             return;
         }
+        // Read before the deletion, it may be.
+        if state.forgotten.is_some_and(|last| last.epoch == from.epoch && from.offset < last.offset) {
+            return;
+        }
         // What is after the floor is in the ring, or will be when it is dispatched.
         for item in items.iter().rev().filter(|item| item.event.mark.offset <= floor.offset) {
             let weight = item.weight();
@@ -119,6 +125,12 @@ impl Channel {
         let mut state = self.state.lock();
         state.clear(&self.total);
         state.floor = Some(position);
+    }
+
+    /// What is stored up to `position` has been deleted: the ring does not show it any more, nor takes it up again.
+    pub(crate) fn forget(&self, position: Position) {
+        self.reset(position);
+        self.state.lock().forgotten = Some(position);
     }
 
     /// Its emitters now.
@@ -228,6 +240,19 @@ mod tests {
         assert_eq!(after(&channel, 5), Some(vec![8, 9, 11, 12]));
         channel.dispatch(&[item(&channel, 13, 12)], &options, |_| {});
         assert_eq!((after(&channel, 5), after(&channel, 8)), (None, Some(vec![9, 11, 12, 13])));
+    }
+
+    #[test]
+    fn what_was_deleted_does_not_come_back_with_a_read_from_before() {
+        let (channel, options) = (channel(), Options::default());
+        channel.confirmed(at(5));
+        let read: Vec<Item> = [(8, 5), (9, 8)].map(|(n, prev)| item(&channel, n, prev)).into();
+        channel.dispatch(&read, &options, |_| {});
+        channel.forget(at(9));
+        channel.backfill(at(5), at(9), &read, &options);
+        assert_eq!((after(&channel, 5), after(&channel, 9)), (None, Some(vec![])));
+        channel.dispatch(&[item(&channel, 10, 9)], &options, |_| {});
+        assert_eq!((after(&channel, 8), after(&channel, 9)), (None, Some(vec![10])));
     }
 
     #[test]

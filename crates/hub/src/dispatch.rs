@@ -93,6 +93,12 @@ impl Inner {
                 self.control(&user, &control);
                 self.seen.advance(partition, position);
             }
+            Delivery::Forgotten { topic, seen: (partition, position) } => {
+                if let Some(channel) = self.channels.get(&topic).map(|channel| Arc::clone(&channel)) {
+                    channel.forget(position);
+                }
+                self.seen.advance(partition, position);
+            }
             Delivery::Reset { partition, topics, reason, position } => {
                 self.lost(partition, topics.as_deref(), reason, position);
                 self.seen.advance(partition, position);

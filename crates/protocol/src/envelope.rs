@@ -49,6 +49,8 @@ pub enum Message {
     },
     /// On a user's own topic: close the user's streams.
     Disconnect,
+    /// The topic's stored events have been deleted: nobody is to show them any more.
+    Forgotten,
     /// On a node's own topic: the node listening to itself.
     Probe {
         /// Tells one round trip from another.
@@ -70,6 +72,7 @@ impl Message {
             Self::Joined { topic, from } => format!("+ 0 {from}\n{topic}").into_bytes(),
             Self::Left { topic } => format!("- 0 \n{topic}").into_bytes(),
             Self::Disconnect => b"x 0 \n".to_vec(),
+            Self::Forgotten => b"f 0 \n".to_vec(),
             Self::Probe { nonce } => format!("p {nonce} \n").into_bytes(),
         }
     }
@@ -90,6 +93,7 @@ impl Message {
             }
             "-" => Some(Self::Left { topic: Topic::parse(text).ok()? }),
             "x" => Some(Self::Disconnect),
+            "f" => Some(Self::Forgotten),
             "p" => Some(Self::Probe { nonce: number }),
             _ => None,
         }

@@ -105,6 +105,7 @@ proptest! {
             Message::Joined { topic: topic.clone(), from: Cursor::default() },
             Message::Left { topic: topic.clone() },
             Message::Disconnect,
+            Message::Forgotten,
             Message::Probe { nonce },
         ] {
             let bytes = Bytes::from(Envelope::encode(position, None, &message.encode()));

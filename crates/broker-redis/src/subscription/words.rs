@@ -37,6 +37,9 @@ pub(super) fn delivery(
         }
         Message::Left { topic } => Control::Left { topic: topic.clone() },
         Message::Disconnect => Control::Disconnect,
+        Message::Forgotten => {
+            return Delivery::Forgotten { topic: topic.clone(), seen: (partition, position) };
+        }
     };
     Delivery::Control { user: topic.clone(), seen: (partition, position), control }
 }

@@ -116,7 +116,9 @@ impl Node {
                     self.place(event.mark.partition, event.mark.position(), event.mark.stored());
                     return Word::Event(event);
                 }
-                Delivery::Control { seen, .. } => self.place(seen.0, seen.1, false),
+                Delivery::Control { seen, .. } | Delivery::Forgotten { seen, .. } => {
+                    self.place(seen.0, seen.1, false)
+                }
                 Delivery::Seen(partition, position) => self.place(partition, position, false),
                 Delivery::Reset { partition, topics, reason, position } => {
                     if topics.is_none() {

@@ -6,6 +6,7 @@ use tidegate_protocol::{Epoch, MAX_OFFSET, Position, Topic};
 
 use super::Fixture;
 use super::cluster::{Cluster, KEEP, eventually, said, sibling, text, topic, within};
+use super::tap::Word;
 use crate::{Publication, ResetReason, Retention, Span};
 
 /// So short that a test can wait for its end.
@@ -112,6 +113,33 @@ pub async fn forgotten(fixture: &impl Fixture) {
     assert!(cluster.after(0, &topic, early).await.reset.is_some());
     let page = cluster.after(0, &topic, late).await;
     assert_eq!((page.reset, said(&page.events)), (None, vec!["new"]));
+}
+
+/// Every node with the topic is told, after the events before and before those after, whether there was something to drop or not.
+pub async fn nodes_are_told_of_forgotten_events(fixture: &impl Fixture) {
+    let (topic, other) = (topic("forgotten"), super::cluster::topic("other"));
+    let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&topic)).await;
+    for round in 0..3 {
+        let last = cluster.store(round, text(&topic, "before")).await;
+        cluster.store(round, text(&other, "elsewhere")).await;
+        for forgotten in [&other, &topic, &topic] {
+            within("forget", cluster.broker(round + 1).forget(forgotten)).await.unwrap();
+        }
+        let next = cluster.store(round, text(&topic, "after")).await;
+        for node in 0..cluster.len() {
+            assert_eq!(cluster.tap(node).event().await.mark.position(), last);
+            for _ in 0..2 {
+                match cluster.tap(node).word().await {
+                    Word::Forgotten { topic: told, seen: (_, position) } => {
+                        assert_eq!(told, topic);
+                        assert!(last.offset <= position.offset && position.offset < next.offset);
+                    }
+                    word => panic!("the topic is forgotten, not {word:?}"),
+                }
+            }
+            assert_eq!(cluster.tap(node).event().await.mark.position(), next);
+        }
+    }
 }
 
 /// A cursor out of another life of the counter.

@@ -19,6 +19,7 @@ pub(super) struct Tap {
 pub(super) enum Word {
     Event(Arc<Event>),
     Control { user: Topic, seen: (Partition, Position), control: Control },
+    Forgotten { topic: Topic, seen: (Partition, Position) },
 }
 
 impl Tap {
@@ -31,10 +32,11 @@ impl Tap {
         match self.word().await {
             Word::Event(event) => event,
             Word::Control { user, control, .. } => panic!("an event was awaited, {user} has {control:?}"),
+            Word::Forgotten { topic, .. } => panic!("an event was awaited, {topic} is forgotten"),
         }
     }
 
-    /// The next event or control. A gap is no harm to a test that missed nothing; a reset is always one.
+    /// The next event, control or deletion. A gap is no harm to a test that missed nothing; a reset is always one.
     pub(super) async fn word(&mut self) -> Word {
         loop {
             match self.next().await {
@@ -48,6 +50,11 @@ impl Tap {
                     assert_eq!(seen.0, user.partition(self.partitions), "{user}");
                     self.place(seen.0, seen.1, false);
                     return Word::Control { user, seen, control };
+                }
+                Delivery::Forgotten { topic, seen } => {
+                    assert_eq!(seen.0, topic.partition(self.partitions), "{topic}");
+                    self.place(seen.0, seen.1, false);
+                    return Word::Forgotten { topic, seen };
                 }
                 Delivery::Seen(partition, position) => self.place(partition, position, false),
                 Delivery::Gap => {}

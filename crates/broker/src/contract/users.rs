@@ -116,7 +116,7 @@ async fn control(cluster: &mut Cluster, node: usize, of: &Topic) -> ((Partition,
             assert_eq!(user, *of);
             (seen, control)
         }
-        Word::Event(event) => panic!("a word about {of} was awaited, not {event:?}"),
+        other => panic!("a word about {of} was awaited, not {other:?}"),
     }
 }
 

@@ -162,7 +162,7 @@ proptest! {
                 Op::Forget(topic) => {
                     let there = !model.events(topic).is_empty();
                     model.topics.entry(topic).and_modify(|kept| kept.events.clear());
-                    prop_assert_eq!(shard.forget(&name(topic), now), there);
+                    prop_assert_eq!(shard.forget(&name(topic), now, &feed), there);
                 }
                 Op::Wait(ms) => model.now += ms,
                 Op::After(topic, offset, limit) => {
@@ -256,6 +256,7 @@ fn events(deliveries: &mut crate::Deliveries) -> Vec<(Topic, Offset, Option<Offs
                     assert!(position.offset > last, "a place that was not told before");
                     last = position.offset;
                 }
+                Delivery::Forgotten { seen: (_, position), .. } => assert!(position.offset >= last),
                 other => panic!("unexpected: {other:?}"),
             }
         }

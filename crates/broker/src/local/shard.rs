@@ -90,7 +90,11 @@ impl Shard {
         self.log.read(read, now)
     }
 
-    pub(super) fn forget(&mut self, topic: &Topic, now: Instant) -> bool {
+    pub(super) fn forget(&mut self, topic: &Topic, now: Instant, feed: &Feed) -> bool {
+        if self.subscribed.contains(topic) {
+            // It always fits.
+            let _ = feed.push(Delivery::Forgotten { topic: topic.clone(), seen: self.log.head() });
+        }
         self.log.forget(topic, now)
     }
 
