@@ -1,6 +1,6 @@
 # The habits, each a line or two. `make` alone lists them.
 
-.PHONY: help run test lint fmt bench cluster fuzz
+.PHONY: help run test lint fmt bench cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -15,7 +15,8 @@ test: ## all tests; installs the servers they start (or says which are missing)
 lint: ## formatting, clippy, and who may depend on whom
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
+	else echo "skipped: who may depend on whom; to have it checked: cargo install --locked cargo-deny"; fi
 
 fmt: ## format the code
 	cargo fmt --all
@@ -25,6 +26,3 @@ bench: ## idle cost, latency and throughput of a local cluster, measured by the 
 
 cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them
 	scripts/cluster.sh
-
-fuzz: ## fuzz the parsers for a minute each; needs cargo-fuzz and a nightly toolchain
-	@if [ -d fuzz ]; then for target in $$(cargo fuzz list); do cargo fuzz run $$target -- -max_total_time=60 || exit 1; done; else echo "no fuzz targets yet"; fi
