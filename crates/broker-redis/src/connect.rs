@@ -5,7 +5,9 @@ use std::time::Duration;
 use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, RedisError, TlsCertificates,
+};
 use tidegate_broker::Error;
 
 use crate::{Options, StartError};
@@ -41,7 +43,11 @@ impl Connector {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let address = info.addr().to_string();
         let info = info.clone().set_tcp_settings(tcp).set_redis_settings(settings);
-        let client = Client::open(info).map_err(|error| StartError::Url(error.to_string()))?;
+        let client = match options.trusted()? {
+            None => Client::open(info).map_err(|error| StartError::Url(error.to_string()))?,
+            trusted => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: trusted })
+                .map_err(|error| StartError::Option { option: "ca_file", rule: error.to_string() })?,
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))

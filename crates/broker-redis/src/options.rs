@@ -1,6 +1,7 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use tidegate_protocol::{MAX_PARTITIONS, Topic};
 
 /// Settings. The defaults fit a Redis in the same network.
@@ -8,6 +9,8 @@ use tidegate_protocol::{MAX_PARTITIONS, Topic};
 pub struct Options {
     /// `redis://[user:password@]host:port/[db]`, or `rediss://…` for TLS (a rustls crypto provider must be installed).
     pub url: String,
+    /// A PEM file with the certificates that may have signed that of a `rediss://` Redis. `None`: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// Before every key and channel. Deployments that share a Redis differ in it.
     pub prefix: String,
     /// 1 to 8. All nodes of a deployment must agree, and for as long as its data lives.
@@ -34,6 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379/".into(),
+            ca_file: None,
             prefix: "tg".into(),
             partitions: 1,
             pool_size: 8,
@@ -102,9 +106,24 @@ impl Options {
             return rule("node", "must be at most 128 bytes without white space or control characters");
         }
         // RedisError's detail may quote the URL; its description does not.
-        self.url
-            .as_str()
-            .into_connection_info()
-            .map_err(|error| StartError::Url(format!("{:?}", error.kind())))
+        let info = self.url.as_str().into_connection_info();
+        let info = info.map_err(|error| StartError::Url(format!("{:?}", error.kind())))?;
+        if self.ca_file.is_some() && !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return rule("ca_file", "is only for a rediss:// URL");
+        }
+        Ok(info)
+    }
+
+    /// Reads the certificates to trust.
+    pub(crate) fn trusted(&self) -> Result<Option<Vec<u8>>, StartError> {
+        let Some(path) = &self.ca_file else { return Ok(None) };
+        let refused = |rule| StartError::Option { option: "ca_file", rule };
+        let pem = std::fs::read(path)
+            .map_err(|error| refused(format!("can't be read ({}: {error})", path.display())))?;
+        // One without certificates would be accepted, and nothing trusted.
+        match String::from_utf8_lossy(&pem).contains("BEGIN CERTIFICATE") {
+            true => Ok(Some(pem)),
+            false => Err(refused(format!("must hold certificates in PEM form ({})", path.display()))),
+        }
     }
 }

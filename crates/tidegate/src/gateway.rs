@@ -97,6 +97,7 @@ fn broker(
     }
     let options = tidegate_broker_redis::Options {
         url: redis.url.expose().to_owned(),
+        ca_file: (!redis.ca_file.as_os_str().is_empty()).then(|| redis.ca_file.clone()),
         prefix: redis.prefix.clone(),
         partitions: redis.partitions,
         pool_size: redis.pool_size,

@@ -117,7 +117,7 @@ impl Node {
                     return Word::Event(event);
                 }
                 Delivery::Control { seen, .. } | Delivery::Forgotten { seen, .. } => {
-                    self.place(seen.0, seen.1, false)
+                    self.place(seen.0, seen.1, false);
                 }
                 Delivery::Seen(partition, position) => self.place(partition, position, false),
                 Delivery::Reset { partition, topics, reason, position } => {

@@ -8,3 +8,4 @@ mod epochs;
 mod order;
 mod outages;
 mod settings;
+mod tls;

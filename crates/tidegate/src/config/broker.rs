@@ -1,5 +1,6 @@
 //! Where events are numbered and kept, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use super::values::{SecretUrl, Size};
 pub(crate) struct Redis {
     /// `redis://` or `rediss://`. Empty: the in-process broker, for one node, gone with the process.
     pub(crate) url: SecretUrl,
+    /// A PEM file with what may have signed the certificate of a `rediss://` Redis. Empty: what the system trusts.
+    pub(crate) ca_file: PathBuf,
     /// Connections for reads. 8: reads are pipelined and short, and Redis has one thread to answer them.
     pub(crate) pool_size: usize,
     /// 2 s: longer than a lost SYN (1 s), shorter than anybody's patience.
@@ -43,6 +46,7 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             url: SecretUrl::default(),
+            ca_file: PathBuf::new(),
             pool_size: 8,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(2),
