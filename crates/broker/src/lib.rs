@@ -29,7 +29,7 @@ pub use types::{Control, Delivery, Health, Page, Publication, Read, Receipt, Res
 /// - A hole that can't be repaired is said with [`Delivery::Reset`], before any event after it.
 /// - [`Delivery::Seen`] and every event's own mark tell how far the partition has been handed on: whatever comes later
 ///   has a larger offset. A new epoch is said with a `Reset` first.
-/// - After a time in which controls may have been missed, [`Delivery::Gap`] comes.
+/// - After a time in which controls or deletions may have been missed, [`Delivery::Gap`] comes.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// How many partitions topics are spread over, 1 to 8.

@@ -83,7 +83,8 @@ pub enum Delivery {
     },
     /// Everything up to here has been handed on, though nothing of it may have been for this node.
     Seen(Partition, Position),
-    /// Controls may have been missed: memberships and disconnects must be read anew.
+    /// Controls and deletions may have been missed: memberships and disconnects must be read anew, and what is kept at hand of
+    /// stored events too.
     Gap,
 }
 

@@ -129,8 +129,20 @@ impl Channel {
 
     /// What is stored up to `position` has been deleted: the ring does not show it any more, nor takes it up again.
     pub(crate) fn forget(&self, position: Position) {
-        self.reset(position);
+        self.distrust(position);
         self.state.lock().forgotten = Some(position);
+    }
+
+    /// Forgets the ring: some of it may have been deleted. It is whole from `position` on, if it was whole at all.
+    pub(crate) fn distrust(&self, position: Position) {
+        let mut state = self.state.lock();
+        state.clear(&self.total);
+        // Never back: a subscription confirmed ahead of the dispatch knows nothing of what was before.
+        if let Some(floor) = &mut state.floor
+            && (floor.epoch != position.epoch || floor.offset < position.offset)
+        {
+            *floor = position;
+        }
     }
 
     /// Its emitters now.
@@ -253,6 +265,9 @@ mod tests {
         assert_eq!((after(&channel, 5), after(&channel, 9)), (None, Some(vec![])));
         channel.dispatch(&[item(&channel, 10, 9)], &options, |_| {});
         assert_eq!((after(&channel, 8), after(&channel, 9)), (None, Some(vec![10])));
+        channel.distrust(at(10));
+        channel.distrust(at(8));
+        assert_eq!((after(&channel, 9), after(&channel, 10)), (None, Some(vec![])));
     }
 
     #[test]

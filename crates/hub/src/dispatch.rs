@@ -105,6 +105,13 @@ impl Inner {
             }
             Delivery::Seen(partition, position) => self.seen.advance(partition, position),
             Delivery::Gap => {
+                // Deletions may have been missed as well.
+                let channels: Vec<_> = self.channels.iter().map(|channel| Arc::clone(&channel)).collect();
+                for channel in channels {
+                    if let Some(position) = self.seen.get(channel.partition) {
+                        channel.distrust(position);
+                    }
+                }
                 self.gap.notify_one();
             }
         }

@@ -71,7 +71,7 @@ pub(crate) struct Wrapped {
     pub(crate) memberships: Door,
     /// Deliveries from the broker; not what a test says itself.
     pub(crate) deliveries: Arc<Door>,
-    /// Controls get lost.
+    /// Controls and deletions get lost.
     pub(crate) deaf: Arc<AtomicBool>,
     /// So many of the next questions after memberships and disconnects fail.
     pub(crate) failures: AtomicUsize,
@@ -98,7 +98,8 @@ impl Rig {
             while source.next(&mut batch).await {
                 for delivery in batch.drain(..) {
                     gate.pass().await;
-                    let lost = ears.load(Ordering::Relaxed) && matches!(delivery, Delivery::Control { .. });
+                    let word = matches!(delivery, Delivery::Control { .. } | Delivery::Forgotten { .. });
+                    let lost = word && ears.load(Ordering::Relaxed);
                     if !lost {
                         to.push(delivery).unwrap();
                     }
