@@ -68,7 +68,10 @@ impl Probe {
         let detail = match &last.failed {
             _ if !state.live => format!("not subscribed for {}: {}", ago(state.since), state.why),
             Some(why) => format!("the probe has failed for {}: {why}", ago(last.since)),
-            None => return Health { ready: true, detail: "publishing and receiving work".into() },
+            None => match self.publisher.down() {
+                Some(why) => why,
+                None => return Health { ready: true, detail: "publishing and receiving work".into() },
+            },
         };
         Health { ready: false, detail }
     }
@@ -86,6 +89,7 @@ impl Probe {
                 self.metrics.probe_up.set(0);
             }
             let Ok(link) = state.wait_for(|state| state.live).await.map(|state| state.link) else { return };
+            self.publisher.wake();
             let started = Instant::now();
             let outcome = self.once(round, started + self.patience).await;
             if let Err(Failed::NotHeard) = outcome {

@@ -30,6 +30,8 @@ pub(crate) struct Publisher {
 /// A place for one connection. Its supervisor fills it.
 pub(crate) struct Slot {
     link: watch::Sender<Link>,
+    /// Redis was seen by somebody else: shared by all slots.
+    seen: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -45,13 +47,29 @@ enum Link {
 impl Publisher {
     /// `patience`: how long a publish waits for a connection that is just being made.
     pub(crate) fn new(keys: Keys, connections: usize, patience: Duration) -> Self {
-        let slot = || Arc::new(Slot { link: watch::Sender::new(Link::Connecting) });
+        let seen = Arc::new(Notify::new());
+        let slot = || Arc::new(Slot { link: watch::Sender::new(Link::Connecting), seen: Arc::clone(&seen) });
         let slots = (0..connections).map(|_| slot()).collect();
         Self { keys, hash: scripts::publish().get_hash().into(), slots, patience }
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = Arc<Slot>> + '_ {
         self.slots.iter().cloned()
+    }
+
+    /// Redis is there: whoever waits to try again tries now.
+    pub(crate) fn wake(&self) {
+        if let Some(slot) = self.slots.first() {
+            slot.seen.notify_waiters();
+        }
+    }
+
+    /// Why one of the connections can't be made, if that is so: its topics can't be published to.
+    pub(crate) fn down(&self) -> Option<String> {
+        self.slots.iter().find_map(|slot| match &*slot.link.borrow() {
+            Link::Down(why) => Some(why.clone()),
+            _ => None,
+        })
     }
 
     /// Drops the connections, once nobody supervises them any more.
@@ -204,6 +222,7 @@ impl Slot {
                 Ok(connection) => {
                     backoff.reset();
                     self.link.send_replace(Link::Up { connection, lost: Arc::clone(&lost) });
+                    self.seen.notify_waiters();
                     lost.notified().await;
                     tracing::warn!(redis = %connector.address, "a publishing connection was lost");
                     self.link.send_replace(Link::Connecting);
@@ -212,7 +231,10 @@ impl Slot {
                     tracing::debug!(redis = %connector.address, %error, "no publishing connection");
                     let why = format!("no connection to Redis at {}: {error}", connector.address);
                     self.link.send_replace(Link::Down(why));
-                    backoff.wait().await;
+                    tokio::select! {
+                        () = backoff.wait() => {}
+                        () = self.seen.notified() => {}
+                    }
                 }
             }
         }
