@@ -47,3 +47,16 @@ step "idle streams on one node" idle "${one[@]}" --connections "${BENCH_IDLE:-10
 step "one topic, three nodes, through Redis" fanout "${all[@]}" --connections "${BENCH_STREAMS:-1000}"
 step "publishing one event a request" publish "${all[@]}"
 step "publishing NDJSON" publish "${all[@]}" --batch 100
+
+# The same script without a gateway in front: what Redis itself can do on this machine, in this run.
+redis_port=${REDIS_URL##*:}
+redis_port=${redis_port%%/*}
+sha=$(redis-cli -p "$redis_port" -x script load <crates/broker-redis/src/scripts/publish.lua)
+event=$(printf 'j 1760000000000 \n"%0128d"' 0)
+for pipeline in 1 100; do
+    echo
+    echo "== redis-benchmark: the publish script, 32 connections, pipelines of $pipeline"
+    redis-benchmark -p "$redis_port" -q -n 200000 -c 32 -P "$pipeline" -r 32 EVALSHA "$sha" 4 \
+        'tg:{0}:epoch' 'tg:{0}:offset' 'tg:{0}:t:bench:__rand_int__' 'tg:{0}:s:bench:__rand_int__' \
+        abcde "$event" 1000 3600000 2592000000 600000 'tg:{0}:c:bench' | tr '\r' '\n' | grep -o '[0-9.]* requests per second' | tail -1
+done
