@@ -52,7 +52,7 @@ async fn redis_comes_back_empty() {
     let old = stream.last_event_id().to_owned();
     cluster.redis.restart_empty().await;
     let reset = stream.next_named("tidegate:reset").await;
-    assert_eq!(reset.data, r#"{"reason":"epoch","topics":["a"]}"#);
+    assert_eq!(reset.data, r#"{"topics":["a"],"reason":"epoch"}"#);
     assert_ne!(reset.id.as_deref(), Some(&*old));
     for node in &cluster.nodes {
         node.ready().await;

@@ -85,7 +85,7 @@ async fn it_says_what_happens_and_sends_its_token() {
     client.says("redis gone; next try in").await;
     client.says("reset (trimmed)").await;
     client.says("closing (drain)").await;
-    assert_eq!(client.line().await, r#"{"data":"{\"n\":1}","event":null,"id":"a-2"}"#);
+    assert_eq!(client.line().await, r#"{"id":"a-2","event":null,"data":"{\"n\":1}"}"#);
 }
 
 #[tokio::test]
