@@ -103,7 +103,13 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
             let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]));
             let framing = if parts.version == Version::HTTP_11 { Framing::Chunked } else { Framing::Close };
             let opened = Opened { subscription, hub: app.hub.clone(), counted, framing };
-            Ok(response(Body::new(Stream::new(opened, driver))))
+            let alone = driver.is_some();
+            let mut response = response(Body::new(Stream::new(opened, driver)));
+            if alone {
+                // The connection ends with the stream: no proxy should keep it for another request.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         }
         Err(error) => Ok(turned_away(app, error.reason())),
     }

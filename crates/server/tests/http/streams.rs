@@ -26,6 +26,7 @@ async fn a_stream_begins_with_ready_and_gets_what_is_published() {
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
     assert!(stream.header("vary").unwrap().to_ascii_lowercase().contains("origin"));
     assert_eq!(stream.header("content-length"), None);
+    assert_eq!(stream.header("connection"), Some("close"), "the connection ends with the stream");
 
     let (status, receipt) =
         publish(&node.base(), &json!({"topic": "room:1", "event": "chat", "data": {"a": 1}})).await;
