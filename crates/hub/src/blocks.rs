@@ -7,7 +7,7 @@ use serde_json::json;
 use tidegate_broker::ResetReason;
 use tidegate_protocol::{Cursor, Topic, sse};
 
-use crate::{Heartbeat, Leave};
+use crate::Heartbeat;
 
 pub(crate) fn ready(
     retry: Duration,
@@ -34,10 +34,10 @@ pub(crate) fn reset(id: &Cursor, topics: &[Topic], reason: ResetReason) -> Vec<u
 }
 
 /// No id: the client comes back with the last one it has.
-pub(crate) fn closing(retry: Duration, reason: Leave) -> Vec<u8> {
+pub(crate) fn closing(retry: Duration, reason: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(80);
     sse::push_retry(jittered(retry), &mut out);
-    let data = json!({ "reason": reason.as_str() }).to_string();
+    let data = json!({ "reason": reason }).to_string();
     sse::push_block(Some("tidegate:closing"), Some(data.as_bytes()), &mut out);
     out
 }

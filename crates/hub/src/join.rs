@@ -91,11 +91,8 @@ impl Hub {
 
     /// The closing block for a stream that could not be opened: a client gets it with 200 and comes back later.
     pub fn turned_away(&self, reason: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        tidegate_protocol::sse::push_retry(blocks::jittered(self.0.options.retry * 4), &mut out);
-        let data = serde_json::json!({ "reason": reason }).to_string();
-        tidegate_protocol::sse::push_block(Some("tidegate:closing"), Some(data.as_bytes()), &mut out);
-        out
+        // Later than after a stream that ended: what turned it away may take a while.
+        blocks::closing(self.0.options.retry * 4, reason)
     }
 }
 
@@ -197,7 +194,7 @@ impl Inner {
             if let Some(reason) = page.reset {
                 plan.reset(&channel, reason, page.head);
             }
-            if let (true, Some(last)) = (page.more && !plan.last, page.items.last()) {
+            if let (true, Some(last)) = (page.more && !plan.backwards(), page.items.last()) {
                 let horizon = horizons.entry(channel.partition).or_insert(u64::MAX);
                 *horizon = (*horizon).min(last.event.mark.offset);
             }
@@ -255,7 +252,7 @@ struct Plan {
     /// Where the subscription was confirmed.
     base: Cursor,
     malformed: bool,
-    last: bool,
+    /// How many of the last events the client wants; 0: it did not ask for that.
     limit: u32,
     resets: BTreeMap<ResetReason, Vec<Topic>>,
     /// Partitions in which the given place is worth nothing.
@@ -277,12 +274,17 @@ impl Plan {
             let topics = channels.iter().map(|channel| channel.topic.clone()).collect();
             resets.insert(ResetReason::Malformed, topics);
         }
-        Self { given, base: base.clone(), malformed, last: limit > 0, limit, resets, void: Vec::new() }
+        Self { given, base: base.clone(), malformed, limit, resets, void: Vec::new() }
+    }
+
+    /// Whether it begins with the last events, and not behind a place.
+    fn backwards(&self) -> bool {
+        self.limit > 0
     }
 
     fn wishes(&self, channels: &[Arc<Channel>], limit: u32) -> Vec<(Arc<Channel>, Span)> {
         let wish = |channel: &Arc<Channel>| {
-            let span = if self.last {
+            let span = if self.backwards() {
                 Span::Last { limit: self.limit.min(limit) }
             } else {
                 Span::After { position: self.given.get(channel.partition)?, limit }
@@ -312,7 +314,7 @@ impl Plan {
                 items.iter().find(|item| item.event.mark.partition == partition && item.event.mark.stored());
             let place = match (given, first) {
                 (Some(given), _) => given,
-                (None, Some(first)) if self.last && first.event.mark.offset <= base.offset => {
+                (None, Some(first)) if self.backwards() && first.event.mark.offset <= base.offset => {
                     Position { epoch: base.epoch, offset: first.event.mark.offset - 1 }
                 }
                 (None, _) => base,

@@ -129,11 +129,6 @@ impl Problem {
         self
     }
 
-    /// The stable last word of `type`, also a metric label.
-    pub fn code(&self) -> &str {
-        self.0.kind.rsplit(':').next().unwrap_or_default()
-    }
-
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

@@ -66,20 +66,28 @@ async fn the_cooldown_spares_the_issuer() {
     assert_eq!(endpoint.hits(), 1);
 }
 
+type Ask = tokio::task::JoinHandle<Result<(), Error>>;
+
+/// One who has made the endpoint be asked, and eight who came while it is.
+async fn crowd(endpoint: &mut Endpoint, authenticator: &Authenticator, token: &str) -> (Ask, Vec<Ask>) {
+    let ask = || {
+        let (authenticator, token) = (authenticator.clone(), token.to_owned());
+        tokio::spawn(async move { bearer(&authenticator, &token).await.map(|_| ()) })
+    };
+    let first = ask();
+    endpoint.requests.recv().await.unwrap();
+    let others = (0..8).map(|_| ask()).collect();
+    tokio::task::yield_now().await;
+    (first, others)
+}
+
 #[tokio::test]
 async fn many_wait_for_one_fetch_and_none_can_spoil_it() {
     let (key, token) = issuer("a");
     let mut endpoint = Endpoint::start(&[key]).await;
     endpoint.hold();
     let authenticator = build(&endpoint.options(LONG));
-    let ask = || {
-        let (authenticator, token) = (authenticator.clone(), token.clone());
-        tokio::spawn(async move { bearer(&authenticator, &token).await.map(|_| ()) })
-    };
-    let first = ask();
-    endpoint.requests.recv().await.unwrap();
-    let others: Vec<_> = (0..8).map(|_| ask()).collect();
-    tokio::task::yield_now().await;
+    let (first, others) = crowd(&mut endpoint, &authenticator, &token).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     endpoint.release();
@@ -96,14 +104,7 @@ async fn many_wait_for_one_failure() {
     endpoint.reply(500, "");
     endpoint.hold();
     let authenticator = build(&endpoint.options(LONG));
-    let ask = || {
-        let (authenticator, token) = (authenticator.clone(), token.clone());
-        tokio::spawn(async move { bearer(&authenticator, &token).await.map(|_| ()) })
-    };
-    let first = ask();
-    endpoint.requests.recv().await.unwrap();
-    let others: Vec<_> = (0..8).map(|_| ask()).collect();
-    tokio::task::yield_now().await;
+    let (first, others) = crowd(&mut endpoint, &authenticator, &token).await;
     endpoint.release();
     for task in others.into_iter().chain([first]) {
         assert_eq!(task.await.unwrap(), Err(Error::KeysUnavailable));

@@ -135,7 +135,7 @@ impl Emitter {
     pub(crate) fn close(&self, reason: Leave, options: &Options) {
         let mut state = self.state.lock();
         let cut = reason == Leave::SlowConsumer;
-        let goodbye = (!cut).then(|| blocks::closing(options.retry, reason));
+        let goodbye = (!cut).then(|| blocks::closing(options.retry, reason.as_str()));
         let waker = state.close(reason, goodbye);
         drop(state);
         if let Some(waker) = waker {
@@ -153,11 +153,7 @@ impl Emitter {
         let bytes = block(&mut state.cursor);
         state.force(bytes.into());
         self.last.store(now, Ordering::Relaxed);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state::wake(state);
     }
 
     /// Holds back live events from now on, for the change to come. True if whoever asked must see to the change; false if somebody is at it.
@@ -227,11 +223,7 @@ impl Emitter {
             return Release::Uneven;
         }
         self.last.store(now, Ordering::Relaxed);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state::wake(state);
         Release::Done
     }
 
@@ -290,10 +282,7 @@ impl Emitter {
         if matches!(state.phase, Phase::Closed(..)) {
             return Poll::Ready(None);
         }
-        match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => state.waker = Some(cx.waker().clone()),
-        }
+        state.park(cx);
         Poll::Pending
     }
 

@@ -6,7 +6,7 @@ use std::task::Context;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::state::{Phase, State};
+use super::state::{Phase, State, wake};
 use super::{Emitter, Leave, Subscription};
 use crate::Metrics;
 use crate::wheel::Tick;
@@ -93,11 +93,7 @@ impl Emitter {
         if state.flush(metrics, now) == Flushed::All {
             return;
         }
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(state);
     }
 
     /// Since when nothing is taken of what waits, as far as was noticed.
@@ -114,11 +110,7 @@ impl Emitter {
     pub(crate) fn give_up(&self) {
         let mut state = self.state.lock();
         state.cut(Leave::WriteDeadline);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(state);
     }
 }
 
@@ -136,10 +128,7 @@ impl Subscription {
         let Some(hub) = self.hub.upgrade() else { return Flushed::Cut };
         let mut state = self.emitter.state.lock();
         let flushed = state.flush(&hub.metrics, hub.wheel.now());
-        match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => state.waker = Some(cx.waker().clone()),
-        }
+        state.park(cx);
         flushed
     }
 }

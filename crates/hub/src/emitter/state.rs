@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::MutexGuard;
 use tidegate_broker::Control;
 use tidegate_protocol::Cursor;
 
@@ -129,6 +130,14 @@ impl State {
         self.waker.take()
     }
 
+    /// The task of `cx` is the one to wake from here on.
+    pub(super) fn park(&mut self, cx: &Context<'_>) {
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
     /// What follows after something was queued.
     pub(super) fn next(&mut self) -> Next {
         match (&self.sink, self.waker.take()) {
@@ -163,6 +172,15 @@ impl State {
         }
         chunk.bytes = joined.freeze();
         Some(chunk)
+    }
+}
+
+/// Wakes the writer, with the lock let go: it takes it first thing.
+pub(super) fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -204,7 +222,7 @@ impl Merge<'_> {
 
     /// Ends the stream behind what was queued.
     pub(crate) fn close(&mut self, reason: Leave, options: &Options) {
-        let waker = self.state.close(reason, Some(blocks::closing(options.retry, reason)));
+        let waker = self.state.close(reason, Some(blocks::closing(options.retry, reason.as_str())));
         self.state.waker = waker;
     }
 }
