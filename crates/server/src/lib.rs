@@ -16,6 +16,7 @@ mod routes;
 mod segment;
 mod serve;
 mod stream;
+pub mod tls;
 mod wire;
 
 pub use app::App;

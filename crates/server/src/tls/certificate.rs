@@ -1,0 +1,120 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{Error, File};
+
+/// A certificate with its key, ready to be shown.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) expires: SystemTime,
+    /// SHA-256 of the key file: a new key may come with an old public half, and is another one all the same.
+    secret: Vec<u8>,
+}
+
+impl Certificate {
+    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let chain = chain(certificate)?;
+        let secret = bytes(File::Key, key)?;
+        let private = PrivateKeyDer::from_pem_slice(&secret).map_err(|error| match error {
+            pem::Error::NoItemsFound => Error::NoKey {
+                path: key.to_owned(),
+                encrypted: secret.windows(9).any(|word| word == b"ENCRYPTED"),
+            },
+            error => Error::NotPem { file: File::Key, path: key.to_owned(), error },
+        })?;
+        let signing =
+            any_supported_type(&private).map_err(|error| Error::Key { path: key.to_owned(), error })?;
+        let certified = CertifiedKey::new(chain, signing);
+        match certified.keys_match() {
+            Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(TlsError::InconsistentKeys(_)) => {
+                return Err(Error::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() });
+            }
+            Err(error) => return Err(unusable(certificate, error)),
+        }
+        let secret = digest(&SHA256, &secret).as_ref().to_vec();
+        let expires = expires(&certified.cert[0]).map_err(|error| unusable(certificate, error))?;
+        Ok(Self { key: Arc::new(certified), expires, secret })
+    }
+
+    pub(super) fn self_signed(names: &[&str]) -> Result<Self, Error> {
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map_err(Error::SelfSigned)?;
+        params.distinguished_name.push(DnType::CommonName, "tidegate, self-signed for development");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let day = Duration::from_secs(86_400);
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        // From yesterday, for clocks that are behind; for a year, since Apple's systems take none for longer than 398 days.
+        params.not_before = epoch + now.saturating_sub(day);
+        params.not_after = epoch + (now + 365 * day);
+        let pair = KeyPair::generate().map_err(Error::SelfSigned)?;
+        let made = params.self_signed(&pair).map_err(Error::SelfSigned)?;
+        let private = PrivateKeyDer::try_from(pair.serialize_der())
+            .map_err(|_| Error::SelfSigned(rcgen::Error::CouldNotParseKeyPair))?;
+        let signing = any_supported_type(&private)
+            .map_err(|_| Error::SelfSigned(rcgen::Error::CouldNotParseKeyPair))?;
+        let key = CertifiedKey::new(vec![made.der().clone()], signing);
+        Ok(Self { key: Arc::new(key), expires: SystemTime::UNIX_EPOCH + now + 365 * day, secret: Vec::new() })
+    }
+
+    /// Whether it came from the same bytes.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert && self.secret == other.secret
+    }
+
+    pub(super) fn fingerprint(&self) -> String {
+        let hash = digest(&SHA256, &self.key.cert[0]);
+        hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+    }
+
+    pub(super) fn spki_hash(&self) -> String {
+        let parsed = X509Certificate::from_der(&self.key.cert[0]);
+        // It was parsed when it was read.
+        parsed.map_or_else(
+            |_| String::new(),
+            |(_, parsed)| STANDARD.encode(digest(&SHA256, parsed.public_key().raw)),
+        )
+    }
+
+    pub(super) fn pem(&self) -> String {
+        let body = STANDARD.encode(&self.key.cert[0]);
+        let lines: Vec<_> = body.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = bytes(File::Certificate, path)?;
+    let chain = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::NotPem { file: File::Certificate, path: path.to_owned(), error })?;
+    if chain.is_empty() { Err(Error::NoCertificate { path: path.to_owned() }) } else { Ok(chain) }
+}
+
+fn bytes(file: File, path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::Read { file, path: path.to_owned(), error })
+}
+
+fn expires(certificate: &CertificateDer<'_>) -> Result<SystemTime, TlsError> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|_| TlsError::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+fn unusable(path: &Path, error: TlsError) -> Error {
+    Error::Certificate { path: path.to_owned(), error }
+}
