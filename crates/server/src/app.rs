@@ -6,6 +6,7 @@ use tidegate_auth::Authenticator;
 use tidegate_broker::Broker;
 use tidegate_hub::Hub;
 
+use crate::admission::Admission;
 use crate::rate::Rate;
 use crate::{Metrics, Options};
 
@@ -20,6 +21,7 @@ pub struct Inner {
     pub(crate) hub: Hub,
     pub(crate) metrics: Metrics,
     pub(crate) rate: Rate,
+    pub(crate) admission: Admission,
     draining: AtomicBool,
 }
 
@@ -27,7 +29,9 @@ impl App {
     /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle rate limits.
     pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
         let rate = Rate::new(&options.limits);
-        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, draining: AtomicBool::new(false) });
+        let admission = Admission::new(&options.admission, metrics.refused.clone());
+        let draining = AtomicBool::new(false);
+        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, admission, draining });
         tokio::spawn(Rate::sweep(Arc::downgrade(&inner)));
         Self(inner)
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -31,6 +32,8 @@ use crate::{Limits, wire};
 pub(crate) struct Connection {
     /// Set on HTTP/1, where a stream has the connection to itself.
     pub(crate) driver: Option<Arc<Control>>,
+    /// Who is at the other end: a client, or a proxy before it. See [`crate::admission`].
+    pub(crate) peer: IpAddr,
     /// The node has as many connections as it may: this one is told so and closed.
     pub(crate) overloaded: bool,
 }
@@ -45,6 +48,7 @@ const PING: Duration = Duration::from_secs(20);
 /// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
     mut socket: TcpStream,
+    peer: IpAddr,
     router: Router,
     limits: Limits,
     guard: Open,
@@ -58,9 +62,9 @@ pub(crate) async fn run(
     };
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
     if h2 {
-        serve_h2(io, router, &limits, guard, &shutdown).await.map(|()| None)
+        serve_h2(io, peer, router, &limits, guard, &shutdown).await.map(|()| None)
     } else {
-        serve_h1(io, router, &limits, guard, &shutdown).await
+        serve_h1(io, peer, router, &limits, guard, &shutdown).await
     }
 }
 
@@ -83,6 +87,7 @@ impl Taken {
 
 async fn serve_h2(
     io: Io,
+    peer: IpAddr,
     router: Router,
     limits: &Limits,
     guard: Open,
@@ -95,7 +100,8 @@ async fn serve_h2(
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let service = service(router, io.control(), None, guard.overloaded);
+    let connection = Connection { driver: None, peer, overloaded: guard.overloaded };
+    let service = service(router, io.control(), connection);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let result = tokio::select! {
         result = served.as_mut() => result,
@@ -110,6 +116,7 @@ async fn serve_h2(
 
 async fn serve_h1(
     io: Io,
+    peer: IpAddr,
     router: Router,
     limits: &Limits,
     guard: Open,
@@ -122,7 +129,8 @@ async fn serve_h1(
         .header_read_timeout(IDLE)
         .max_buf_size(limits.header_bytes.max(8_192))
         .keep_alive(!guard.overloaded);
-    let service = service(router, io.control(), Some(io.control()), guard.overloaded);
+    let connection = Connection { driver: Some(io.control()), peer, overloaded: guard.overloaded };
+    let service = service(router, io.control(), connection);
     let mut served = builder.serve_connection(TokioIo::new(io), service);
     let mut closing = std::pin::pin!(shutdown.cancelled());
     let mut open = true;
@@ -152,15 +160,13 @@ async fn serve_h1(
 fn service(
     router: Router,
     control: Arc<Control>,
-    driver: Option<Arc<Control>>,
-    overloaded: bool,
+    connection: Connection,
 ) -> impl Service<
     Request<Incoming>,
     Response = axum::response::Response,
     Error = Infallible,
     Future = Pin<Box<dyn Future<Output = Result<axum::response::Response, Infallible>> + Send>>,
 > + Unpin {
-    let connection = Connection { driver, overloaded };
     service_fn(move |mut request: Request<Incoming>| {
         control.served();
         request.extensions_mut().insert(connection.clone());

@@ -2,6 +2,7 @@
 //!
 //! A library takes a listener and a shutdown: it binds nothing, reads no environment and catches no signal.
 
+mod admission;
 mod app;
 mod body;
 mod caller;
@@ -19,6 +20,7 @@ mod stream;
 pub mod tls;
 mod wire;
 
+pub use admission::Options as AdmissionOptions;
 pub use app::App;
 pub use metrics::Metrics;
 pub use options::{Limits, Namespace, Namespaces, Options, Policy};

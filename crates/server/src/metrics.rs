@@ -58,7 +58,9 @@ impl Metrics {
         for transport in ["sse-h1", "sse-h2"] {
             metrics.connections.with_label_values(&[transport]);
         }
-        for reason in ["connections", "accept", "overloaded", "user_limit", "unavailable", "drain"] {
+        let turned_away =
+            ["overloaded", "address_limit", "connect_rate", "user_limit", "unavailable", "drain"];
+        for reason in ["connections", "accept"].into_iter().chain(turned_away) {
             metrics.refused.with_label_values(&[reason]);
         }
         for reason in ["unavailable", "busy", "protocol"] {

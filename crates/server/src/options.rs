@@ -18,6 +18,8 @@ pub struct Options {
     pub namespaces: Namespaces,
     /// Bounds on what a client may send.
     pub limits: Limits,
+    /// Who may open one stream more.
+    pub admission: crate::AdmissionOptions,
     /// It listens on this machine only: no page of another host is its own.
     pub loopback: bool,
     /// Whether the demo page is served at `/`.

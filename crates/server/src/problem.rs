@@ -100,6 +100,16 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail).retry(seconds)
     }
 
+    /// 429: the client's address has its share.
+    pub fn address_limit(detail: impl Into<String>, seconds: u32) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "address-limit", "Too many streams", detail).retry(seconds)
+    }
+
+    /// 503, with a time that is not the same for all who are told.
+    pub fn busy(detail: impl Into<String>, seconds: u32) -> Self {
+        Self::unavailable(detail).retry(seconds)
+    }
+
     /// 500: ours. The detail must not repeat anything internal.
     pub fn internal() -> Self {
         let detail = "The gateway failed at this request. Its log says why.";

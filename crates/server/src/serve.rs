@@ -37,8 +37,8 @@ pub async fn serve(
             () = shutdown.graceful.cancelled() => break,
             () = shutdown.hard.cancelled() => break,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match accepted {
+            Ok((socket, peer)) => (socket, peer.ip()),
             Err(error) => {
                 // Out of files or memory: the clients wait in the backlog, and a pause lets others end.
                 tracing::warn!(%error, "accept failed");
@@ -55,7 +55,7 @@ pub async fn serve(
             tracing::debug!(%error, "socket options");
         }
         let served =
-            connection::run(socket, router.clone(), limits.clone(), guard, shutdown.graceful.clone());
+            connection::run(socket, peer, router.clone(), limits.clone(), guard, shutdown.graceful.clone());
         let (hard, tracker) = (shutdown.hard.clone(), connections.clone());
         connections.spawn(async move {
             let served = tokio::select! {

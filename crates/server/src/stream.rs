@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use prometheus::IntGauge;
 use tidegate_hub::{Hub, Subscription};
 
+use crate::admission::Guard;
 use crate::io::Control;
 use crate::wire::Framing;
 
@@ -20,8 +21,11 @@ pub(crate) struct Opened {
     pub(crate) framing: Framing,
 }
 
-/// A stream in the gauge of its transport, while it lives.
-pub(crate) struct Counted(IntGauge);
+/// A stream in the gauge of its transport, and in its place, while it lives.
+pub(crate) struct Counted {
+    gauge: IntGauge,
+    _place: Guard,
+}
 
 /// Gives what the outbox has to the HTTP library, or, on HTTP/1, the whole stream to the connection's driver: see [`crate::wire`].
 ///
@@ -67,14 +71,14 @@ impl Body for Stream {
 }
 
 impl Counted {
-    pub(crate) fn new(gauge: IntGauge) -> Self {
+    pub(crate) fn new(gauge: IntGauge, place: Guard) -> Self {
         gauge.inc();
-        Self(gauge)
+        Self { gauge, _place: place }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }

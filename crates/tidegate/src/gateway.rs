@@ -9,7 +9,7 @@ use tidegate_auth::Authenticator;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_hub::{Heartbeat, Hub};
-use tidegate_server::{App, Limits, Namespace, Namespaces, Policy, Shutdown};
+use tidegate_server::{AdmissionOptions, App, Limits, Namespace, Namespaces, Policy, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::config::{Allowed, Config, HeartbeatStyle, Size};
@@ -157,6 +157,12 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             publish_burst: limits.publish_burst,
             write_deadline: limits.write_deadline,
             h2_streams: limits.h2_streams,
+        },
+        admission: AdmissionOptions {
+            address_connections: limits.address_connections,
+            connect_rate: limits.connect_rate,
+            connect_burst: limits.connect_burst,
+            trusted_proxies: limits.trusted_proxies.iter().map(|network| network.0).collect(),
         },
         loopback: config.listen.ip().is_loopback(),
         page: config.apps.chat.or(open),

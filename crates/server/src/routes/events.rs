@@ -83,9 +83,11 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
     };
     let topics = topics(app, &who, &wish.topics)?;
     let connection = parts.extensions.get::<Connection>();
-    if connection.is_some_and(|connection| connection.overloaded) {
-        return Ok(turned_away(app, "overloaded"));
-    }
+    // Not before it is known who asks: strangers must not use up what the rate leaves for others.
+    let place = match app.admission.enter(parts) {
+        Ok(place) => place,
+        Err(refused) => return Ok(come_back(app, refused.reason())),
+    };
     let driver = connection.and_then(|connection| connection.driver.clone());
     let join = Join {
         user: caller::own_topic(&who),
@@ -100,7 +102,7 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
     let transport = if parts.version == Version::HTTP_2 { "sse-h2" } else { "sse-h1" };
     match app.hub.join(join).await {
         Ok(subscription) => {
-            let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]));
+            let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]), place);
             let framing = if parts.version == Version::HTTP_11 { Framing::Chunked } else { Framing::Close };
             let opened = Opened { subscription, hub: app.hub.clone(), counted, framing };
             let alone = driver.is_some();
@@ -115,9 +117,13 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
     }
 }
 
-/// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
 fn turned_away(app: &App, reason: &str) -> Response {
     app.metrics.refused.with_label_values(&[reason]).inc();
+    come_back(app, reason)
+}
+
+/// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
+fn come_back(app: &App, reason: &str) -> Response {
     let block = app.hub.turned_away(reason);
     let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(block)) });
     response(Body::from_stream(body))

@@ -18,6 +18,7 @@ use http::{HeaderName, HeaderValue, Method, Version, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::admission::Refused;
 use crate::app::App;
 use crate::caller;
 use crate::connection::Connection;
@@ -72,9 +73,7 @@ async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Reques
     let mut response = if let Some(refusal) = refusal(&app, &request) {
         refusal.into_response()
     } else if overloaded && !matches!(&*route, "/v1/events" | "/healthz" | "/readyz") {
-        app.metrics.refused.with_label_values(&["overloaded"]).inc();
-        Problem::unavailable("This node has as many connections as it may. Try again, or another node.")
-            .into_response()
+        app.admission.refuse(Refused::Overloaded).problem().into_response()
     } else {
         next.run(request).await
     };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod admission;
 mod bad_input;
 mod node;
 mod publishing;

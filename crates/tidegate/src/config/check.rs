@@ -242,6 +242,8 @@ impl Checker<'_> {
         );
         let burst = limits.publish_burst == 0 || limits.publish_rate > 0;
         self.require(burst, "limits.publish_burst", "has no effect without limits.publish_rate");
+        let burst = limits.connect_burst == 0 || limits.connect_rate > 0;
+        self.require(burst, "limits.connect_burst", "has no effect without limits.connect_rate");
     }
 
     fn drain(&mut self, config: &Config) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{HeartbeatStyle, Size, Toggle};
+use super::values::{HeartbeatStyle, Network, Size, Toggle};
 
 /// What the process says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,14 @@ impl Default for Stream {
 pub(crate) struct Limits {
     /// Open connections. 0: 90 % of the open-files limit, the rest is for Redis, files and the admin listener.
     pub(crate) connections: usize,
+    /// Streams of one client address. 0: no limit. Off by default: behind a proxy that is not trusted all clients share one address.
+    pub(crate) address_connections: u32,
+    /// Peers whose `X-Forwarded-For` or `Forwarded` says who the client is.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// New streams a second. 0: no limit.
+    pub(crate) connect_rate: u32,
+    /// New streams above the rate that are let in at once. 0: as many as `connect_rate`.
+    pub(crate) connect_burst: u32,
     /// All headers of a request.
     pub(crate) header_bytes: Size,
     /// A request's headers must be complete by then.
@@ -127,6 +135,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 0,
+            address_connections: 0,
+            trusted_proxies: Vec::new(),
+            connect_rate: 0,
+            connect_burst: 0,
             header_bytes: Size::kib(32),
             header_timeout: Duration::from_secs(10),
             body_bytes: Size::mib(8),

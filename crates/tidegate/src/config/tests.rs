@@ -57,6 +57,7 @@ fn the_environment_knows_types_lists_and_tables() {
         ("TIDEGATE_LIMITS__EVENT_BYTES", "1KiB"),
         ("TIDEGATE_APPS__CHAT", "true"),
         ("TIDEGATE_CORS__ORIGINS", "https://a.example, https://b.example"),
+        ("TIDEGATE_LIMITS__TRUSTED_PROXIES", "10.0.0.0/8,::1"),
         ("TIDEGATE_AUTH__JWT__KEYS", &format!(r#"[{{alg = "HS256", secret = "{secret}"}}]"#)),
         ("TIDEGATE_AUTH__API_KEYS__0__NAME", "shop"),
         ("TIDEGATE_AUTH__API_KEYS__0__KEY", secret),
@@ -70,6 +71,9 @@ fn the_environment_knows_types_lists_and_tables() {
     assert_eq!(config.limits.event_bytes.bytes(), 1024);
     assert_eq!(config.apps.chat, Toggle::On);
     assert_eq!(config.cors.origins, ["https://a.example", "https://b.example"]);
+    let proxies: Vec<String> =
+        config.limits.trusted_proxies.iter().map(|network| network.0.to_string()).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(config.auth.jwt.keys[0].secret.expose(), secret);
     assert_eq!((config.auth.api_keys[0].name.as_str(), config.auth.api_keys[0].publish.len()), ("shop", 1));
     assert_eq!(config.namespaces["room"].size, Some(5));
@@ -137,6 +141,8 @@ fn what_is_no_size_and_no_duration_is_told_what_one_looks_like() {
         ("TIDEGATE_LIMITS__EVENT_BYTES", "64QB", r#""64QB" is not a size such as 64KiB"#),
         ("TIDEGATE_STREAM__OUTBOX_BYTES", "", r#""" is not a size such as 64KiB"#),
         ("TIDEGATE_STREAM__RETRY", "soon", r#""soon" is not a duration such as 15s"#),
+        ("TIDEGATE_LIMITS__TRUSTED_PROXIES", "::1,nginx", r#""nginx" is no network such as 10.0.0.0/8"#),
+        ("TIDEGATE_LIMITS__CONNECT_BURST", "5", "has no effect without limits.connect_rate"),
     ] {
         let said = complaints(&environment(&[(variable, text)]));
         assert!(said.contains(expected), "{said}");

@@ -1,6 +1,7 @@
 //! The binary as its users meet it: a process with arguments, an environment, and two streams of text.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod admission;
 mod commands;
 mod script;
 mod subscribe;
