@@ -16,15 +16,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prometheus::IntCounterVec;
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::io::{Control, Io};
+use crate::io::{Control, Io, Socket};
 use crate::serve::Open;
 use crate::stream::Opened;
+use crate::tls::{self, Accepted, TlsLine};
 use crate::{Limits, wire};
 
 /// What a route may know of the connection that its request came on.
@@ -47,19 +50,20 @@ const PING: Duration = Duration::from_secs(20);
 
 /// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
-    mut socket: TcpStream,
+    socket: TcpStream,
     peer: IpAddr,
+    tls: Option<Secure>,
     router: Router,
     limits: Limits,
     guard: Open,
     shutdown: CancellationToken,
 ) -> io::Result<Option<Taken>> {
-    let deadline = Instant::now() + limits.header_timeout;
-    let reading = sniff(&mut socket);
-    let (prefix, h2) = tokio::select! {
-        read = tokio::time::timeout_at(deadline, reading) => read.map_err(|_| io::ErrorKind::TimedOut)??,
+    let opening = open(socket, tls, &limits);
+    let opened = tokio::select! {
+        opened = opening => opened?,
         () = shutdown.cancelled() => return Ok(None),
     };
+    let Some((socket, prefix, h2, deadline)) = opened else { return Ok(None) };
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
     if h2 {
         serve_h2(io, peer, router, &limits, guard, &shutdown).await.map(|()| None)
@@ -68,9 +72,68 @@ pub(crate) async fn run(
     }
 }
 
+/// How connections of a listener with TLS begin.
+#[derive(Clone)]
+pub(crate) struct Secure {
+    pub(crate) config: Arc<ServerConfig>,
+    /// By what became of them.
+    pub(crate) handshakes: IntCounterVec,
+}
+
+/// Shakes hands if the listener speaks TLS, and finds out which HTTP the client speaks. Gives the socket, what was read of it for that, whether
+/// it is HTTP/2, and by when the first request's head has to be there.
+async fn open(
+    socket: TcpStream,
+    tls: Option<Secure>,
+    limits: &Limits,
+) -> io::Result<Option<(Socket, Bytes, bool, Instant)>> {
+    let mut socket = match tls {
+        None => Socket::Plain(socket),
+        Some(secure) => match secure.shake_hands(socket, limits.header_timeout).await? {
+            Some(stream) => Socket::Tls(stream),
+            None => return Ok(None),
+        },
+    };
+    let deadline = Instant::now() + limits.header_timeout;
+    if let Socket::Tls(stream) = &socket
+        && let Some(protocol) = stream.alpn()
+    {
+        let h2 = protocol == b"h2";
+        return Ok(Some((socket, Bytes::new(), h2, deadline)));
+    }
+    let (prefix, h2) = tokio::time::timeout_at(deadline, sniff(&mut socket)).await??;
+    Ok(Some((socket, prefix, h2, deadline)))
+}
+
+impl Secure {
+    async fn shake_hands(&self, socket: TcpStream, limit: Duration) -> io::Result<Option<Box<tls::Stream>>> {
+        let accepted = tokio::time::timeout(limit, tls::accept(socket, Arc::clone(&self.config))).await;
+        let count = |result| self.handshakes.with_label_values(&[result]).inc();
+        match accepted {
+            Ok(Ok(Accepted::Tls(stream))) => {
+                count("ok");
+                Ok(Some(stream))
+            }
+            Ok(Ok(Accepted::Cleartext(socket))) => {
+                count("cleartext");
+                tokio::time::timeout(limit, tls::turn_away(socket)).await??;
+                Ok(None)
+            }
+            Ok(Err(error)) => {
+                count("failed");
+                Err(error)
+            }
+            Err(elapsed) => {
+                count("timeout");
+                Err(elapsed.into())
+            }
+        }
+    }
+}
+
 /// A stream that has left hyper, with all that its task needs.
 pub(crate) struct Taken {
-    socket: TcpStream,
+    socket: Socket,
     early: Bytes,
     opened: Opened,
     guard: Open,
@@ -80,7 +143,12 @@ impl Taken {
     /// Runs the stream to its end.
     pub(crate) async fn run(self) {
         let Opened { subscription, counted, framing, .. } = self.opened;
-        wire::run(self.socket, self.early, framing, subscription, counted).await;
+        match self.socket {
+            Socket::Plain(socket) => wire::run(socket, self.early, framing, subscription, counted).await,
+            Socket::Tls(stream) => {
+                wire::run(TlsLine::from(*stream), self.early, framing, subscription, counted).await;
+            }
+        }
         drop(self.guard);
     }
 }
@@ -176,7 +244,7 @@ fn service(
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. Gives back what it read.
-async fn sniff(socket: &mut TcpStream) -> io::Result<(Bytes, bool)> {
+async fn sniff(socket: &mut Socket) -> io::Result<(Bytes, bool)> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut read = BytesMut::with_capacity(PREFACE.len());
     loop {

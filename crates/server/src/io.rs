@@ -12,10 +12,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::stream::Opened;
+use crate::tls;
+
+/// A client's socket.
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Tls(Box<tls::Stream>),
+}
 
 /// A client's socket with deadlines: for the first request's head, and for taking what is written.
 pub(crate) struct Io {
-    socket: TcpStream,
+    socket: Socket,
     /// What was read to tell the protocol.
     prefix: Bytes,
     head: Option<Pin<Box<Sleep>>>,
@@ -52,7 +59,7 @@ impl Control {
 }
 
 impl Io {
-    pub(crate) fn new(socket: TcpStream, prefix: Bytes, head: Instant, write_deadline: Duration) -> Self {
+    pub(crate) fn new(socket: Socket, prefix: Bytes, head: Instant, write_deadline: Duration) -> Self {
         let head = Some(Box::pin(tokio::time::sleep_until(head)));
         Self { socket, prefix, head, write_deadline, stuck: None, control: Arc::default() }
     }
@@ -62,7 +69,7 @@ impl Io {
     }
 
     /// The socket, when hyper is done with it.
-    pub(crate) fn into_socket(self) -> TcpStream {
+    pub(crate) fn into_socket(self) -> Socket {
         self.socket
     }
 
@@ -128,10 +135,66 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_write_vectored(),
+            // Parts are joined into records: better one that is full than many that aren't.
+            Self::Tls(_) => false,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }

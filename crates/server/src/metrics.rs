@@ -17,6 +17,8 @@ pub struct Metrics {
     pub auth_refusals: IntCounterVec,
     /// `tidegate_rate_limited_total`
     pub rate_limited: IntCounter,
+    /// `tidegate_tls_handshakes_total{result}`
+    pub handshakes: IntCounterVec,
     pub(crate) registry: Registry,
 }
 
@@ -52,6 +54,11 @@ impl Metrics {
                 "tidegate_rate_limited_total",
                 "Publish requests answered with 429",
             )?,
+            handshakes: counters(
+                "tidegate_tls_handshakes_total",
+                "Connections to listeners with TLS, by what became of the handshake",
+                &["result"],
+            )?,
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
@@ -66,6 +73,9 @@ impl Metrics {
         for reason in ["unavailable", "busy", "protocol"] {
             metrics.publish_failures.with_label_values(&[reason]);
         }
+        for result in ["ok", "failed", "timeout", "cleartext"] {
+            metrics.handshakes.with_label_values(&[result]);
+        }
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;
@@ -73,6 +83,7 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.auth_refusals.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.handshakes.clone()))?;
         Ok(metrics)
     }
 }

@@ -4,13 +4,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Taken;
+use crate::connection::{Secure, Taken};
+use crate::tls::Certificates;
 use crate::{Limits, Metrics, connection};
+
+/// A socket that clients come in by, and what they have to speak on it.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Listener {
+    /// HTTP/1.1 and HTTP/2 over TLS. Whoever comes without gets an answer that says so.
+    pub fn tls(socket: TcpListener, certificates: &Certificates) -> Self {
+        Self { socket, tls: Some(Arc::new(certificates.server_config(&[b"h2", b"http/1.1"]))) }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    /// HTTP/1.1, and HTTP/2 with prior knowledge, in the clear.
+    fn from(socket: TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+}
 
 /// Ends a server in two steps.
 #[derive(Clone, Default)]
@@ -23,12 +45,14 @@ pub struct Shutdown {
 
 /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     limits: Limits,
     metrics: Metrics,
     shutdown: Shutdown,
 ) {
+    let Listener { socket: listener, tls } = listener.into();
+    let tls = tls.map(|config| Secure { config, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
     let open = Arc::new(AtomicUsize::new(0));
     loop {
@@ -54,8 +78,15 @@ pub async fn serve(
         if let Err(error) = tune(&socket, &limits) {
             tracing::debug!(%error, "socket options");
         }
-        let served =
-            connection::run(socket, peer, router.clone(), limits.clone(), guard, shutdown.graceful.clone());
+        let served = connection::run(
+            socket,
+            peer,
+            tls.clone(),
+            router.clone(),
+            limits.clone(),
+            guard,
+            shutdown.graceful.clone(),
+        );
         let (hard, tracker) = (shutdown.hard.clone(), connections.clone());
         connections.spawn(async move {
             let served = tokio::select! {

@@ -23,7 +23,24 @@ pub(crate) enum Framing {
     Close,
 }
 
-/// The hub's way to the socket.
+/// A connection that its stream has to itself.
+pub(crate) trait Line: Send + Sync + 'static {
+    /// The hub's way to it.
+    fn sink(self: Arc<Self>, framing: Framing) -> Box<dyn Sink>;
+
+    /// Whether the client closed its side, or sent what it should not. A half-closed client is gone as well: no HTTP client that waits for
+    /// an answer closes its side first, and proxies pass a client's leaving on like this.
+    fn left(&self, cx: &mut Context<'_>) -> bool;
+
+    /// Waits until it takes more.
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says the end, with the body's `last` bytes before it. The socket has just taken everything else: so little more fits, or the client
+    /// sees a truncated body and resumes.
+    fn end(&self, last: &[u8]) -> io::Result<()>;
+}
+
+/// The hub's way to a socket.
 struct Wire {
     socket: Arc<TcpStream>,
     framing: Framing,
@@ -33,8 +50,8 @@ struct Wire {
 
 /// Runs the stream until it ends or its client leaves. `early`: bytes that the client sent after its request, which no client of a
 /// stream has reason to do; the connection is closed then, for nobody would answer them.
-pub(crate) async fn run(
-    socket: TcpStream,
+pub(crate) async fn run<L: Line>(
+    line: L,
     early: Bytes,
     framing: Framing,
     mut subscription: Subscription,
@@ -45,12 +62,11 @@ pub(crate) async fn run(
     }
     // Even empty it keeps hyper's read buffer alive.
     drop(early);
-    let socket = Arc::new(socket);
-    subscription.attach(Box::new(Wire { socket: Arc::clone(&socket), framing, rest: Bytes::new() }));
-    let ended = std::future::poll_fn(|cx| poll(&socket, &mut subscription, cx)).await;
-    if ended == Ended::InOrder && framing == Framing::Chunked {
-        // The socket has just taken everything else: five bytes more fit, or the client sees a truncated body and resumes.
-        let _ = socket.try_write(b"0\r\n\r\n");
+    let line = Arc::new(line);
+    subscription.attach(Arc::clone(&line).sink(framing));
+    let ended = std::future::poll_fn(|cx| poll(&*line, &mut subscription, cx)).await;
+    if ended == Ended::InOrder {
+        let _ = line.end(framing.last());
     }
     drop(counted);
 }
@@ -61,14 +77,14 @@ enum Ended {
     Cut,
 }
 
-fn poll(socket: &TcpStream, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Ended> {
-    if left(socket, cx) {
+fn poll(line: &impl Line, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Ended> {
+    if line.left(cx) {
         return Poll::Ready(Ended::Cut);
     }
     loop {
         match subscription.flush(cx) {
             Flushed::All => return Poll::Pending,
-            Flushed::Blocked => match ready!(socket.poll_write_ready(cx)) {
+            Flushed::Blocked => match ready!(line.poll_writable(cx)) {
                 Ok(()) => {}
                 Err(_) => return Poll::Ready(Ended::Cut),
             },
@@ -78,36 +94,70 @@ fn poll(socket: &TcpStream, subscription: &mut Subscription, cx: &mut Context<'_
     }
 }
 
-/// Whether the client closed its side, or sent what it should not. A half-closed client is gone as well: no HTTP client that waits for
-/// an answer closes its side first, and proxies pass a client's leaving on like this.
-fn left(socket: &TcpStream, cx: &mut Context<'_>) -> bool {
-    let mut byte = [0; 1];
-    loop {
-        match socket.poll_read_ready(cx) {
-            Poll::Pending => return false,
-            Poll::Ready(Err(_)) => return true,
-            Poll::Ready(Ok(())) => {}
+impl Line for TcpStream {
+    fn sink(self: Arc<Self>, framing: Framing) -> Box<dyn Sink> {
+        Box::new(Wire { socket: self, framing, rest: Bytes::new() })
+    }
+
+    fn left(&self, cx: &mut Context<'_>) -> bool {
+        let mut byte = [0; 1];
+        loop {
+            match self.poll_read_ready(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.try_read(&mut byte) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return true,
+            }
         }
-        match socket.try_read(&mut byte) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return true,
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+
+    fn end(&self, last: &[u8]) -> io::Result<()> {
+        if last.is_empty() { Ok(()) } else { self.try_write(last).map(drop) }
+    }
+}
+
+impl Framing {
+    /// What stands before a write.
+    pub(crate) fn head(self, parts: &[Bytes]) -> String {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        match self {
+            Self::Chunked => format!("{length:x}\r\n"),
+            Self::Close => String::new(),
+        }
+    }
+
+    /// What stands behind it.
+    pub(crate) fn tail(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"\r\n",
+            Self::Close => b"",
+        }
+    }
+
+    /// What ends the body.
+    fn last(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"0\r\n\r\n",
+            Self::Close => b"",
         }
     }
 }
 
 impl Sink for Wire {
     fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
-        let length: usize = parts.iter().map(Bytes::len).sum();
-        let head = match self.framing {
-            Framing::Chunked => format!("{length:x}\r\n"),
-            Framing::Close => String::new(),
-        };
-        let tail: &[u8] = if head.is_empty() { b"" } else { b"\r\n" };
+        let (head, tail) = (self.framing.head(parts), self.framing.tail());
         let mut slices: SmallVec<[IoSlice<'_>; 8]> = SmallVec::new();
         slices.push(IoSlice::new(head.as_bytes()));
         slices.extend(parts.iter().map(|part| IoSlice::new(part)));
         slices.push(IoSlice::new(tail));
-        let whole = head.len() + length + tail.len();
+        let whole: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match self.socket.try_write_vectored(&slices) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,

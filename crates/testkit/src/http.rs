@@ -80,13 +80,14 @@ pub async fn try_send(
     Ok(Answer { status, headers, body })
 }
 
-/// The client behind these helpers. It ignores proxies of the environment, follows no redirect, and keeps no connection:
+/// The client behind these helpers. It takes any certificate, for whom to trust is [`Sse`](crate::Sse)'s to test. It ignores proxies of the environment, follows no redirect, and keeps no connection:
 /// a kept one belongs to the runtime of the test that opened it.
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
         Client::builder()
             .no_proxy()
+            .tls_danger_accept_invalid_certs(true)
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .timeout(DEADLINE)

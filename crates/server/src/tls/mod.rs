@@ -2,6 +2,9 @@
 
 mod certificate;
 mod error;
+mod line;
+mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +20,8 @@ use rustls::{ServerConfig, version};
 
 use certificate::Certificate;
 pub use error::{Error, File};
+pub(crate) use line::TlsLine;
+pub(crate) use stream::{Accepted, Stream, accept, turn_away};
 
 /// The certificate in force. Clones share it: a reload changes it for TCP and QUIC alike, from the next handshake on.
 #[derive(Clone, Debug)]
@@ -85,7 +90,6 @@ impl Certificates {
 
     /// How to speak TLS as `alpn`, the most wanted protocol first.
     #[allow(
-        dead_code,
         clippy::expect_used,
         reason = "the provider has suites for both versions: nothing from outside decides"
     )]

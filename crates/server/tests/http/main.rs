@@ -7,4 +7,6 @@ mod bad_input;
 mod node;
 mod publishing;
 mod streams;
+mod tls;
+mod tls_wire;
 mod users;

@@ -6,7 +6,8 @@ use tidegate_auth::{ApiKey, Authenticator, JwtKey, JwtOptions, KeyMaterial, Mode
 use tidegate_broker::{Local, LocalOptions};
 use tidegate_hub::Hub;
 use tidegate_protocol::Pattern;
-use tidegate_server::{App, Metrics, Options, Shutdown, admin, public, serve};
+use tidegate_server::tls::Certificates;
+use tidegate_server::{App, Listener, Metrics, Options, Shutdown, admin, public, serve};
 use tokio::net::TcpListener;
 
 pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that every HMAC length is content";
@@ -17,7 +18,8 @@ pub(crate) struct Node {
     addr: SocketAddr,
     admin: SocketAddr,
     pub(crate) hub: Hub,
-    shutdown: Shutdown,
+    pub(crate) shutdown: Shutdown,
+    tls: Option<Certificates>,
 }
 
 /// What a test may turn.
@@ -26,6 +28,7 @@ pub(crate) struct Setup {
     pub(crate) http: Option<Options>,
     pub(crate) hub: Option<tidegate_hub::Options>,
     pub(crate) keyed: bool,
+    pub(crate) tls: Option<Certificates>,
 }
 
 pub(crate) fn options() -> Options {
@@ -80,9 +83,13 @@ impl Node {
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, admin_addr) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
         let shutdown = Shutdown::default();
+        let listener = match &setup.tls {
+            Some(certificates) => Listener::tls(listener, certificates),
+            None => listener.into(),
+        };
         tokio::spawn(serve(listener, public(app.clone()), limits.clone(), metrics.clone(), shutdown.clone()));
         tokio::spawn(serve(admin_listener, admin(app.clone()), limits, metrics, shutdown.clone()));
-        Self { addr, admin: admin_addr, hub, shutdown }
+        Self { addr, admin: admin_addr, hub, shutdown, tls: setup.tls }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -90,11 +97,16 @@ impl Node {
     }
 
     pub(crate) fn base(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.addr)
+    }
+
+    /// What a client of a node with TLS has to trust.
+    pub(crate) fn pem(&self) -> String {
+        self.tls.as_ref().unwrap().pem()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        format!("{}{path}", self.base())
     }
 
     pub(crate) fn admin_url(&self, path: &str) -> String {

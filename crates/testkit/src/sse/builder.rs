@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
+use reqwest::{Certificate, Client, Method, Url};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, lookup_host};
 
-use super::transport::{Body, Http1};
-use super::{Parser, Sse};
+use super::transport::{Body, Http1, Stream};
+use super::{Parser, Sse, tls};
 
 /// A request for a stream, opened by [`open`](Builder::open).
 #[derive(Debug, Clone)]
@@ -22,6 +22,7 @@ pub struct Builder {
     deadline: Duration,
     receive_buffer: Option<u32>,
     version: Version,
+    trusted: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +38,8 @@ impl Builder {
         let headers =
             HeaderMap::from_iter([(reqwest::header::ACCEPT, HeaderValue::from_static("text/event-stream"))]);
         let (body, receive_buffer) = (None, None);
-        Builder { url, headers, body, deadline: crate::DEADLINE, receive_buffer, version: Version::Http11 }
+        let (deadline, version) = (crate::DEADLINE, Version::Http11);
+        Builder { url, headers, body, deadline, receive_buffer, version, trusted: None }
     }
 
     /// Comes back with the position of an earlier stream.
@@ -89,7 +91,14 @@ impl Builder {
         self
     }
 
-    /// HTTP/2 in cleartext, with prior knowledge, on a connection of its own.
+    /// Over TLS, to a URL with `https://`: accepts the certificates in `pem`, or those that they have signed.
+    #[must_use]
+    pub fn trust(mut self, pem: &str) -> Builder {
+        self.trusted = Some(pem.to_owned());
+        self
+    }
+
+    /// HTTP/2 on a connection of its own: with prior knowledge in cleartext, by ALPN over TLS.
     #[must_use]
     pub fn h2(mut self) -> Builder {
         self.version = Version::Http2(None);
@@ -142,9 +151,14 @@ impl Builder {
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        let mut stream = socket.connect(addr).await?;
+        let stream = socket.connect(addr).await?;
         stream.set_nodelay(true)?;
+        let mut stream: Box<dyn Stream> = match &self.trusted {
+            Some(pem) => tls::connect(stream, host, pem).await?,
+            None => Box::new(stream),
+        };
         stream.write_all(&self.head(&format!("{host}:{port}"))).await?;
+        stream.flush().await?;
         Http1::response(stream).await
     }
 
@@ -173,7 +187,11 @@ impl Builder {
     }
 
     fn client(&self) -> Client {
-        let builder = Client::builder().no_proxy().http2_prior_knowledge();
+        let mut builder = Client::builder().no_proxy().http2_prior_knowledge();
+        if let Some(pem) = &self.trusted {
+            builder =
+                builder.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes()).expect("certificates"));
+        }
         builder.http2_initial_stream_window_size(self.receive_buffer).build().expect("an HTTP client")
     }
 

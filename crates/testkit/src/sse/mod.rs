@@ -2,6 +2,7 @@
 
 mod blocks;
 mod builder;
+mod tls;
 mod transport;
 
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! The bytes below a stream: HTTP/1.x by hand, since a test has to see how a connection ends and to leave bytes
 //! unread, and HTTP/2 by reqwest.
 
+use std::fmt::Debug;
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::End;
 
@@ -32,9 +32,14 @@ impl Body {
     }
 }
 
+/// What HTTP/1.x runs over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Stream for T {}
+
 #[derive(Debug)]
 pub(super) struct Http1 {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: BytesMut,
     framing: Framing,
 }
@@ -50,7 +55,7 @@ enum Framing {
 
 impl Http1 {
     /// Reads the response's head from a stream on which the request was written.
-    pub(super) async fn response(mut stream: TcpStream) -> io::Result<(StatusCode, HeaderMap, Http1)> {
+    pub(super) async fn response(mut stream: Box<dyn Stream>) -> io::Result<(StatusCode, HeaderMap, Http1)> {
         let mut buffer = BytesMut::with_capacity(4096);
         let (status, headers) = loop {
             if let Some(end) = find(&buffer, b"\r\n\r\n") {
@@ -86,6 +91,8 @@ impl Http1 {
                 Ok(0) if matches!(self.framing, Framing::UntilClose) => return Err(End::Clean),
                 Ok(0) => return Err(End::Truncated),
                 Ok(_) => {}
+                // TLS without its own end.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(End::Truncated),
                 Err(e) => return Err(End::Reset(e.to_string())),
             }
         }

@@ -1,0 +1,93 @@
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidegate_hub::Sink;
+use tokio::net::TcpStream;
+
+use super::Stream;
+use super::session::Session;
+use crate::wire::{Framing, Line};
+
+/// A TLS connection whose stream has left hyper: the hub encrypts and writes, its task reads.
+pub(crate) struct TlsLine {
+    socket: TcpStream,
+    /// Held for one record at a time, never while waiting.
+    session: Mutex<Session>,
+}
+
+/// The hub's way to it.
+struct TlsSink {
+    line: Arc<TlsLine>,
+    framing: Framing,
+}
+
+impl From<Stream> for TlsLine {
+    fn from(Stream { socket, session, .. }: Stream) -> Self {
+        Self { socket, session: Mutex::new(session) }
+    }
+}
+
+impl Line for TlsLine {
+    fn sink(self: Arc<Self>, framing: Framing) -> Box<dyn Sink> {
+        Box::new(TlsSink { line: self, framing })
+    }
+
+    /// A close_notify is a leaving as well, as a half-closed socket is. What TLS itself has to say, new keys for one, is none; an answer to that
+    /// goes out with the next event or heartbeat.
+    fn left(&self, cx: &mut Context<'_>) -> bool {
+        let mut session = self.session.lock();
+        loop {
+            // Also what hyper made TLS read and did not take.
+            if session.ended() || !session.received().is_empty() {
+                return true;
+            }
+            match self.socket.poll_read_ready(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => {}
+            }
+            match session.read(&self.socket) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    // The alert that says why, if it fits.
+                    let _ = session.flush(&self.socket);
+                    return true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_write_ready(cx)
+    }
+
+    fn end(&self, last: &[u8]) -> io::Result<()> {
+        let mut session = self.session.lock();
+        if !last.is_empty() {
+            session.send(last)?;
+        }
+        session.close()?;
+        session.flush(&self.socket).map(drop)
+    }
+}
+
+impl Sink for TlsSink {
+    fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
+        let (head, tail) = (self.framing.head(parts), self.framing.tail());
+        let mut plain =
+            Vec::with_capacity(head.len() + parts.iter().map(Bytes::len).sum::<usize>() + tail.len());
+        plain.extend_from_slice(head.as_bytes());
+        parts.iter().for_each(|part| plain.extend_from_slice(part));
+        plain.extend_from_slice(tail);
+        let mut session = self.line.session.lock();
+        session.send(&plain)?;
+        session.flush(&self.line.socket)
+    }
+
+    fn resume(&mut self) -> io::Result<bool> {
+        self.line.session.lock().flush(&self.line.socket)
+    }
+}

@@ -1,0 +1,151 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::session::Session;
+
+/// The first byte of every TLS connection: a handshake record.
+const HANDSHAKE: u8 = 0x16;
+
+/// Plaintext that is encrypted at once: one record's worth.
+const RECORD: usize = 16 << 10;
+
+const CLEARTEXT: &str = "This port speaks TLS: use https://.\n";
+
+/// A socket and the TLS on it, with the handshake done.
+pub(crate) struct Stream {
+    pub(super) socket: TcpStream,
+    pub(super) session: Session,
+    /// The end of this side has been said.
+    closed: bool,
+}
+
+/// What became of a connection that should begin with a handshake.
+pub(crate) enum Accepted {
+    Tls(Box<Stream>),
+    /// Its client speaks something else: see [`turn_away`].
+    Cleartext(TcpStream),
+}
+
+/// Shakes hands.
+pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Accepted> {
+    let mut first = [0; 1];
+    if socket.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        return Ok(Accepted::Cleartext(socket));
+    }
+    let mut session = Session::new(config)?;
+    loop {
+        while !session.flush(&socket)? {
+            socket.writable().await?;
+        }
+        if session.established() {
+            return Ok(Accepted::Tls(Box::new(Stream { socket, session, closed: false })));
+        }
+        if session.ended() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        socket.readable().await?;
+        match session.read(&socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                // The alert that says why.
+                socket.writable().await?;
+                session.flush(&socket)?;
+                return Err(error);
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Answers HTTP that is not encrypted. The rest of the request is read, up to a point: with unread bytes the socket's end would be a reset,
+/// which could overtake the answer.
+pub(crate) async fn turn_away(mut socket: TcpStream) -> io::Result<()> {
+    let length = CLEARTEXT.len();
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    socket.write_all(format!("{head}{CLEARTEXT}").as_bytes()).await?;
+    socket.shutdown().await?;
+    let mut rest = [0; 1024];
+    for _ in 0..64 {
+        if socket.read(&mut rest).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Stream {
+    /// The protocol that both sides chose.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.session.alpn()
+    }
+
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.session.flush(&self.socket)? {
+            ready!(self.socket.poll_write_ready(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { socket, session, .. } = &mut *self;
+        loop {
+            let received = session.received();
+            if !received.is_empty() {
+                let length = received.len().min(buffer.remaining());
+                buffer.put_slice(&received.split_to(length));
+                session.release();
+                return Poll::Ready(Ok(()));
+            }
+            if session.ended() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(socket.poll_read_ready(cx))?;
+            match session.read(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let _ = session.flush(socket);
+                    return Poll::Ready(Err(error));
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    /// Takes bytes when everything before them is in the socket: so there is never more than a record between here and there.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flushed(cx))?;
+        let taken = bytes.len().min(RECORD);
+        let Self { socket, session, .. } = &mut *self;
+        session.send(&bytes[..taken])?;
+        session.flush(socket)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flushed(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.session.close()?;
+        }
+        ready!(self.poll_flushed(cx))?;
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
