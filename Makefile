@@ -21,7 +21,7 @@ lint: ## formatting, clippy, and who may depend on whom
 fmt: ## format the code
 	cargo fmt --all
 
-bench: ## idle cost, latency and throughput of a local cluster, measured by the load tester
+bench: ## memory, latency and throughput beside Nchan and a bare epoll loop, a quarter of an hour; BENCH_QUICK=1: three minutes
 	scripts/bench.sh
 
 cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them

@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::client::Stream;
-use crate::report::{finish, round};
-use crate::{Target, process};
+use crate::result::round;
+use crate::streams::{Place, Reading, Streams};
+use crate::target::Target;
+use crate::{process, wait};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -14,43 +15,38 @@ pub(crate) struct Options {
     /// Streams to open.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
+    /// Topics that they are spread over.
+    #[arg(long, default_value_t = 100)]
+    topics: usize,
     /// How long they are left alone before memory is read.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    #[command(flatten)]
+    reading: Reading,
 }
 
-pub(crate) async fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let addresses = options.target.addresses()?;
     ensure!(!options.target.pids.is_empty(), "--pid is needed: it is the server's memory that is measured");
     let before = process::pss(&options.target.pids)?;
-    let began = Instant::now();
-    let mut streams = Vec::with_capacity(options.connections);
-    while streams.len() < options.connections {
-        // Fifty at a time: quick, and within every listen backlog.
-        let count = 50.min(options.connections - streams.len());
-        let opening = (0..count).map(|n| {
-            let number = streams.len() + n;
-            let (address, path) =
-                (addresses[number % addresses.len()], format!("/v1/events?topic=idle:{}", number % 100));
-            tokio::spawn(async move { Stream::open(address, &path).await })
-        });
-        for stream in opening.collect::<Vec<_>>() {
-            streams.push(stream.await??);
-        }
-    }
-    let opened = began.elapsed();
-    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
+    let places = (0..options.connections).map(|number| Place {
+        address: addresses[number % addresses.len()],
+        topic: format!("idle-{}", number % options.topics.max(1)),
+        sources: 0..0,
+    });
+    let streams = Streams::open(options.target.profile, Instant::now(), places, options.reading)?;
+    wait::pause(Duration::from_secs(options.seconds));
     let after = process::pss(&options.target.pids)?;
+    let closed = streams.finish()?.closed;
+    ensure!(closed == 0, "{closed} idle streams were closed");
     let grown = after.saturating_sub(before) as f64;
-    finish(
-        &options.target,
+    options.target.finish(
         "idle",
         &json!({
-            "connections": streams.len(),
-            "opened_per_second": round(streams.len() as f64 / opened.as_secs_f64()),
+            "connections": options.connections,
             "pss_before_kb": before,
             "pss_after_kb": after,
-            "kb_per_connection": round(grown / streams.len() as f64),
+            "kb_per_connection": round(grown / options.connections as f64),
         }),
     )
 }

@@ -1,20 +1,34 @@
-//! The load tester: measures any gateway over plain HTTP, like any stranger.
+//! The load tester: measures Tidegate, and what it is compared with, over plain HTTP, like any stranger.
 
-mod client;
+mod baseline;
+mod connect;
+mod delivery;
 mod fanout;
+mod flood;
 mod idle;
+mod payload;
 mod process;
+mod profile;
 mod publish;
-mod report;
+mod pump;
+mod reader;
+mod result;
+mod rows;
+mod streams;
+mod table;
+mod tally;
+mod target;
+mod users;
+mod wait;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "loadtest", about = "Measures a running gateway over plain HTTP")]
+#[command(
+    name = "loadtest",
+    about = "Measures a running server over plain HTTP: Tidegate, or what it is compared with"
+)]
 struct Cli {
     #[command(subcommand)]
     scenario: Scenario,
@@ -24,42 +38,31 @@ struct Cli {
 enum Scenario {
     /// Open streams and leave them alone: what does one cost the server?
     Idle(idle::Options),
-    /// One topic, many streams, events at a steady rate: latency, CPU, and every event accounted for.
+    /// Open streams as fast as it takes them.
+    Connect(connect::Options),
+    /// One topic, many streams, one event at a time at a steady rate: latency, CPU, and every event accounted for.
     Fanout(fanout::Options),
-    /// Publish as fast as connections allow.
+    /// One topic, many streams, events as fast as the publishers get rid of them.
+    Flood(flood::Options),
+    /// Many users with a topic and a stream each, events spread over them.
+    Users(users::Options),
+    /// Publish as fast as connections allow, to nobody.
     Publish(publish::Options),
+    /// Be the floor of a fan-out: a server that does nothing but one write(2) a delivery (--profile loop).
+    Baseline(baseline::Options),
+    /// Lay results side by side: medians, ratios, and what was to be reached.
+    Table(table::Options),
 }
 
-/// What every scenario takes.
-#[derive(Args, Clone)]
-struct Target {
-    /// A gateway, http://HOST:PORT; several times for several nodes, used in turn.
-    #[arg(long = "url", required = true)]
-    urls: Vec<String>,
-    /// A process of the server, whose CPU time and memory (PSS) are measured; several times for several.
-    #[arg(long = "pid")]
-    pids: Vec<u32>,
-    /// Also write the result as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-impl Target {
-    fn addresses(&self) -> Result<Vec<SocketAddr>> {
-        let address = |url: &String| {
-            let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-            host.parse()
-                .with_context(|| format!("--url {url}: give http://ADDRESS:PORT with a numeric address"))
-        };
-        self.urls.iter().map(address).collect()
-    }
-}
-
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     match Cli::parse().scenario {
-        Scenario::Idle(options) => idle::run(&options).await,
-        Scenario::Fanout(options) => fanout::run(&options).await,
-        Scenario::Publish(options) => publish::run(&options).await,
+        Scenario::Idle(options) => idle::run(&options),
+        Scenario::Connect(options) => connect::run(&options),
+        Scenario::Fanout(options) => fanout::run(&options),
+        Scenario::Flood(options) => flood::run(&options),
+        Scenario::Users(options) => users::run(&options),
+        Scenario::Publish(options) => publish::run(&options),
+        Scenario::Baseline(options) => baseline::run(&options),
+        Scenario::Table(options) => table::run(&options),
     }
 }

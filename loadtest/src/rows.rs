@@ -1,0 +1,113 @@
+use std::fmt;
+
+/// A line of the table.
+pub(crate) struct Row {
+    pub(crate) title: &'static str,
+    /// As `scripts/bench/measurements.sh` calls it.
+    pub(crate) measurement: &'static str,
+    /// As the scenario calls it.
+    pub(crate) figure: &'static str,
+    /// None: shown for what it tells.
+    pub(crate) reach: Option<Reach>,
+}
+
+/// What Tidegate is to reach, as a part of something.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach {
+    Most(f64),
+    MostOf(f64, &'static str),
+    LeastOf(f64, &'static str),
+    /// Of its own figure in another measurement.
+    MostOfOwn(f64, &'static str),
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Most(limit) => write!(f, "≤ {limit}"),
+            Self::MostOf(factor, server) => write!(f, "≤ {factor} × {server}"),
+            Self::LeastOf(factor, server) => write!(f, "≥ {factor} × {server}"),
+            Self::MostOfOwn(factor, measurement) => write!(f, "≤ {factor} × own {measurement}"),
+        }
+    }
+}
+
+/// 1.0: not more than the peer. A bare loop writes nothing but the bytes, so some more is fair; ten times as many sockets
+/// miss caches that have nothing to do with looking a topic up.
+pub(crate) const ROWS: &[Row] = &[
+    row("idle stream, 10,000: kB", "idle", "kb_per_connection", Some(Reach::Most(3.0))),
+    row("streams opened a second", "connect", "opened_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
+    row("the same: CPU µs a stream", "connect", "server_cpu_us_per_stream", None),
+    row(
+        "1,000 streams, 50/s: CPU µs a delivery",
+        "fanout-1k",
+        "server_cpu_us_per_delivery",
+        Some(Reach::MostOf(1.0, "nchan")),
+    ),
+    row("the same", "fanout-1k", "server_cpu_us_per_delivery", Some(Reach::MostOf(1.3, "loop"))),
+    row("the same: p50 ms", "fanout-1k", "p50_ms", None),
+    row("the same: p99 ms", "fanout-1k", "p99_ms", None),
+    row("10,000 streams, 5/s: p99 ms", "fanout-10k", "p99_ms", Some(Reach::MostOf(1.0, "nchan"))),
+    row("the same: p50 ms", "fanout-10k", "p50_ms", None),
+    row("the same: CPU µs a delivery", "fanout-10k", "server_cpu_us_per_delivery", None),
+    row(
+        "flood, 1 publisher: deliveries/s",
+        "flood-1",
+        "deliveries_per_second",
+        Some(Reach::LeastOf(30.0, "nchan")),
+    ),
+    row(
+        "flood, 4 publishers: deliveries/s",
+        "flood-4",
+        "deliveries_per_second",
+        Some(Reach::LeastOf(30.0, "nchan")),
+    ),
+    row(
+        "flood, 32 publishers: deliveries/s",
+        "flood-32",
+        "deliveries_per_second",
+        Some(Reach::LeastOf(30.0, "nchan")),
+    ),
+    row("the same: CPU µs a delivery", "flood-32", "server_cpu_us_per_delivery", None),
+    row("the same: p99 ms", "flood-32", "p99_ms", Some(Reach::MostOf(1.0, "nchan"))),
+    row("1,000 users: publishes/s", "users-1k", "published_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
+    row("10,000 users: publishes/s", "users-10k", "published_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
+    row("the same: p99 ms", "users-10k", "p99_ms", None),
+    row("1,000 users: CPU µs an event", "users-1k", "server_cpu_us_per_event", None),
+    row(
+        "10,000 users: CPU µs an event",
+        "users-10k",
+        "server_cpu_us_per_event",
+        Some(Reach::MostOfOwn(1.25, "users-1k")),
+    ),
+    row(
+        "Redis, 2 nodes, 1,000 streams, 50/s: p50 ms",
+        "redis-fanout",
+        "p50_ms",
+        Some(Reach::MostOf(1.0, "nchan")),
+    ),
+    row("the same: p99 ms", "redis-fanout", "p99_ms", Some(Reach::MostOf(1.0, "nchan"))),
+    row("the same: CPU µs a delivery", "redis-fanout", "server_cpu_us_per_delivery", None),
+    row(
+        "Redis, single POSTs: stored publishes/s",
+        "redis-publish",
+        "published_per_second",
+        Some(Reach::LeastOf(1.5, "nchan")),
+    ),
+    row("the same: CPU µs an event", "redis-publish", "server_cpu_us_per_event", None),
+    row(
+        "Redis, NDJSON: stored publishes/s",
+        "redis-ndjson",
+        "published_per_second",
+        Some(Reach::LeastOf(0.5, "redis-benchmark")),
+    ),
+];
+
+const fn row(
+    title: &'static str,
+    measurement: &'static str,
+    figure: &'static str,
+    reach: Option<Reach>,
+) -> Row {
+    Row { title, measurement, figure, reach }
+}

@@ -1,0 +1,89 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # the names are shared with bench.sh and the file beside this one
+# What is measured. Each result is a file $results/MEASUREMENT.SERVER.ROUND.json; what of it counts, and what is to be
+# reached, is in loadtest/src/table.rs.
+
+if [ -n "${BENCH_QUICK:-}" ]; then
+    rounds=1 seconds=3 flood=1000 users=20000
+else
+    rounds=3 seconds=8 flood=3000 users=50000
+fi
+
+one_node() {
+    for name in tidegate nchan loop; do measure idle "$name" idle --connections 10000 --seconds 2; done
+    for name in tidegate nchan; do measure connect "$name" connect; done
+    for name in tidegate nchan loop; do measure fanout-1k "$name" fanout --rate 50 --seconds "$seconds"; done
+    for name in tidegate nchan loop; do
+        measure fanout-10k "$name" fanout --connections 10000 --rate 5 --seconds "$seconds"
+    done
+    for publishers in 1 4 32; do
+        measure "flood-$publishers" tidegate flood --publishers "$publishers" --events "$flood"
+        # Half a minute each: they are as long as three rounds of the other.
+        [ "$round" -gt 1 ] || for name in nchan loop; do
+            measure "flood-$publishers" "$name" flood --publishers "$publishers" --events "$flood"
+        done
+    done
+    for count in 1 10; do
+        for name in tidegate nchan; do
+            measure "users-${count}k" "$name" users --users "${count}000" --events "$users"
+        done
+    done
+}
+
+two_nodes() {
+    for name in tidegate nchan; do measure redis-fanout "$name" fanout --rate 50 --seconds "$seconds"; done
+    for name in tidegate nchan; do measure redis-publish "$name" publish --seconds "$seconds"; done
+    measure redis-ndjson tidegate publish --batch 100 --seconds "$seconds"
+    measure redis-ndjson redis-benchmark
+}
+
+# measure MEASUREMENT SERVER [SCENARIO OPTION…]
+measure() {
+    local measurement=$1 name=$2 result=$results/$1.$2.$round.json
+    wanted "$measurement" || return 0
+    shift 2
+    echo
+    echo "== $measurement, $name, round $round"
+    case $measurement.$name in
+    *.redis-benchmark) redis_benchmark "$result" ;;
+    redis-*)
+        start_pair "$name"
+        load "$result" "$@"
+        ;;
+    *)
+        "start_$name"
+        load "$result" "$@"
+        ;;
+    esac
+    end_servers
+}
+
+wanted() {
+    local pattern patterns
+    read -ra patterns <<<"${BENCH_ONLY:-*}"
+    for pattern in "${patterns[@]}"; do
+        # shellcheck disable=SC2053 # it is a pattern
+        [[ $1 != $pattern ]] || return 0
+    done
+    return 1
+}
+
+# A lost event is a result too: the table says so.
+load() {
+    local result=$1
+    shift
+    "$loadtest" "$@" "${server[@]}" --json "$result" || echo "FAILED: ${server[1]}" >&2
+}
+
+# The script that publishes an event, without a gateway in front: what Redis itself can do on this machine, in this run.
+redis_benchmark() {
+    local sha event rate
+    start_redis
+    sha=$(redis-cli -p "$redis_port" -x script load <crates/broker-redis/src/scripts/publish.lua)
+    event=$(printf 'j 1760000000000 \n"%0128d"' 0)
+    rate=$(redis-benchmark -p "$redis_port" -q -n 300000 -c 32 -P 100 -r 32 EVALSHA "$sha" 4 \
+        'tg:{0}:epoch' 'tg:{0}:offset' 'tg:{0}:t:bench:__rand_int__' 'tg:{0}:s:bench:__rand_int__' \
+        abcde "$event" 1000 3600000 2592000000 600000 'tg:{0}:c:bench' |
+        tr '\r' '\n' | grep -o '[0-9.]* requests per second' | tail -1 | cut -d' ' -f1)
+    echo "  published_per_second         $rate"
+    echo "{\"figures\": {\"published_per_second\": $rate}}" >"$1"
+}
