@@ -190,7 +190,7 @@ pub(crate) fn unanswered(url: &reqwest::Url, error: &reqwest::Error) -> String {
 }
 
 /// An error with its causes: reqwest keeps the interesting part there.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     causes(error).fold(error.to_string(), |said, cause| {
         let cause = cause.to_string();
         if said.contains(&cause) { said } else { format!("{said}: {cause}") }

@@ -44,5 +44,6 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Publish(args) => cli::publish::run(&args).await,
         cli::Command::Subscribe(args) => cli::subscribe::run(args).await,
         cli::Command::Health(args) => cli::health::run(&args).await,
+        cli::Command::Doctor(args) => cli::doctor::run(args).await,
     }
 }

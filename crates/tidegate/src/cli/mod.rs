@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Config(config::Config),
     /// Ask a gateway whether it is ready: exit code 0 or 1
     Health(health::Health),
+    /// Find out what proxies between here and a gateway do to its streams, and what to change: exit code 0 or 1
+    Doctor(doctor::Doctor),
 }
 
 impl Cli {

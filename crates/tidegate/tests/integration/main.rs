@@ -3,6 +3,7 @@
 
 mod admission;
 mod commands;
+mod doctor;
 mod script;
 mod subscribe;
 
