@@ -33,7 +33,7 @@ use crate::{Limits, wire};
 /// What a route may know of the connection that its request came on.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    /// Set on HTTP/1, where a stream has the connection to itself.
+    /// Where to leave a stream for whoever writes it from then on: set on HTTP/1 and HTTP/3.
     pub(crate) driver: Option<Arc<Control>>,
     /// Who is at the other end: a client, or a proxy before it. See [`crate::admission`].
     pub(crate) peer: IpAddr,

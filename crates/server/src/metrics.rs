@@ -19,6 +19,8 @@ pub struct Metrics {
     pub rate_limited: IntCounter,
     /// `tidegate_tls_handshakes_total{result}`
     pub handshakes: IntCounterVec,
+    /// `tidegate_quic_retries_total`
+    pub retries: IntCounter,
     pub(crate) registry: Registry,
 }
 
@@ -59,10 +61,14 @@ impl Metrics {
                 "Connections to listeners with TLS, by what became of the handshake",
                 &["result"],
             )?,
+            retries: IntCounter::new(
+                "tidegate_quic_retries_total",
+                "QUIC clients sent back for a proof of their address",
+            )?,
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for transport in ["sse-h1", "sse-h2"] {
+        for transport in ["sse-h1", "sse-h2", "sse-h3"] {
             metrics.connections.with_label_values(&[transport]);
         }
         let turned_away =
@@ -84,6 +90,7 @@ impl Metrics {
         registry.register(Box::new(metrics.auth_refusals.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
+        registry.register(Box::new(metrics.retries.clone()))?;
         Ok(metrics)
     }
 }

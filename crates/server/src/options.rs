@@ -49,7 +49,7 @@ pub struct Limits {
     pub publish_burst: u32,
     /// How long a socket may stay full before its connection is cut.
     pub write_deadline: Duration,
-    /// Streams on one HTTP/2 connection.
+    /// Streams on one HTTP/2 or HTTP/3 connection.
     pub h2_streams: u32,
 }
 

@@ -116,6 +116,12 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
+    /// 501: a tunnel, which is not to be had over HTTP/3.
+    pub fn not_over_h3() -> Self {
+        let detail = "WebSocket and other tunnels are not offered over HTTP/3. Open the WebSocket over HTTP/1.1 or HTTP/2: /v1/ws.";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not-over-h3", "Not over HTTP/3", detail)
+    }
+
     /// 503: try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)

@@ -124,7 +124,7 @@ pub(crate) struct Open {
 
 impl Open {
     /// Beyond the limit, a sixteenth more is let in to be told so; the rest is closed unheard.
-    fn enter(count: &Arc<AtomicUsize>, limits: &Limits) -> Option<Self> {
+    pub(crate) fn enter(count: &Arc<AtomicUsize>, limits: &Limits) -> Option<Self> {
         let now = count.fetch_add(1, Ordering::Relaxed) + 1;
         let open = Self { count: Arc::clone(count), overloaded: now > limits.connections };
         (now <= limits.connections + limits.connections / 16 + 1).then_some(open)

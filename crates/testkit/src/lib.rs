@@ -2,6 +2,7 @@
 //!
 //! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts.
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
+//! - [`H3`]: an HTTP/3 connection, for [`Sse`] too.
 //! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests.
 //!
 //! Everything here panics when the world is not as asked: in a test that is the useful error, and it names what
@@ -11,6 +12,7 @@
 
 mod event_source;
 mod gateway;
+mod h3;
 pub mod http;
 mod nginx;
 mod ports;
@@ -22,6 +24,7 @@ mod wait;
 
 pub use event_source::{Connection, EventSource};
 pub use gateway::Gateway;
+pub use h3::{H3, Response};
 pub use nginx::Nginx;
 pub use ports::free_port;
 pub use redis_server::{Options as RedisOptions, RedisServer};

@@ -99,13 +99,17 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
         },
         expires: who.expires_at.map(instant),
     };
-    let transport = if parts.version == Version::HTTP_2 { "sse-h2" } else { "sse-h1" };
+    let transport = match parts.version {
+        Version::HTTP_3 => "sse-h3",
+        Version::HTTP_2 => "sse-h2",
+        _ => "sse-h1",
+    };
     match app.hub.join(join).await {
         Ok(subscription) => {
             let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]), place);
             let framing = if parts.version == Version::HTTP_11 { Framing::Chunked } else { Framing::Close };
             let opened = Opened { subscription, hub: app.hub.clone(), counted, framing };
-            let alone = driver.is_some();
+            let alone = driver.is_some() && parts.version < Version::HTTP_2;
             let mut response = response(Body::new(Stream::new(opened, driver)));
             if alone {
                 // The connection ends with the stream: no proxy should keep it for another request.

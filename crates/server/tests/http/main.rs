@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod bad_input;
+mod http3;
 mod node;
 mod publishing;
 mod streams;

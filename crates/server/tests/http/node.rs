@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use prometheus::Registry;
@@ -6,9 +6,12 @@ use tidegate_auth::{ApiKey, Authenticator, JwtKey, JwtOptions, KeyMaterial, Mode
 use tidegate_broker::{Local, LocalOptions};
 use tidegate_hub::Hub;
 use tidegate_protocol::Pattern;
+use tidegate_server::h3::{Http3, advertise};
 use tidegate_server::tls::Certificates;
 use tidegate_server::{App, Listener, Metrics, Options, Shutdown, admin, public, serve};
+use tidegate_testkit::{DEADLINE, H3};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that every HMAC length is content";
 pub(crate) const API_KEY: &str = "an-api-key-of-a-backend";
@@ -20,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) hub: Hub,
     pub(crate) shutdown: Shutdown,
     tls: Option<Certificates>,
+    pub(crate) app: App,
+    h3: Option<JoinHandle<()>>,
 }
 
 /// What a test may turn.
@@ -29,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) hub: Option<tidegate_hub::Options>,
     pub(crate) keyed: bool,
     pub(crate) tls: Option<Certificates>,
+    pub(crate) h3: bool,
 }
 
 pub(crate) fn options() -> Options {
@@ -83,13 +89,42 @@ impl Node {
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, admin_addr) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
         let shutdown = Shutdown::default();
-        let listener = match &setup.tls {
+        let names = ["localhost", "127.0.0.1"];
+        let tls = setup.tls.or_else(|| setup.h3.then(|| Certificates::self_signed(&names).unwrap()));
+        let listener = match &tls {
             Some(certificates) => Listener::tls(listener, certificates),
             None => listener.into(),
         };
-        tokio::spawn(serve(listener, public(app.clone()), limits.clone(), metrics.clone(), shutdown.clone()));
+        let mut router = public(app.clone());
+        let mut h3 = None;
+        if let (true, Some(certificates)) = (setup.h3, &tls) {
+            let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits).unwrap();
+            let http3 = http3.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
+            h3 = Some(tokio::spawn(http3));
+            router = advertise(router, app.clone(), addr.port());
+        }
+        tokio::spawn(serve(listener, router, limits.clone(), metrics.clone(), shutdown.clone()));
         tokio::spawn(serve(admin_listener, admin(app.clone()), limits, metrics, shutdown.clone()));
-        Self { addr, admin: admin_addr, hub, shutdown, tls: setup.tls }
+        Self { addr, admin: admin_addr, hub, shutdown, tls, app, h3 }
+    }
+
+    /// A node that speaks HTTP/3 as well, and a connection to it.
+    pub(crate) async fn h3(setup: Setup) -> (Self, H3) {
+        let node = Self::start(Setup { h3: true, ..setup }).await;
+        let (base, pem) = node.h3_base();
+        let connection = H3::connect(&base, &pem).await;
+        (node, connection)
+    }
+
+    /// Where HTTP/3 is spoken, and the certificate.
+    pub(crate) fn h3_base(&self) -> (String, String) {
+        (format!("https://localhost:{}", self.addr.port()), self.tls.as_ref().unwrap().pem())
+    }
+
+    /// Waits until HTTP/3 is no longer spoken.
+    pub(crate) async fn h3_ended(&mut self) {
+        let served = self.h3.take().unwrap();
+        tokio::time::timeout(DEADLINE, served).await.expect("it ends in time").unwrap();
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

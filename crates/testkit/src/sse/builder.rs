@@ -12,6 +12,7 @@ use tokio::net::{TcpSocket, lookup_host};
 
 use super::transport::{Body, Http1, Stream};
 use super::{Parser, Sse, tls};
+use crate::H3;
 
 /// A request for a stream, opened by [`open`](Builder::open).
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ enum Version {
     Http10,
     Http11,
     Http2(Option<Client>),
+    Http3(Option<Box<H3>>),
 }
 
 impl Builder {
@@ -112,6 +114,20 @@ impl Builder {
         self
     }
 
+    /// HTTP/3 on a connection of its own: say whom to [`trust`](Self::trust).
+    #[must_use]
+    pub fn h3(mut self) -> Builder {
+        self.version = Version::Http3(None);
+        self
+    }
+
+    /// HTTP/3 on this connection: several streams on one.
+    #[must_use]
+    pub fn h3_by(mut self, connection: &H3) -> Builder {
+        self.version = Version::Http3(Some(Box::new(connection.clone())));
+        self
+    }
+
     /// Asks, and returns once the response's head is here, whatever the status.
     pub async fn open(self) -> Sse {
         let (url, deadline) = (self.url.clone(), self.deadline);
@@ -132,6 +148,14 @@ impl Builder {
                 let client = client.unwrap_or_else(|| self.client());
                 let response = self.request(&client).send().await.map_err(io::Error::other)?;
                 (response.status(), response.headers().clone(), Body::Http2(response))
+            }
+            Version::Http3(connection) => {
+                let connection = match connection {
+                    Some(connection) => connection,
+                    None => Box::new(self.connect_http3().await?),
+                };
+                let response = self.request_http3(&connection).await?;
+                (response.status, response.headers.clone(), Body::Http3(Box::new(response)))
             }
             Version::Http10 | Version::Http11 => {
                 let (status, headers, body) = self.request_http1().await?;
@@ -162,10 +186,28 @@ impl Builder {
         Http1::response(stream).await
     }
 
+    async fn connect_http3(&self) -> io::Result<H3> {
+        let pem = self.trusted.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
+        H3::try_connect(&self.url.origin().ascii_serialization(), pem, self.receive_buffer).await
+    }
+
+    async fn request_http3(&self, connection: &H3) -> io::Result<crate::Response> {
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_else(|e| panic!("{name}: {e}"))))
+            .collect();
+        connection.request(self.method(), &self.target(), &headers, self.body.as_deref()).await
+    }
+
+    fn target(&self) -> String {
+        let query = self.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}{query}", self.url.path())
+    }
+
     fn head(&self, host: &str) -> Vec<u8> {
         let version = if matches!(self.version, Version::Http10) { "1.0" } else { "1.1" };
-        let query = self.url.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let target = format!("{}{query}", self.url.path());
+        let target = self.target();
         let mut head = format!("{} {target} HTTP/{version}\r\nhost: {host}\r\n", self.method()).into_bytes();
         for (name, value) in &self.headers {
             head.extend_from_slice(name.as_str().as_bytes());

@@ -1,5 +1,5 @@
 //! The bytes below a stream: HTTP/1.x by hand, since a test has to see how a connection ends and to leave bytes
-//! unread, and HTTP/2 by reqwest.
+//! unread, HTTP/2 by reqwest, and HTTP/3 by quinn and h3.
 
 use std::fmt::Debug;
 use std::io;
@@ -16,6 +16,7 @@ use super::End;
 pub(super) enum Body {
     Http1(Http1),
     Http2(reqwest::Response),
+    Http3(Box<crate::Response>),
 }
 
 impl Body {
@@ -28,6 +29,7 @@ impl Body {
                 Ok(None) => Err(End::Clean),
                 Err(e) => Err(End::Reset(format!("{e:?}"))),
             },
+            Body::Http3(response) => response.read().await,
         }
     }
 }

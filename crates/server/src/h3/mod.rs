@@ -1,0 +1,181 @@
+//! HTTP/3: the same routes over QUIC, on UDP.
+
+mod alt_svc;
+mod body;
+mod connection;
+mod quic;
+mod request;
+mod stream;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use h3::error::Code;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use tokio_util::task::TaskTracker;
+
+pub use alt_svc::advertise;
+use connection::Connection;
+use quic::error_code;
+
+use crate::serve::{Open, Shutdown};
+use crate::tls::Certificates;
+use crate::{Limits, Metrics};
+
+/// A client that is not heard of for so long is gone: minutes, for a phone that slept or changed networks goes on where it was.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// A client that is not heard of for so long is sent a PING. Home routers and mobile networks forget a UDP flow after 30 s at the earliest.
+/// Longer than a stream's heartbeats are apart (15 s ±10 %): a connection that has a stream is kept by those and costs nothing more.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Bytes of one request body that may be under way: a publish request fits as a rule, and a larger one waits for a round trip.
+const STREAM_WINDOW: u32 = 128 << 10;
+
+/// The same for all of a connection's requests.
+const RECEIVE_WINDOW: u32 = 512 << 10;
+
+/// Bytes on their way to one client that it has not acknowledged: what one stream's outbox may hold. Frames are shared by all
+/// connections that they go to.
+const SEND_WINDOW: u64 = 1 << 20;
+
+/// Unidirectional streams of a client: HTTP/3 has three (control, and two of QPACK), the rest is for what clients try out.
+const UNI_STREAMS: u32 = 8;
+
+/// Handshakes under way. Beyond it a client has to show first that it is where it says (Retry: one more round trip), so that forged
+/// addresses cost no more than this many half-open connections.
+const HANDSHAKES: usize = 128;
+
+/// What came before the server has looked at it: for one connection, and for all of them.
+const INCOMING: usize = 1_024;
+const INCOMING_BYTES: u64 = 64 << 10;
+const ALL_INCOMING_BYTES: u64 = 8 << 20;
+
+/// An HTTP/3 listener.
+pub struct Http3 {
+    endpoint: Endpoint,
+}
+
+/// What all connections share.
+struct Shared {
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+}
+
+impl Http3 {
+    /// Listens on `socket` with the certificate that TCP shows. Must be called on a runtime.
+    pub fn new(socket: UdpSocket, certificates: &Certificates, limits: &Limits) -> io::Result<Self> {
+        let tls = certificates.server_config(&[b"h3"]);
+        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        config
+            .transport_config(Arc::new(transport(limits)?))
+            .max_incoming(INCOMING)
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(ALL_INCOMING_BYTES);
+        let endpoint = EndpointConfig::default();
+        let endpoint = Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
+    pub async fn serve(self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
+        let connections = TaskTracker::new();
+        let open = Arc::new(AtomicUsize::new(0));
+        let handshakes = Arc::new(AtomicUsize::new(0));
+        let shared = Arc::new(Shared { router, limits, shutdown: shutdown.clone() });
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                () = shutdown.graceful.cancelled() => break,
+                () = shutdown.hard.cancelled() => break,
+            };
+            let Some(incoming) = incoming else { break };
+            let Some(incoming) = validated(incoming, &handshakes, &metrics) else { continue };
+            let Some(guard) = Open::enter(&open, &shared.limits) else {
+                metrics.refused.with_label_values(&["connections"]).inc();
+                incoming.refuse();
+                continue;
+            };
+            match incoming.accept() {
+                Ok(connecting) => {
+                    let handshake = Handshake::begin(&handshakes);
+                    let connection = Connection::new(Arc::clone(&shared), guard);
+                    connections.spawn(connection.run(connecting, handshake));
+                }
+                Err(error) => tracing::debug!(%error, "QUIC handshake"),
+            }
+        }
+        connections.close();
+        let refusing = async {
+            // A client that is told so at once goes to another node, or tries TCP; one that hears nothing waits.
+            while let Some(incoming) = self.endpoint.accept().await {
+                incoming.refuse();
+            }
+        };
+        tokio::select! {
+            () = connections.wait() => {}
+            () = refusing => {}
+            () = shutdown.hard.cancelled() => {}
+        }
+        self.endpoint.close(error_code(Code::H3_NO_ERROR), b"");
+        tokio::select! {
+            () = self.endpoint.wait_idle() => {}
+            () = shutdown.hard.cancelled() => {}
+        }
+    }
+}
+
+/// Lets a connection in, or sends its client back for a proof of its address.
+fn validated(incoming: Incoming, handshakes: &AtomicUsize, metrics: &Metrics) -> Option<Incoming> {
+    if incoming.remote_address_validated() || handshakes.load(Ordering::Relaxed) < HANDSHAKES {
+        return Some(incoming);
+    }
+    metrics.retries.inc();
+    // It fails only for a validated address.
+    let _ = incoming.retry();
+    None
+}
+
+/// Counts a handshake while it is under way.
+struct Handshake(Arc<AtomicUsize>);
+
+impl Handshake {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn transport(limits: &Limits) -> io::Result<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(limits.h2_streams.into())
+        .max_concurrent_uni_streams(UNI_STREAMS.into())
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
+        // Nothing here speaks in datagrams.
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0);
+    Ok(transport)
+}

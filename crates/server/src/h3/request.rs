@@ -1,0 +1,183 @@
+//! One request on a QUIC stream: its head, the route, the answer.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use h3::error::{Code, StreamError};
+use h3::server::{RequestResolver, RequestStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http_body::Body as _;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::Shared;
+use super::body::Incoming;
+use super::quic::{self, Handle};
+use super::stream::{self, FRAME_HEADER};
+use crate::Problem;
+use crate::connection::Connection;
+use crate::io::Control;
+use crate::stream::Opened;
+
+/// Bytes that a request's frames may take beside its body, and a body whose route reads it to see that it is too long.
+const SLACK: usize = 1 << 20;
+
+/// Headers that say something about an HTTP/1.1 connection: RFC 9114, section 4.2, forbids them.
+const OF_CONNECTIONS: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+pub(super) struct Request {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    connection: Connection,
+    requests: TaskTracker,
+}
+
+/// What has become of a request.
+enum Answered {
+    /// All of the answer is with QUIC.
+    Whole,
+    /// It is a stream.
+    Stream(Opened),
+    /// It can't be answered, or not to its end.
+    Broken(Code),
+}
+
+impl Request {
+    /// `requests`: the connection's, for the stream's task.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handle: Arc<Handle>,
+        connection: Connection,
+        requests: TaskTracker,
+    ) -> Self {
+        Self { shared, handle, connection, requests }
+    }
+
+    pub(super) async fn run(self, resolver: RequestResolver<quic::Connection, Bytes>) {
+        let mut stopped = pin!(self.handle.stopped());
+        let answered = tokio::select! {
+            answered = self.answer(resolver) => answered,
+            // The client has left: the route's work is dropped.
+            () = stopped.as_mut() => Answered::Broken(Code::H3_REQUEST_CANCELLED),
+        };
+        let deadline = self.shared.limits.write_deadline;
+        match answered {
+            Answered::Whole => {
+                self.handle.finish();
+                // The connection may be closed only when the client has it all.
+                let _ = timeout(deadline, stopped).await;
+            }
+            // A task of its own, a fraction of this one's size.
+            Answered::Stream(opened) => {
+                drop(self.requests.spawn(stream::run(Arc::clone(&self.handle), opened, deadline)));
+            }
+            Answered::Broken(code) => self.handle.reset(code),
+        }
+    }
+
+    async fn answer(&self, resolver: RequestResolver<quic::Connection, Bytes>) -> Answered {
+        let limits = &self.shared.limits;
+        let (request, stream) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
+            Ok(Ok(resolved)) => resolved,
+            // The library has answered 431.
+            Ok(Err(StreamError::HeaderTooBig { .. })) => return Answered::Whole,
+            Ok(Err(StreamError::StreamError { code, .. })) => return Answered::Broken(code),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "request");
+                return Answered::Broken(Code::H3_REQUEST_CANCELLED);
+            }
+            Err(_) => return Answered::Broken(Code::H3_REQUEST_INCOMPLETE),
+        };
+        self.handle.allow(limits.body_bytes.saturating_add(SLACK));
+        let (mut send, receive) = stream.split();
+        let control = Arc::new(Control::default());
+        let response = self.route(request, receive, &control).await;
+        let (mut parts, body) = response.into_parts();
+        finish_head(&mut parts.headers);
+        let sent = send.send_response(Response::from_parts(parts, ()));
+        match timeout(limits.write_deadline, sent).await {
+            Ok(Ok(())) => self.write(body, &control).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "response");
+                Answered::Broken(Code::H3_INTERNAL_ERROR)
+            }
+            Err(_) => Answered::Broken(Code::H3_REQUEST_CANCELLED),
+        }
+    }
+
+    async fn route(
+        &self,
+        request: http::Request<()>,
+        receive: RequestStream<quic::RecvStream, Bytes>,
+        control: &Arc<Control>,
+    ) -> Response {
+        if request.method() == Method::CONNECT {
+            // WebSocket over HTTP/3 (RFC 9220) would begin like this.
+            return Problem::not_over_h3().into_response();
+        }
+        let body = Incoming::new(receive, request.headers());
+        let mut request = request.map(|()| Body::new(body));
+        let connection = Connection { driver: Some(Arc::clone(control)), ..self.connection.clone() };
+        request.extensions_mut().insert(connection);
+        let Ok(response) = self.shared.router.clone().oneshot(request).await as Result<_, Infallible>;
+        response
+    }
+
+    /// Writes the body, or finds that it is a stream.
+    async fn write(&self, mut body: Body, control: &Control) -> Answered {
+        loop {
+            let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+                Poll::Pending => control.take_over().map_or(Poll::Pending, |opened| Poll::Ready(Err(opened))),
+            });
+            let frame = match next.await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) => return Answered::Broken(Code::H3_INTERNAL_ERROR),
+                Ok(None) => return Answered::Whole,
+                Err(opened) => return Answered::Stream(opened),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            match timeout(self.shared.limits.write_deadline, self.send(data)).await {
+                Ok(Ok(())) => {}
+                _ => return Answered::Broken(Code::H3_REQUEST_CANCELLED),
+            }
+        }
+    }
+
+    async fn send(&self, data: Bytes) -> io::Result<()> {
+        let mut header = BytesMut::with_capacity(FRAME_HEADER);
+        stream::put_header(&mut header, data.len());
+        let mut parts = [header.freeze(), data];
+        let mut left = &mut parts[..];
+        while !left.is_empty() {
+            let written = poll_fn(|cx| pin!(self.handle.send().write_chunks(left)).poll(cx)).await?;
+            left = &mut left[written.chunks..];
+        }
+        Ok(())
+    }
+}
+
+/// What an HTTP library sees to on other versions.
+fn finish_head(headers: &mut HeaderMap) {
+    for name in OF_CONNECTIONS {
+        headers.remove(name);
+    }
+    if let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        headers.entry(header::DATE).or_insert(now);
+    }
+}
