@@ -46,9 +46,11 @@ impl Gateway {
         self.answers("/readyz").await;
     }
 
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`; `https` if it was told to speak TLS.
     pub fn base(&self) -> String {
-        format!("http://{}", self.addr())
+        let tls = self.args.iter().any(|arg| arg == "--dev-tls")
+            || self.env.iter().any(|(name, _)| name.starts_with("TIDEGATE_TLS__"));
+        format!("{}://{}", if tls { "https" } else { "http" }, self.addr())
     }
 
     /// A URL on the main listener; `path` starts with a slash.
@@ -84,6 +86,11 @@ impl Gateway {
     /// SIGTERM: the drain begins.
     pub fn terminate(&self) {
         self.process.signal(Signal::SIGTERM);
+    }
+
+    /// SIGHUP: the certificate is read again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::SIGHUP);
     }
 
     /// SIGSTOP: sockets stay open, and nothing answers.

@@ -9,11 +9,12 @@ use tidegate_auth::Authenticator;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_hub::{Heartbeat, Hub};
-use tidegate_server::{AdmissionOptions, App, Limits, Namespace, Namespaces, Policy, Shutdown};
+use tidegate_server::{AdmissionOptions, App, Limits, Listener, Namespace, Namespaces, Policy, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::config::{Allowed, Config, HeartbeatStyle, Size};
 use crate::lifecycle::Phases;
+use crate::tls::Tls;
 
 /// A gateway that is ready to be given sockets.
 pub(crate) struct Gateway {
@@ -23,6 +24,7 @@ pub(crate) struct Gateway {
     metrics: tidegate_server::Metrics,
     limits: Limits,
     window: Duration,
+    tls: Option<Tls>,
 }
 
 impl Gateway {
@@ -30,6 +32,7 @@ impl Gateway {
     pub(crate) fn build(config: &Config, node: &str, max_connections: usize) -> anyhow::Result<Self> {
         let registry = Registry::new();
         process_metrics(&registry)?;
+        let tls = Tls::load(&config.tls, config.listen, &registry)?;
         let broker_metrics = tidegate_broker::Metrics::new(&registry)?;
         let (broker, deliveries) = broker(config, node, broker_metrics)?;
         let hub =
@@ -46,7 +49,12 @@ impl Gateway {
         let options = server_options(config, max_connections);
         let (limits, window) = (options.limits.clone(), config.drain.window);
         let app = App::new(options, auth.clone(), hub.clone(), metrics.clone());
-        Ok(Self { app, hub, auth, metrics, limits, window })
+        Ok(Self { app, hub, auth, metrics, limits, window, tls })
+    }
+
+    /// The main listener's certificate, if it has one.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
     }
 
     /// Serves until the phases end it: see [`Phases`].
@@ -72,6 +80,10 @@ impl Gateway {
                 hub.drain(window);
             }
         });
+        let main = match &self.tls {
+            Some(tls) => Listener::tls(main, tls.certificates()),
+            None => main.into(),
+        };
         tidegate_server::serve(main, tidegate_server::public(app), self.limits, self.metrics, shutdown).await;
         for task in [keys, admin, draining] {
             task.abort();

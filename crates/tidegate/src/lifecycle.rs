@@ -81,6 +81,11 @@ impl Signals {
     }
 }
 
+/// SIGHUPs, caught from now on: they end nothing. What they ask for is in [`crate::tls::upkeep`].
+pub(crate) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Goes through the phases. `again` is the signal that ends them early; `finished` resolves when the last connection has closed.
 pub(crate) async fn drain(
     times: &Drain,

@@ -9,6 +9,7 @@ mod listeners;
 mod open_files;
 mod serve;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

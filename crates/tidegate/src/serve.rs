@@ -7,12 +7,13 @@ use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::lifecycle::{Caught, Outcome, Phases, Signals, drain, times};
-use crate::{listeners, open_files};
+use crate::lifecycle::{self, Caught, Outcome, Phases, Signals, drain, times};
+use crate::{listeners, open_files, tls};
 
 /// Runs a gateway until a signal ends it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
+    let hangups = lifecycle::hangups()?;
     let max_connections = open_files::connections(config.limits.connections, open_files::raise_limit());
     let main = listeners::bind(config.listen, "listen", "--listen")?;
     let admin = listeners::bind(config.admin_listen, "admin_listen", "--admin-listen")?;
@@ -22,6 +23,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     announce(&config, &node, listeners::address(&main)?, listeners::address(&admin)?);
     let phases = Phases::default();
+    tokio::spawn(tls::upkeep(gateway.tls(), hangups));
     let mut gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
 
     let signal = tokio::select! {
@@ -62,7 +64,8 @@ fn announce(config: &Config, node: &str, listen: SocketAddr, admin: SocketAddr) 
         );
     }
     if config.apps.chat.or(config.auth.is_open()) {
-        tracing::info!("the demo page is at http://{listen}/");
+        let scheme = if config.tls.is_on() { "https" } else { "http" };
+        tracing::info!("the demo page is at {scheme}://{listen}/");
     }
 }
 

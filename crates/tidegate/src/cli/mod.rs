@@ -60,6 +60,9 @@ pub(crate) struct Serve {
     /// The Redis that joins the nodes of a cluster, redis:// or rediss:// [default: none, one node]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
+    /// Speak TLS with a certificate for localhost that is made now, for development
+    #[arg(long)]
+    dev_tls: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -78,6 +81,7 @@ impl Serve {
             ("listen", "--listen", &self.listen),
             ("admin_listen", "--admin-listen", &self.admin_listen),
             ("redis.url", "--redis", &self.redis),
+            ("tls.dev", "--dev-tls", &self.dev_tls.then(|| "true".to_owned())),
         ];
         let given = |(setting, flag, value): (_, _, &Option<String>)| Some((setting, flag, value.clone()?));
         Sources { flags: flags.into_iter().filter_map(given).collect(), ..self.file.sources() }
@@ -141,6 +145,8 @@ mod tests {
             let Command::Serve(serve) = parse(line) else { panic!("{line}") };
             assert_eq!(serve.sources().flags, [("listen", "--listen", "127.0.0.1:1".to_owned())]);
         }
+        let Command::Serve(serve) = parse("tidegate --dev-tls") else { panic!() };
+        assert_eq!(serve.sources().flags, [("tls.dev", "--dev-tls", "true".to_owned())]);
         assert!(matches!(parse("tidegate"), Command::Serve(_)));
     }
 

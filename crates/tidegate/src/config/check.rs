@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tidegate_auth::{Authenticator, Mode};
 use tidegate_protocol::Topic;
+use tidegate_server::tls::{Certificates, File};
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Origins, Problem, Problems};
+use super::{Config, Origins, Problem, Problems, Tls};
 
 /// Below this hyper refuses to read headers at all.
 const MIN_HEADER_BYTES: u64 = 8 << 10;
@@ -16,6 +17,7 @@ const ZERO: &str = "must not be 0";
 pub(super) fn check(config: &Config, origins: &Origins, problems: &mut Problems) {
     let mut checker = Checker { origins, problems };
     checker.listeners(config);
+    checker.tls(&config.tls);
     checker.redis(config);
     checker.auth(config);
     checker.topics(config);
@@ -66,6 +68,22 @@ impl Checker<'_> {
         }
         let mixed = config.cors.origins.len() > 1 && config.cors.origins.iter().any(|origin| origin == "*");
         self.require(!mixed, "cors.origins", "\"*\" stands alone: it means any origin, without cookies");
+    }
+
+    fn tls(&mut self, tls: &Tls) {
+        let (certificate, key) = (!tls.certificate.as_os_str().is_empty(), !tls.key.as_os_str().is_empty());
+        let dev = "makes a certificate of its own: leave out tls.certificate and tls.key, or this";
+        self.require(!tls.dev || !(certificate || key), "tls.dev", dev);
+        self.require(certificate || !key, "tls.certificate", "is missing: tls.key alone proves nothing");
+        self.require(
+            key || !certificate,
+            "tls.key",
+            "is missing: tls.certificate can't be shown without its key",
+        );
+        if let (true, true, Err(error)) = (certificate, key, Certificates::load(&tls.certificate, &tls.key)) {
+            let path = if error.file() == Some(File::Key) { "tls.key" } else { "tls.certificate" };
+            self.wrong(path, error.to_string());
+        }
     }
 
     fn redis(&mut self, config: &Config) {

@@ -1,5 +1,6 @@
 //! What clients meet: streams, limits, and the way out. Also logs and the built-in applications.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,25 @@ pub(crate) enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+/// The main listener's TLS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// A PEM file with the certificate, then those between it and the root. Empty: no TLS.
+    pub(crate) certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub(crate) key: PathBuf,
+    /// Instead of both: a certificate made at the start, that nobody trusts unasked.
+    pub(crate) dev: bool,
+}
+
+impl Tls {
+    /// Whether clients have to speak TLS.
+    pub(crate) fn is_on(&self) -> bool {
+        self.dev || !self.certificate.as_os_str().is_empty()
+    }
 }
 
 /// Browsers of other origins.

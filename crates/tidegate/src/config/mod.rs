@@ -25,7 +25,7 @@ use serde_path_to_error::Segment;
 
 pub(crate) use access::{ApiKey, Auth, AuthMode, JwtKey};
 pub(crate) use broker::{Allowed, History, Idempotency, Namespace, Redis};
-pub(crate) use edge::{Apps, Cors, Drain, Limits, Log, LogFormat, Stream};
+pub(crate) use edge::{Apps, Cors, Drain, Limits, Log, LogFormat, Stream, Tls};
 pub(crate) use problems::{Origins, Problem, Problems};
 pub(crate) use sources::Sources;
 pub(crate) use values::{HeartbeatStyle, Size};
@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) admin_listen: SocketAddr,
     /// This node's name in logs and `tidegate:ready`. Empty: a random one.
     pub(crate) node: String,
+    /// The main listener's TLS.
+    pub(crate) tls: Tls,
     /// What the process says about itself.
     pub(crate) log: Log,
     /// The Redis that joins the nodes of a cluster.
@@ -76,6 +78,7 @@ impl Default for Config {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 8081).into(),
             node: String::new(),
+            tls: Tls::default(),
             log: Log::default(),
             redis: Redis::default(),
             auth: Auth::default(),

@@ -6,6 +6,7 @@ mod commands;
 mod doctor;
 mod script;
 mod subscribe;
+mod tls;
 
 use std::process::Stdio;
 
