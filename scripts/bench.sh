@@ -45,6 +45,7 @@ main() {
         two_nodes
     done
     echo
+    mkdir -p "$target"
     "$loadtest" table "$results" --json "${BENCH_JSON:-$target/bench.json}"
 }
 

@@ -70,8 +70,18 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("the same: CPU µs a delivery", "flood-32", "server_cpu_us_per_delivery", None),
     row("the same: p99 ms", "flood-32", "p99_ms", Some(Reach::MostOf(1.0, "nchan"))),
-    row("1,000 users: publishes/s", "users-1k", "published_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
-    row("10,000 users: publishes/s", "users-10k", "published_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
+    row(
+        "1,000 users: events/s, published and received",
+        "users-1k",
+        "deliveries_per_second",
+        Some(Reach::LeastOf(1.0, "nchan")),
+    ),
+    row(
+        "10,000 users: events/s, published and received",
+        "users-10k",
+        "deliveries_per_second",
+        Some(Reach::LeastOf(1.0, "nchan")),
+    ),
     row("the same: p99 ms", "users-10k", "p99_ms", None),
     row("1,000 users: CPU µs an event", "users-1k", "server_cpu_us_per_event", None),
     row(
