@@ -1,49 +1,69 @@
-//! The gateway's own blocks on a stream.
+//! The gateway's own words on a stream.
 
 use std::time::Duration;
 
 use rand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_broker::ResetReason;
-use tidegate_protocol::{Cursor, Topic, sse};
+use tidegate_protocol::{Cursor, Format, Topic, sse};
 
 use crate::Heartbeat;
 
-pub(crate) fn ready(
-    retry: Duration,
-    id: &Cursor,
-    connection: &str,
-    node: &str,
-    user: Option<&str>,
-    topics: &[Topic],
-) -> Vec<u8> {
-    let data = json!({ "connection": connection, "node": node, "user": user, "topics": topics }).to_string();
-    let mut out = Vec::with_capacity(data.len() + 96);
-    sse::push_retry(jittered(retry), &mut out);
-    push_id(id, &mut out);
-    sse::push_block(Some("tidegate:ready"), Some(data.as_bytes()), &mut out);
-    out
+/// What the gateway says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The stream is subscribed.
+    Ready,
+    /// Events were lost, or may have been.
+    Reset,
+    /// The stream ends, and why.
+    Closing,
+    /// A sign of life.
+    Heartbeat,
+    /// Topics came or went at the client's wish.
+    Topics,
 }
 
-pub(crate) fn reset(id: &Cursor, topics: &[Topic], reason: ResetReason) -> Vec<u8> {
-    let data = json!({ "topics": topics, "reason": reason.as_str() }).to_string();
-    let mut out = Vec::with_capacity(data.len() + 64);
-    push_id(id, &mut out);
-    sse::push_block(Some("tidegate:reset"), Some(data.as_bytes()), &mut out);
-    out
+pub(crate) struct Ready<'a> {
+    pub(crate) retry: Duration,
+    pub(crate) id: &'a Cursor,
+    pub(crate) connection: &'a str,
+    pub(crate) node: &'a str,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) topics: &'a [Topic],
+}
+
+pub(crate) fn ready(format: Format, ready: &Ready<'_>) -> Vec<u8> {
+    let Ready { connection, node, user, topics, .. } = ready;
+    let data = json!({ "connection": connection, "node": node, "user": user, "topics": topics });
+    write(format, Some(jittered(ready.retry)), Some(ready.id), "tidegate:ready", &data)
+}
+
+pub(crate) fn reset(format: Format, id: &Cursor, topics: &[Topic], reason: ResetReason) -> Vec<u8> {
+    let data = json!({ "topics": topics, "reason": reason.as_str() });
+    write(format, None, Some(id), "tidegate:reset", &data)
 }
 
 /// No id: the client comes back with the last one it has.
-pub(crate) fn closing(retry: Duration, reason: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(80);
-    sse::push_retry(jittered(retry), &mut out);
-    let data = json!({ "reason": reason }).to_string();
-    sse::push_block(Some("tidegate:closing"), Some(data.as_bytes()), &mut out);
-    out
+pub(crate) fn closing(format: Format, retry: Duration, reason: &str) -> Vec<u8> {
+    write(format, Some(jittered(retry)), None, "tidegate:closing", &json!({ "reason": reason }))
+}
+
+/// What a client asked for while connected has been done.
+pub(crate) fn topics(format: Format, id: &Cursor, added: bool, topics: &[Topic]) -> Vec<u8> {
+    let event = if added { "tidegate:subscribed" } else { "tidegate:unsubscribed" };
+    write(format, None, Some(id), event, &json!({ "topics": topics }))
 }
 
 /// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no id.
-pub(crate) fn heartbeat(style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
+pub(crate) fn heartbeat(format: Format, style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
+    if format == Format::Json {
+        let event = match style {
+            Heartbeat::Comment => "tidegate:heartbeat",
+            Heartbeat::Event(name) => name.as_str(),
+        };
+        return write(format, None, moved, event, &Value::Null);
+    }
     let mut out = Vec::with_capacity(48);
     if let Some(cursor) = moved {
         push_id(cursor, &mut out);
@@ -62,8 +82,32 @@ pub(crate) fn jittered(base: Duration) -> u64 {
     rand::rng().random_range(millis.div_ceil(2)..=millis + millis / 2)
 }
 
-fn push_id(id: &Cursor, out: &mut Vec<u8>) {
+fn write(format: Format, retry: Option<u64>, id: Option<&Cursor>, event: &str, data: &Value) -> Vec<u8> {
     // A connection without topics has no place.
+    let id = id.filter(|id| !id.is_empty());
+    match format {
+        Format::Sse => {
+            let data = data.to_string();
+            let mut out = Vec::with_capacity(data.len() + 96);
+            if let Some(retry) = retry {
+                sse::push_retry(retry, &mut out);
+            }
+            format.id(id, &mut out);
+            sse::push_block(Some(event), Some(data.as_bytes()), &mut out);
+            out
+        }
+        Format::Json => {
+            let id = id.map(ToString::to_string);
+            let mut object = json!({ "id": id, "topic": null, "event": event, "data": data });
+            if let (Some(retry), Some(fields)) = (retry, object.as_object_mut()) {
+                fields.insert("retry".into(), retry.into());
+            }
+            object.to_string().into()
+        }
+    }
+}
+
+fn push_id(id: &Cursor, out: &mut Vec<u8>) {
     if !id.is_empty() {
         sse::push_id(id, out);
     }

@@ -196,7 +196,7 @@ impl Drop for Channel {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_protocol::{Data, Epoch, Event, Mark};
+    use tidegate_protocol::{Data, Epoch, Event, Format, Mark};
 
     use super::*;
 
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_channel_lingers_from_the_last_departure() {
         let channel = channel();
-        let emitter = Arc::new(Emitter::new(1, 0, Tick::MAX, Tick::MAX));
+        let emitter = Arc::new(Emitter::new(1, Format::Sse, 0, Tick::MAX, Tick::MAX));
         let first = channel.attach(&emitter);
         assert!(channel.detach(first, 10));
         let second = channel.attach(&emitter);

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::{Bytes, BytesMut};
 use tidegate_broker::{Deliveries, Delivery, ResetReason};
 use tidegate_protocol::{Event, Partition, Position, Topic};
 
-use crate::emitter::{Emitter, Given, Next};
+use crate::blocks::Word;
+use crate::emitter::{Emitter, Given, Joined, Next};
 use crate::item::Item;
 use crate::{Inner, blocks};
 
@@ -123,7 +123,7 @@ impl Inner {
         let Some(channel) = self.channels.get(&first.event.topic).map(|channel| Arc::clone(&channel)) else {
             return;
         };
-        let joined = join(items);
+        let joined = Joined::default();
         let now = self.wheel.now();
         let mut most = 0;
         channel.dispatch(items, &self.options, |emitter| {
@@ -170,12 +170,12 @@ impl Inner {
                 continue;
             }
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
-            emitter.tell(self.wheel.now(), false, |cursor| {
+            emitter.tell(self.wheel.now(), Word::Reset, |format, cursor| {
                 // Within an epoch the cursor stays: events of other topics up to `position` may still be on their way.
                 if cursor.get(partition).is_none_or(|place| place.epoch != position.epoch) {
                     cursor.set(partition, position);
                 }
-                blocks::reset(cursor, &topics, reason)
+                blocks::reset(format, cursor, &topics, reason)
             });
         }
     }
@@ -184,7 +184,7 @@ impl Inner {
 /// The events of the same topic that follow directly. Others in between end the run: a connection may have both.
 fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>) -> Vec<Item> {
     let mut run = vec![Item::new(first)];
-    let mut bytes = run[0].frame.len();
+    let mut bytes = run[0].event.data.as_bytes().len();
     while run.len() < ROUND && bytes < RUN_BYTES {
         match rest.front() {
             Some(Delivery::Event(next)) if next.topic == run[0].event.topic => {}
@@ -192,20 +192,9 @@ fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>) -> Vec<Item> {
         }
         if let Some(Delivery::Event(next)) = rest.pop_front() {
             let item = Item::new(next);
-            bytes += item.frame.len();
+            bytes += item.event.data.as_bytes().len();
             run.push(item);
         }
     }
     run
-}
-
-fn join(items: &[Item]) -> Bytes {
-    match items {
-        [one] => one.frame.whole(),
-        many => {
-            let mut joined = BytesMut::with_capacity(many.iter().map(|item| item.frame.len()).sum());
-            many.iter().for_each(|item| joined.extend_from_slice(item.frame.as_bytes()));
-            joined.freeze()
-        }
-    }
 }

@@ -1,26 +1,37 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tidegate_protocol::{Cursor, Event, sse};
+use tidegate_protocol::{Event, Format, Frame};
 
-/// An event with its bytes: encoded once a node, shared by every ring and outbox.
+/// An event with its bytes: encoded once a node and format, shared by every ring and outbox.
 #[derive(Clone)]
 pub(crate) struct Item {
     pub(crate) event: Arc<Event>,
-    pub(crate) frame: sse::Frame,
+    frames: Arc<Frames>,
+}
+
+/// Encoded when the first connection of a format needs it: a node without WebSockets writes no JSON.
+#[derive(Default)]
+struct Frames {
+    sse: OnceLock<Frame>,
+    json: OnceLock<Frame>,
 }
 
 impl Item {
     pub(crate) fn new(event: Arc<Event>) -> Self {
-        let mark = &event.mark;
-        let id = mark.stored().then(|| Cursor::single(mark.partition, mark.position()));
-        let name = event.name.as_ref().map(tidegate_protocol::EventName::as_str);
-        let frame = sse::frame(id.as_ref(), name, Some(event.data.as_bytes()));
-        Self { event, frame }
+        Self { event, frames: Arc::default() }
+    }
+
+    pub(crate) fn frame(&self, format: Format) -> &Frame {
+        let frame = match format {
+            Format::Sse => &self.frames.sse,
+            Format::Json => &self.frames.json,
+        };
+        frame.get_or_init(|| format.frame(&self.event))
     }
 
     /// What it costs a ring.
     pub(crate) fn weight(&self) -> usize {
-        256 + 2 * self.event.data.as_bytes().len()
+        320 + 2 * self.event.data.as_bytes().len()
     }
 
     /// Puts events of several topics into the one order that every connection keeps.

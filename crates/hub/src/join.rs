@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tidegate_broker::{ResetReason, Span};
-use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Epoch, Format, Partition, Position, Topic};
 
+use crate::blocks::{Ready, Word};
 use crate::channel::Channel;
 use crate::emitter::{Emitter, Leave, Merge, Release, Subscription};
 use crate::item::Item;
@@ -26,6 +27,8 @@ pub struct Join {
     pub resume: Resume,
     /// When the credential expires.
     pub expires: Option<Instant>,
+    /// How events look.
+    pub format: Format,
 }
 
 /// Where a stream begins.
@@ -92,7 +95,7 @@ impl Hub {
     /// The closing block for a stream that could not be opened: a client gets it with 200 and comes back later.
     pub fn turned_away(&self, reason: &str) -> Vec<u8> {
         // Later than after a stream that ended: what turned it away may take a while.
-        blocks::closing(self.0.options.retry * 4, reason)
+        blocks::closing(Format::Sse, self.0.options.retry * 4, reason)
     }
 }
 
@@ -104,7 +107,7 @@ impl Inner {
             let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);
             self.wheel.tick_in(age.mul_f64(factor))
         });
-        let emitter = Emitter::new(id, self.wheel.now(), expires, oldest);
+        let emitter = Emitter::new(id, join.format, self.wheel.now(), expires, oldest);
         self.live.fetch_add(1, Ordering::Relaxed);
         Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self) }
     }
@@ -125,7 +128,7 @@ impl Inner {
                 // What is read below contains them.
                 while emitter.next_change().is_some() {}
                 let members = self.broker.memberships(&user.topic).await?;
-                self.unseat_all(emitter, |topic| !members.contains(topic));
+                self.unseat_all(emitter, false, |topic| !members.contains(topic));
                 if !self.attach(emitter, &members, false).is_empty() {
                     base = self.confirm(emitter).await?;
                 }
@@ -209,10 +212,19 @@ impl Inner {
         let connection = format!("{}-{:x}", options.node, subscription.emitter.id);
         let user = join.user.as_ref().and_then(Topic::owner);
         let ready = plan.ready(&start);
-        merge.block(blocks::ready(options.retry, &ready, &connection, &options.node, user, &topics));
+        let format = merge.format();
+        let ready = Ready {
+            retry: options.retry,
+            id: &ready,
+            connection: &connection,
+            node: &options.node,
+            user,
+            topics: &topics,
+        };
+        merge.say(Word::Ready, blocks::ready(format, &ready));
         for (reason, topics) in &plan.resets {
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
-            merge.block(blocks::reset(&start, topics, *reason));
+            merge.say(Word::Reset, blocks::reset(format, &start, topics, *reason));
         }
         *merge.cursor() = start;
         let mut bytes = 0;

@@ -35,7 +35,8 @@ use tidegate_protocol::Topic;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use emitter::{Chunk, Flushed, Leave, Sink, Subscription};
+pub use blocks::Word;
+pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription};
 pub use join::{Error, Join, Resume};
 pub use metrics::Metrics;
 pub use options::{Heartbeat, Options};

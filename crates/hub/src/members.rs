@@ -7,8 +7,9 @@ use slab::Slab;
 use tidegate_broker::{Control, Error, ResetReason, Span};
 use tidegate_protocol::{Cursor, Position, Topic};
 
+use crate::blocks::Word;
 use crate::channel::Channel;
-use crate::emitter::{Emitter, Leave, Merge, Release};
+use crate::emitter::{Change, Emitter, Leave, Merge, Release};
 use crate::item::Item;
 use crate::replay::Found;
 use crate::{Inner, blocks, level};
@@ -72,25 +73,36 @@ impl Inner {
     /// Does what a node was told about a user. Called from the dispatch loop, in the order of the partition.
     pub(crate) fn control(self: &Arc<Self>, user: &Topic, control: &Control) {
         let Some(user) = self.users.get(user).map(|user| Arc::clone(&user)) else { return };
-        if *control == Control::Disconnect {
-            // Not counted on: this one may be in the number that was read already. The next stream reads it anew.
-            *user.disconnects.lock() = None;
-            user.all().iter().for_each(|emitter| self.close(emitter, Leave::Disconnected));
-            return;
-        }
+        let change = match control.clone() {
+            Control::Joined { topic, from } => Change::Joined { topic, from },
+            Control::Left { topic } => Change::Left(topic),
+            Control::Disconnect => {
+                // Not counted on: this one may be in the number that was read already. The next stream reads it anew.
+                *user.disconnects.lock() = None;
+                user.all().iter().for_each(|emitter| self.close(emitter, Leave::Disconnected));
+                return;
+            }
+        };
         let mut changes = user.changes.lock();
         *changes += 1;
         for emitter in user.all() {
-            self.change(&emitter, control.clone());
+            self.change(&emitter, change.clone());
         }
     }
 
     /// Changes what a stream receives. Live events wait while it catches up with a new topic, so nothing overtakes that.
-    pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Control) {
-        if let Control::Left { topic } = &change {
-            // At once: what is dispatched from now on is not for the stream. Whoever is at a join or a change may be just about to attach it.
-            self.unseat_all(emitter, |seat| seat == topic);
+    pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Change) {
+        // At once: what is dispatched from now on is not for the stream. Whoever is at a join or a change may be just about to attach it.
+        if let Change::Left(topic) = &change {
+            self.unseat_all(emitter, false, |seat| seat == topic);
             emitter.note(change);
+        } else if let Change::Dropped(topics) = &change {
+            self.unseat_all(emitter, true, |seat| topics.contains(seat));
+            if !emitter.note(change.clone()) {
+                emitter.tell(self.wheel.now(), Word::Topics, |format, cursor| {
+                    blocks::topics(format, cursor, false, topics)
+                });
+            }
         } else if emitter.hold(change) {
             let (hub, emitter) = (Arc::clone(self), Arc::clone(emitter));
             tokio::spawn(async move {
@@ -106,16 +118,17 @@ impl Inner {
     async fn apply(self: &Arc<Self>, emitter: &Arc<Emitter>) -> Result<(), Error> {
         let mut found: Vec<(Arc<Channel>, Found)> = Vec::new();
         let mut resets = Vec::new();
+        let mut told = Vec::new();
         let mut base = Cursor::default();
         loop {
             while let Some(change) = emitter.next_change() {
                 match change {
-                    Control::Left { topic } => {
-                        self.unseat_all(emitter, |seat| *seat == topic);
+                    Change::Left(topic) => {
+                        self.unseat_all(emitter, false, |seat| *seat == topic);
                         found.retain(|(channel, _)| channel.topic != topic);
                         resets.retain(|(lost, _)| *lost != topic);
                     }
-                    Control::Joined { topic, from } => {
+                    Change::Joined { topic, from } => {
                         for channel in self.attach(emitter, &[topic], false) {
                             base = self.confirm(emitter).await?;
                             let Some(page) = self.catch_up(emitter, &channel, from, &base).await? else {
@@ -129,14 +142,38 @@ impl Inner {
                             found.push((channel, page));
                         }
                     }
-                    Control::Disconnect => {}
+                    Change::Asked(topics) => {
+                        let new = self.attach(emitter, &topics, true);
+                        if !new.is_empty() {
+                            base = self.confirm(emitter).await?;
+                        }
+                        for channel in new {
+                            let head = base.get(channel.partition);
+                            if let Some(page) = self.catch_up(emitter, &channel, head, &base).await? {
+                                found.push((channel, page));
+                            }
+                        }
+                        told.push((true, topics));
+                    }
+                    Change::Dropped(topics) => {
+                        self.unseat_all(emitter, true, |seat| topics.contains(seat));
+                        found.retain(|(channel, _)| !topics.contains(&channel.topic));
+                        resets.retain(|(lost, _)| !topics.contains(lost));
+                        told.push((false, topics));
+                    }
                 }
             }
             let channels = emitter.channels();
             let mut short = Vec::new();
             let released = emitter.release(self.wheel.now(), |merge, held| {
                 match level::find(&self.seen, &base, merge.place(), &channels, &found, held) {
-                    Ok(level) => self.add(merge, held, &level, std::mem::take(&mut found), &resets),
+                    Ok(level) => {
+                        for (added, topics) in &told {
+                            let say = blocks::topics(merge.format(), merge.place(), *added, topics);
+                            merge.say(Word::Topics, say);
+                        }
+                        self.add(merge, held, &level, std::mem::take(&mut found), &resets);
+                    }
                     Err(behind) => short = behind,
                 }
                 short.is_empty()
@@ -183,7 +220,10 @@ impl Inner {
     ) {
         for (topic, reason) in resets {
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
-            merge.block(blocks::reset(merge.place(), std::slice::from_ref(topic), *reason));
+            merge.say(
+                Word::Reset,
+                blocks::reset(merge.format(), merge.place(), std::slice::from_ref(topic), *reason),
+            );
         }
         let (mut items, mut new) = (Vec::new(), Vec::new());
         for (channel, page) in found {
@@ -207,12 +247,12 @@ impl Inner {
         }
     }
 
-    /// Takes the emitter's membership seats away at the topics that `which` names.
-    pub(crate) fn unseat_all(&self, emitter: &Emitter, which: impl Fn(&Topic) -> bool) {
-        for (topic, asked) in emitter.topics() {
-            if !asked
+    /// Takes the emitter's seats away at the topics that `which` names: those that only memberships gave or, with `asked`, all.
+    pub(crate) fn unseat_all(&self, emitter: &Emitter, asked: bool, which: impl Fn(&Topic) -> bool) {
+        for (topic, stays) in emitter.topics() {
+            if (asked || !stays)
                 && which(&topic)
-                && let Some(seat) = emitter.unseat(&topic)
+                && let Some(seat) = emitter.unseat(&topic, asked)
             {
                 self.detach(&seat.channel, seat.key);
             }

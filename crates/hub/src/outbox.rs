@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::blocks::Word;
+
 /// What waits for one connection: shared frames, nothing allocated while empty.
 ///
 /// Two kinds of entries: live events count against the limits; what a join replays does not, for it has limits of its own, and a client
@@ -22,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) at: u64,
     /// Whether it counts against the limits.
     pub(crate) counted: bool,
+    /// What of the gateway's own it is.
+    pub(crate) word: Option<Word>,
 }
 
 impl Outbox {
@@ -82,7 +86,7 @@ mod tests {
     use super::*;
 
     fn entry(len: usize, counted: bool) -> Entry {
-        Entry { bytes: vec![b'x'; len].into(), events: 1, at: 0, counted }
+        Entry { bytes: vec![b'x'; len].into(), events: 1, at: 0, counted, word: None }
     }
 
     #[test]

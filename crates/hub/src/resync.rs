@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_broker::{Control, Error};
+use tidegate_broker::Error;
 use tidegate_protocol::Topic;
 
-use crate::emitter::{Emitter, Leave};
+use crate::emitter::{Change, Emitter, Leave};
 use crate::members::User;
 use crate::{Inner, blocks};
 
@@ -75,12 +75,12 @@ impl Inner {
         let seats = emitter.topics();
         for (topic, asked) in &seats {
             if !asked && !members.contains(topic) {
-                self.change(emitter, Control::Left { topic: topic.clone() });
+                self.change(emitter, Change::Left(topic.clone()));
             }
         }
         for topic in members {
             if !seats.iter().any(|(seat, _)| seat == topic) {
-                self.change(emitter, Control::Joined { topic: topic.clone(), from: None });
+                self.change(emitter, Change::Joined { topic: topic.clone(), from: None });
             }
         }
     }

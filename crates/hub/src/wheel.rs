@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rand::Rng;
 
+use crate::blocks::Word;
 use crate::emitter::Emitter;
 use crate::{Inner, Leave, blocks};
 
@@ -126,9 +127,9 @@ impl Inner {
         }
         let mut beat = emitter.last.load(Ordering::Relaxed).saturating_add(self.beat());
         if beat <= now {
-            emitter.tell(now, true, |cursor| {
+            emitter.tell(now, Word::Heartbeat, |format, cursor| {
                 let moved = self.seen.refresh(cursor);
-                let block = blocks::heartbeat(&self.options.heartbeat_style, moved.as_ref());
+                let block = blocks::heartbeat(format, &self.options.heartbeat_style, moved.as_ref());
                 if let Some(moved) = moved {
                     *cursor = moved;
                 }

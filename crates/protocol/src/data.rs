@@ -1,5 +1,7 @@
 use bytes::Bytes;
 
+use crate::json;
+
 /// An event's payload. Both forms hold valid UTF-8 and are shared, never copied, when cloned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -29,13 +31,11 @@ impl Data {
         }
     }
 
-    /// The JSON value again, for the formats whose frames are JSON.
-    pub fn to_json(&self) -> String {
+    /// Appends the JSON value again, for the formats whose frames are JSON.
+    pub fn push_json(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(bytes) => {
-                serde_json::to_string(&String::from_utf8_lossy(bytes)).unwrap_or_else(|_| "\"\"".into())
-            }
-            Self::Json(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Text(bytes) => json::push_text(&String::from_utf8_lossy(bytes), out),
+            Self::Json(bytes) => out.extend_from_slice(bytes),
         }
     }
 }
@@ -81,7 +81,9 @@ mod tests {
     fn a_string_is_sent_as_itself() {
         let data = Data::from_json(r#" "a\nb\u00e9" "#).expect("valid");
         assert_eq!(data, Data::Text("a\nbé".into()));
-        assert_eq!(data.to_json(), "\"a\\nbé\"");
+        let mut json = Vec::new();
+        data.push_json(&mut json);
+        assert_eq!(json, "\"a\\nbé\"".as_bytes());
     }
 
     #[test]

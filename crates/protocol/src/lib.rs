@@ -7,6 +7,8 @@ mod cursor;
 mod data;
 mod envelope;
 mod event;
+mod frame;
+pub mod json;
 mod pattern;
 pub mod sse;
 mod topic;
@@ -15,5 +17,6 @@ pub use cursor::{Cursor, CursorError, Epoch, MAX_CURSOR_BYTES, MAX_OFFSET, Offse
 pub use data::{Data, DataError};
 pub use envelope::{Envelope, EnvelopeError, Message};
 pub use event::{Event, EventName, EventNameError, Mark};
+pub use frame::{Format, Frame};
 pub use pattern::{Pattern, PatternError};
 pub use topic::{MAX_PARTITIONS, MAX_TOPIC_BYTES, Partition, Topic, TopicError};

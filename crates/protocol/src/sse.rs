@@ -1,40 +1,7 @@
 //! The bytes of a Server-Sent Events stream (WHATWG HTML, section 9.2): LF only, one space after the colon, no BOM.
 
-use bytes::Bytes;
-
 use crate::cursor::Cursor;
-
-/// An encoded block, and where its `id:` line ends.
-///
-/// A connection whose cursor has one partition sends [`Frame::whole`]; one with several sends an id of its own before [`Frame::rest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    bytes: Bytes,
-    id: usize,
-}
-
-impl Frame {
-    /// The block with its id.
-    pub fn whole(&self) -> Bytes {
-        self.bytes.clone()
-    }
-
-    /// The same, to read.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Bytes with the id.
-    #[allow(clippy::len_without_is_empty, reason = "a block is never empty")]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The block without its id: shares the same memory.
-    pub fn rest(&self) -> Bytes {
-        self.bytes.slice(self.id..)
-    }
-}
+use crate::frame::Frame;
 
 /// Encodes one block. `id`, `name` and `data` may each be absent; a block without data is not dispatched by clients, but its id counts.
 pub fn frame(id: Option<&Cursor>, name: Option<&str>, data: Option<&[u8]>) -> Frame {
@@ -44,7 +11,7 @@ pub fn frame(id: Option<&Cursor>, name: Option<&str>, data: Option<&[u8]>) -> Fr
     }
     let end = out.len();
     push_block(name, data, &mut out);
-    Frame { bytes: out.into(), id: end }
+    Frame::new(out, end)
 }
 
 /// Appends `id: …` and a line end.

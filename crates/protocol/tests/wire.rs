@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use proptest::prelude::*;
 use sse_stream::SseStream;
 use tidegate_protocol::{
-    Cursor, Data, Envelope, Epoch, EventName, MAX_CURSOR_BYTES, MAX_OFFSET, Message, Partition, Pattern,
-    Position, Topic, sse,
+    Cursor, Data, Envelope, Epoch, Event, EventName, Format, MAX_CURSOR_BYTES, MAX_OFFSET, Mark, Message,
+    Partition, Pattern, Position, Topic, sse,
 };
 
 /// What a conforming client sees of `bytes`: id, event, data of each block.
@@ -83,6 +83,31 @@ proptest! {
         if let Ok(cursor) = Cursor::parse(&text) {
             prop_assert_eq!(cursor.to_string(), text);
         }
+    }
+
+    #[test]
+    fn events_are_json_objects_with_or_without_their_id(
+        cursor in cursor(), stored in any::<bool>(), at in 0..1u64 << 53, topic in "[^\\s\\pC]{1,60}",
+        name in proptest::option::of("[a-zA-Z][a-z \":_-]{0,20}"), text in "(\\PC|[\\r\\n\\t\"\\\\]){0,100}", value in any::<i64>(), json in any::<bool>(),
+    ) {
+        let value = serde_json::json!({ "n": value, "text": text });
+        let data = if json { Data::Json(value.to_string().into()) } else { Data::Text(text.clone().into()) };
+        let position = cursor.iter().next().unwrap().1;
+        let partition = cursor.iter().next().unwrap().0;
+        let mark = Mark { partition, epoch: position.epoch, offset: position.offset, prev: stored.then_some(0) };
+        let event = Event {
+            topic: Topic::parse(&topic).unwrap(), name: name.as_deref().map(|n| EventName::parse(n).unwrap()), data, at, mark,
+        };
+        let frame = Format::Json.frame(&event);
+        let own = stored.then(|| Cursor::single(partition, position).to_string());
+        let expected = |id: Option<String>| serde_json::json!({
+            "id": id, "topic": topic, "event": name, "data": if json { value.clone() } else { text.clone().into() }, "at": at,
+        });
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&frame.whole()).unwrap(), expected(own));
+        let mut other = Vec::new();
+        Format::Json.id(Some(&cursor), &mut other);
+        other.extend_from_slice(&frame.rest());
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&other).unwrap(), expected(Some(cursor.to_string())));
     }
 
     #[test]

@@ -8,17 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tidegate_broker::Control;
-use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Format, Partition, Position, Topic};
 
 pub use leave::Leave;
 pub use sink::{Flushed, Sink};
-pub(crate) use state::Merge;
 use state::{Held, Phase, State};
-pub use subscription::{Chunk, Subscription};
+pub(crate) use state::{Joined, Merge};
+pub use subscription::{Batch, Chunk, Subscription};
 
+use crate::blocks::Word;
 use crate::channel::Channel;
 use crate::item::Item;
 use crate::members::User;
@@ -46,6 +45,19 @@ pub(crate) struct Seat {
     pub(crate) key: usize,
     /// The client asked for the topic, or it is the user's own: it stays when the membership goes.
     pub(crate) asked: bool,
+}
+
+/// A change of what a stream receives.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// The user became a member: what was published since `from` belongs to the stream.
+    Joined { topic: Topic, from: Option<Position> },
+    /// The user is no member any more.
+    Left(Topic),
+    /// The client wants these, beginning with what comes.
+    Asked(Vec<Topic>),
+    /// The client does not want these any more.
+    Dropped(Vec<Topic>),
 }
 
 /// What became of the wish to go live.
@@ -82,10 +94,11 @@ pub(crate) enum Next {
 }
 
 impl Emitter {
-    pub(crate) fn new(id: u64, now: Tick, expires: Tick, oldest: Tick) -> Self {
+    pub(crate) fn new(id: u64, format: Format, now: Tick, expires: Tick, oldest: Tick) -> Self {
         Self {
             id,
             state: Mutex::new(State {
+                format,
                 cursor: Cursor::default(),
                 outbox: Outbox::default(),
                 waker: None,
@@ -106,8 +119,8 @@ impl Emitter {
         }
     }
 
-    /// Gives it events of one topic, in order. `joined` is their whole frames in one buffer.
-    pub(crate) fn give(&self, items: &[Item], joined: &Bytes, now: Tick, options: &Options) -> Given {
+    /// Gives it events of one topic, in order. `joined` is the same for every connection they are given to.
+    pub(crate) fn give(&self, items: &[Item], joined: &Joined, now: Tick, options: &Options) -> Given {
         let mut state = self.state.lock();
         let fits = match &mut state.phase {
             Phase::Closed(..) => return Given::Nothing,
@@ -135,7 +148,7 @@ impl Emitter {
     pub(crate) fn close(&self, reason: Leave, options: &Options) {
         let mut state = self.state.lock();
         let cut = reason == Leave::SlowConsumer;
-        let goodbye = (!cut).then(|| blocks::closing(options.retry, reason.as_str()));
+        let goodbye = (!cut).then(|| blocks::closing(state.format, options.retry, reason.as_str()));
         let waker = state.close(reason, goodbye);
         drop(state);
         if let Some(waker) = waker {
@@ -143,21 +156,22 @@ impl Emitter {
         }
     }
 
-    /// Queues a block of the gateway's own, if the stream is live and, with `idle`, nothing waits.
-    pub(crate) fn tell(&self, now: Tick, idle: bool, block: impl FnOnce(&mut Cursor) -> Vec<u8>) {
+    /// Queues something of the gateway's own, if the stream is live and, for a heartbeat, nothing waits.
+    pub(crate) fn tell(&self, now: Tick, word: Word, say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) {
         let mut state = self.state.lock();
         let silent = state.outbox.is_empty() && state.blocked.is_none();
-        if !matches!(state.phase, Phase::Live) || (idle && !silent) {
+        if !matches!(state.phase, Phase::Live) || (word == Word::Heartbeat && !silent) {
             return;
         }
-        let bytes = block(&mut state.cursor);
-        state.force(bytes.into());
+        let format = state.format;
+        let bytes = say(format, &mut state.cursor);
+        state.say(word, bytes);
         self.last.store(now, Ordering::Relaxed);
         state::wake(state);
     }
 
     /// Holds back live events from now on, for the change to come. True if whoever asked must see to the change; false if somebody is at it.
-    pub(crate) fn hold(&self, change: Control) -> bool {
+    pub(crate) fn hold(&self, change: Change) -> bool {
         let mut state = self.state.lock();
         match &mut state.phase {
             Phase::Closed(..) => false,
@@ -173,15 +187,16 @@ impl Emitter {
         }
     }
 
-    /// Tells whoever is at a change already of another one. Nobody needs to be told if the emitter is live.
-    pub(crate) fn note(&self, change: Control) {
-        if let Phase::Held(held) = &mut self.state.lock().phase {
-            held.changes.push_back(change);
-        }
+    /// Tells whoever is at a change already of another one. False if the emitter is live: nobody needs to be told.
+    pub(crate) fn note(&self, change: Change) -> bool {
+        let mut state = self.state.lock();
+        let Phase::Held(held) = &mut state.phase else { return false };
+        held.changes.push_back(change);
+        true
     }
 
     /// Takes the next change to apply while events are held back.
-    pub(crate) fn next_change(&self) -> Option<Control> {
+    pub(crate) fn next_change(&self) -> Option<Change> {
         match &mut self.state.lock().phase {
             Phase::Held(held) => held.changes.pop_front(),
             _ => None,
@@ -262,10 +277,11 @@ impl Emitter {
         seat.map(|seat| seat.asked |= asked).is_some()
     }
 
-    /// Takes a seat back that only a membership gave.
-    pub(crate) fn unseat(&self, topic: &Topic) -> Option<Seat> {
+    /// Takes a seat back that only a membership gave or, with `asked`, any.
+    pub(crate) fn unseat(&self, topic: &Topic, asked: bool) -> Option<Seat> {
         let mut state = self.state.lock();
-        let at = state.seats.iter().position(|seat| seat.channel.topic == *topic && !seat.asked)?;
+        let at =
+            state.seats.iter().position(|seat| seat.channel.topic == *topic && (asked || !seat.asked))?;
         Some(state.seats.swap_remove(at))
     }
 

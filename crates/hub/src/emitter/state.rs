@@ -1,15 +1,16 @@
 //! What an emitter's lock guards.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::MutexGuard;
-use tidegate_broker::Control;
-use tidegate_protocol::Cursor;
+use tidegate_protocol::{Cursor, Format, Frame};
 
-use super::{Chunk, Leave, Next, Seat, Sink};
+use super::{Change, Chunk, Leave, Next, Seat, Sink};
+use crate::blocks::Word;
 use crate::item::Item;
 use crate::members::User;
 use crate::outbox::{Entry, Outbox};
@@ -17,6 +18,7 @@ use crate::wheel::Tick;
 use crate::{Options, blocks};
 
 pub(super) struct State {
+    pub(super) format: Format,
     /// The place of what was queued last: what comes at or before it is a repeat.
     pub(super) cursor: Cursor,
     pub(super) outbox: Outbox,
@@ -53,23 +55,27 @@ pub(super) enum Phase {
 pub(super) struct Held {
     pub(super) items: Vec<Item>,
     pub(super) bytes: usize,
-    /// Changes of membership to apply before going live.
-    pub(super) changes: VecDeque<Control>,
+    /// Changes to apply before going live.
+    pub(super) changes: VecDeque<Change>,
     /// A reset came in between.
     pub(super) reset: bool,
 }
 
 impl State {
-    pub(super) fn push(&mut self, items: &[Item], joined: &Bytes, options: &Options) -> bool {
+    pub(super) fn push(&mut self, items: &[Item], joined: &Joined, options: &Options) -> bool {
         let Some(first) = items.first() else { return true };
         let last = &items[items.len() - 1].event.mark;
         let mark = &first.event.mark;
         let place = self.cursor.get(mark.partition);
         let new = place.is_some_and(|place| place.epoch == mark.epoch && mark.offset > place.offset);
-        // The common case: one partition, nothing of it a repeat. All connections share one buffer.
-        if new && self.cursor.len() == 1 && items.iter().all(|item| item.event.mark.stored()) {
-            let entry =
-                Entry { bytes: joined.clone(), events: count(items), at: first.event.at, counted: true };
+        // The common case: one partition, nothing of it a repeat. All connections share one buffer. JSON objects stay apart, each a message.
+        if self.format == Format::Sse
+            && new
+            && self.cursor.len() == 1
+            && items.iter().all(|item| item.event.mark.stored())
+        {
+            let bytes = joined.get(items);
+            let entry = Entry { bytes, events: count(items), at: first.event.at, counted: true, word: None };
             if !self.outbox.push(entry, options.outbox_events, options.outbox_bytes) {
                 return false;
             }
@@ -91,26 +97,47 @@ impl State {
             }
             let mut cursor = self.cursor.clone();
             cursor.set(mark.partition, mark.position());
-            let bytes = if cursor.len() == 1 {
-                item.frame.whole()
-            } else {
-                let mut id = Vec::with_capacity(64);
-                tidegate_protocol::sse::push_id(&cursor, &mut id);
-                // The id stands before the frame as an entry of its own: the frame's bytes stay shared.
-                let id = Entry { bytes: id.into(), events: 0, at: 0, counted };
-                if !self.outbox.push(id, most_events, most_bytes) {
-                    return false;
+            let frame = item.frame(self.format);
+            let bytes = match self.format {
+                _ if cursor.len() == 1 => frame.whole(),
+                Format::Sse => {
+                    // The id stands before the frame as an entry of its own: the frame's bytes stay shared.
+                    let id =
+                        Entry { bytes: self.id(Some(&cursor)).into(), events: 0, at: 0, counted, word: None };
+                    if !self.outbox.push(id, most_events, most_bytes) {
+                        return false;
+                    }
+                    frame.rest()
                 }
-                item.frame.rest()
+                Format::Json => self.with_id(Some(&cursor), frame),
             };
             self.cursor = cursor;
-            return self.outbox.push(Entry { bytes, events: 1, at, counted }, most_events, most_bytes);
+            return self.outbox.push(
+                Entry { bytes, events: 1, at, counted, word: None },
+                most_events,
+                most_bytes,
+            );
         }
-        self.outbox.push(Entry { bytes: item.frame.whole(), events: 1, at, counted }, most_events, most_bytes)
+        let bytes = item.frame(self.format).whole();
+        self.outbox.push(Entry { bytes, events: 1, at, counted, word: None }, most_events, most_bytes)
     }
 
-    pub(super) fn force(&mut self, bytes: Bytes) {
-        let fits = self.outbox.push(Entry { bytes, events: 0, at: 0, counted: false }, 0, 0);
+    fn id(&self, id: Option<&Cursor>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        self.format.id(id, &mut out);
+        out
+    }
+
+    fn with_id(&self, id: Option<&Cursor>, frame: &Frame) -> Bytes {
+        let mut whole = self.id(id);
+        whole.extend_from_slice(&frame.rest());
+        whole.into()
+    }
+
+    pub(super) fn say(&mut self, word: Word, bytes: Vec<u8>) {
+        let bytes = bytes.into();
+        let fits =
+            self.outbox.push(Entry { bytes, events: 0, at: 0, counted: false, word: Some(word) }, 0, 0);
         debug_assert!(fits, "what is not counted always fits");
     }
 
@@ -119,7 +146,7 @@ impl State {
             return None;
         }
         match goodbye {
-            Some(goodbye) => self.force(goodbye.into()),
+            Some(goodbye) => self.say(Word::Closing, goodbye),
             None => {
                 let held = if let Phase::Held(held) = &self.phase { held.items.len() } else { 0 };
                 self.evicted = self.outbox.events() + held;
@@ -156,7 +183,10 @@ impl State {
     pub(super) fn take(&mut self, most: usize) -> Option<Chunk> {
         let first = self.outbox.pop()?;
         self.blocked = None;
-        let mut chunk = Chunk { bytes: first.bytes, events: first.events, at: first.at };
+        let mut chunk = Chunk { bytes: first.bytes, events: first.events, at: first.at, word: first.word };
+        if self.format == Format::Json {
+            return Some(chunk);
+        }
         let Some(next) = self.outbox.next_len().filter(|next| chunk.bytes.len() + next <= most) else {
             return Some(chunk);
         };
@@ -184,6 +214,25 @@ pub(super) fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
+/// The whole frames of some events in one buffer, made when the first connection needs it.
+#[derive(Default)]
+pub(crate) struct Joined(OnceCell<Bytes>);
+
+impl Joined {
+    fn get(&self, items: &[Item]) -> Bytes {
+        let join = || match items {
+            [one] => one.frame(Format::Sse).whole(),
+            many => {
+                let frames = || many.iter().map(|item| item.frame(Format::Sse).as_bytes());
+                let mut joined = BytesMut::with_capacity(frames().map(<[u8]>::len).sum());
+                frames().for_each(|frame| joined.extend_from_slice(frame));
+                joined.freeze()
+            }
+        };
+        self.0.get_or_init(join).clone()
+    }
+}
+
 fn count(items: &[Item]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
@@ -204,9 +253,14 @@ impl Merge<'_> {
         &self.state.cursor
     }
 
-    /// Queues a block.
-    pub(crate) fn block(&mut self, bytes: Vec<u8>) {
-        self.state.force(bytes.into());
+    /// How the stream's events look.
+    pub(crate) fn format(&self) -> Format {
+        self.state.format
+    }
+
+    /// Queues something of the gateway's own.
+    pub(crate) fn say(&mut self, word: Word, bytes: Vec<u8>) {
+        self.state.say(word, bytes);
     }
 
     /// Queues an event unless it is a repeat.
@@ -217,12 +271,21 @@ impl Merge<'_> {
 
     /// Queues an event whatever its place, without an id: the client's cursor stays where it is.
     pub(crate) fn late(&mut self, item: &Item) {
-        self.state.force(item.frame.rest());
+        let frame = item.frame(self.state.format);
+        let bytes = match self.state.format {
+            Format::Sse => frame.rest(),
+            Format::Json => self.state.with_id(None, frame),
+        };
+        let late = Entry { bytes, events: 1, at: 0, counted: false, word: None };
+        let fits = self.state.outbox.push(late, 0, 0);
+        debug_assert!(fits, "what is not counted always fits");
     }
 
     /// Ends the stream behind what was queued.
     pub(crate) fn close(&mut self, reason: Leave, options: &Options) {
-        let waker = self.state.close(reason, Some(blocks::closing(options.retry, reason.as_str())));
+        let waker = self
+            .state
+            .close(reason, Some(blocks::closing(self.state.format, options.retry, reason.as_str())));
         self.state.waker = waker;
     }
 }

@@ -1,6 +1,7 @@
 //! The hub over a broker that can be stopped, made to fail, and made to say what it never said.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asking;
 mod forgetting;
 mod joining;
 mod leaving;

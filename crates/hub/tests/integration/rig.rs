@@ -12,8 +12,8 @@ use tidegate_broker::{
     Broker, Control, Delivery, Error, Feed, Health, Local, LocalOptions, Page, Publication, Read, Receipt,
     Retention, queue,
 };
-use tidegate_hub::{Hub, Join, Metrics, Options, Resume};
-use tidegate_protocol::{Cursor, Data, Epoch, Event, Mark, Partition, Position, Topic};
+use tidegate_hub::{Hub, Join, Metrics, Options, Resume, Subscription};
+use tidegate_protocol::{Cursor, Data, Epoch, Event, Format, Mark, Partition, Position, Topic};
 use tokio::sync::watch;
 
 use crate::reader::Reader;
@@ -147,8 +147,16 @@ impl Rig {
             topics: topics.iter().map(|name| topic(name)).collect(),
             resume,
             expires: None,
+            format: Format::Sse,
         };
         self.hub.join(join).await.map(Reader::new)
+    }
+
+    /// A stream of JSON objects.
+    pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
+        let topics = topics.iter().map(|name| topic(name)).collect();
+        let join = Join { user: None, topics, resume, expires: None, format: Format::Json };
+        self.hub.join(join).await.unwrap()
     }
 
     /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of its own.
