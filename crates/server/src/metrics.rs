@@ -68,7 +68,7 @@ impl Metrics {
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for transport in ["sse-h1", "sse-h2", "sse-h3"] {
+        for transport in ["sse-h1", "sse-h2", "sse-h3", "poll"] {
             metrics.connections.with_label_values(&[transport]);
         }
         let turned_away =

@@ -51,6 +51,8 @@ pub struct Limits {
     pub write_deadline: Duration,
     /// Streams on one HTTP/2 or HTTP/3 connection.
     pub h2_streams: u32,
+    /// How long a long poll may wait; one that asks for more waits so long.
+    pub poll_timeout: Duration,
 }
 
 /// What topics keep and who may use them, by their first segment.
@@ -127,6 +129,7 @@ impl Default for Limits {
             publish_burst: 0,
             write_deadline: Duration::from_secs(30),
             h2_streams: 256,
+            poll_timeout: Duration::from_secs(60),
         }
     }
 }

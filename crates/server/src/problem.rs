@@ -110,6 +110,11 @@ impl Problem {
         Self::unavailable(detail).retry(seconds)
     }
 
+    /// 429: the user has as many streams as allowed.
+    pub fn user_limit(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "user-limit", "Too many streams", detail).retry(5)
+    }
+
     /// 500: ours. The detail must not repeat anything internal.
     pub fn internal() -> Self {
         let detail = "The gateway failed at this request. Its log says why.";

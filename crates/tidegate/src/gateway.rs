@@ -169,6 +169,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             publish_burst: limits.publish_burst,
             write_deadline: limits.write_deadline,
             h2_streams: limits.h2_streams,
+            poll_timeout: limits.poll_timeout,
         },
         admission: AdmissionOptions {
             address_connections: limits.address_connections,

@@ -1,49 +1,31 @@
 //! `/v1/events`: Server-Sent Events.
 
-use std::time::{Instant, SystemTime};
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
-use serde::Deserialize;
-use tidegate_auth::Identity;
-use tidegate_hub::{Join, Resume};
-use tidegate_protocol::Topic;
+use http::{HeaderValue, Version, header};
+use tidegate_protocol::Format;
 
 use crate::app::App;
 use crate::connection::Connection;
 use crate::problem::Problem;
-use crate::query::Query;
+use crate::receive::{self, Wish};
 use crate::stream::{Counted, Opened, Stream};
 use crate::wire::Framing;
 use crate::{body, caller};
 
-/// What a client wants to receive, however it said so.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wish {
-    #[serde(default)]
-    topics: Vec<String>,
-    last_event_id: Option<String>,
-    replay: Option<u32>,
-}
-
 pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wish = from_query(&parts.headers, &parts.uri)?;
+    let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
     open(&app, &parts, wish).await
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&app, body).await?;
-    let mut wish = from_query(&parts.headers, &parts.uri)?;
+    let mut wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
     if !bytes.is_empty() {
-        let said: Wish = body::json(&bytes)?;
-        wish.topics.extend(said.topics);
-        wish.last_event_id = wish.last_event_id.or(given(said.last_event_id));
-        wish.replay = said.replay.or(wish.replay);
+        wish.and(body::json(&bytes)?);
     }
     open(&app, &parts, wish).await
 }
@@ -51,37 +33,18 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
 /// Headers only, after the same checks.
 pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wish = from_query(&parts.headers, &parts.uri)?;
+    let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
-    topics(&app, &who, &wish.topics)?;
+    receive::topics(&app, &who, &wish.topics)?;
     // A body of unknown length, like the stream's: an empty one would be announced as Content-Length: 0.
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
-fn from_query(headers: &HeaderMap, uri: &Uri) -> Result<Wish, Problem> {
-    let query = Query::of(uri)?;
-    let header =
-        headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    Ok(Wish {
-        topics: query.all("topic").map(Into::into).collect(),
-        last_event_id: given(header).or_else(|| given(query.one("last_event_id").map(Into::into))),
-        replay: query.number("replay")?,
-    })
-}
-
-/// An empty id is none: browsers forget theirs when they get one.
-fn given(id: Option<String>) -> Option<String> {
-    id.filter(|id| !id.is_empty())
-}
-
 async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Response, Problem> {
-    let who = match caller::identify(app, &parts.headers, &parts.uri).await {
-        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            return Ok(turned_away(app, "unavailable"));
-        }
-        other => other?,
+    let Some(who) = receive::identify(app, parts).await? else {
+        return Ok(turned_away(app, "unavailable"));
     };
-    let topics = topics(app, &who, &wish.topics)?;
+    let join = receive::join(app, &who, wish, Format::Sse)?;
     let connection = parts.extensions.get::<Connection>();
     // Not before it is known who asks: strangers must not use up what the rate leaves for others.
     let place = match app.admission.enter(parts) {
@@ -89,16 +52,6 @@ async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Res
         Err(refused) => return Ok(come_back(app, refused.reason())),
     };
     let driver = connection.and_then(|connection| connection.driver.clone());
-    let join = Join {
-        user: caller::own_topic(&who),
-        topics,
-        resume: match (wish.last_event_id, wish.replay) {
-            (Some(id), _) => Resume::After(id),
-            (_, Some(count)) if count > 0 => Resume::Last(count),
-            _ => Resume::Live,
-        },
-        expires: who.expires_at.map(instant),
-    };
     let transport = match parts.version {
         Version::HTTP_3 => "sse-h3",
         Version::HTTP_2 => "sse-h2",
@@ -131,36 +84,6 @@ fn come_back(app: &App, reason: &str) -> Response {
     let block = app.hub.turned_away(reason);
     let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(block)) });
     response(Body::from_stream(body))
-}
-
-fn topics(app: &App, who: &Identity, names: &[String]) -> Result<Vec<Topic>, Problem> {
-    let most = app.options.topics;
-    if names.len() > most {
-        let detail = format!("A stream has at most {most} topics, this request has {}.", names.len());
-        return Err(Problem::invalid("topics", detail));
-    }
-    let mut topics = Vec::with_capacity(names.len());
-    for name in names {
-        let topic =
-            Topic::parse(name).map_err(|error| Problem::invalid("topic", format!("{name:?}: {error}.")))?;
-        if !app.options.namespaces.may_subscribe(who, &topic) {
-            let detail = format!("The credential does not allow subscribing to {name:?}.");
-            return Err(caller::refuse(who, Some("topic"), detail));
-        }
-        topics.push(topic);
-    }
-    topics.sort();
-    topics.dedup();
-    if topics.is_empty() && who.user.is_none() {
-        let detail = "Name at least one topic: ?topic=room:1, several times for several.";
-        return Err(Problem::invalid("topic", detail));
-    }
-    Ok(topics)
-}
-
-/// The moment on the clock that does not jump.
-fn instant(at: SystemTime) -> Instant {
-    Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 fn response(body: Body) -> Response {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::value::RawValue;
 use tidegate_broker::{Page, Read, ResetReason, Span};
-use tidegate_protocol::{Cursor, Event, EventName, Position, Topic};
+use tidegate_protocol::{Cursor, Event, Format, Position, Topic};
 
 use crate::app::App;
 use crate::caller;
@@ -23,24 +23,13 @@ const MOST: u32 = 1_000;
 #[derive(serde::Serialize)]
 struct Answer {
     topic: Topic,
-    events: Vec<Row>,
+    events: Vec<Box<RawValue>>,
     /// Where the topic's partition stands: to be given as `since`, or as a stream's last event id.
     cursor: String,
     /// There are further events in the direction of reading.
     more: bool,
     /// Why `since` can't be continued without a gap.
     reset: Option<&'static str>,
-}
-
-/// An event as JSON.
-#[derive(serde::Serialize)]
-struct Row {
-    id: Option<String>,
-    topic: Topic,
-    event: Option<String>,
-    data: Box<RawValue>,
-    /// Milliseconds since 1970.
-    at: u64,
 }
 
 pub(super) async fn get(
@@ -109,7 +98,7 @@ fn answer(app: &App, topic: Topic, span: Span, page: &Page) -> Result<Answer, Pr
     let place =
         if page.more && matches!(span, Span::After { .. }) { last.unwrap_or(page.head) } else { page.head };
     Ok(Answer {
-        events: page.events.iter().map(|event| row(event)).collect::<Result<_, _>>()?,
+        events: page.events.iter().map(|event| object(event)).collect::<Result<_, _>>()?,
         cursor: Cursor::single(partition, place).to_string(),
         more: page.more,
         reset: page.reset.map(ResetReason::as_str),
@@ -117,15 +106,10 @@ fn answer(app: &App, topic: Topic, span: Span, page: &Page) -> Result<Answer, Pr
     })
 }
 
-fn row(event: &Event) -> Result<Row, Problem> {
-    let mark = &event.mark;
-    Ok(Row {
-        id: mark.stored().then(|| Cursor::single(mark.partition, mark.position()).to_string()),
-        topic: event.topic.clone(),
-        event: event.name.as_ref().map(EventName::as_str).map(Into::into),
-        data: RawValue::from_string(event.data.to_json()).map_err(|_| Problem::internal())?,
-        at: event.at,
-    })
+fn object(event: &Event) -> Result<Box<RawValue>, Problem> {
+    let bytes = Format::Json.frame(event).whole();
+    let text = String::from_utf8(bytes.into()).map_err(|_| Problem::internal())?;
+    RawValue::from_string(text).map_err(|_| Problem::internal())
 }
 
 fn parse(topic: &str) -> Result<Topic, Problem> {

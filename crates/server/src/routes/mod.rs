@@ -4,6 +4,7 @@ mod events;
 mod history;
 mod operate;
 mod pages;
+mod poll;
 mod publish;
 mod users;
 
@@ -28,6 +29,7 @@ use crate::problem::Problem;
 pub fn public(app: App) -> Router {
     let mut router = Router::new()
         .route("/v1/events", get(events::get).head(events::head).post(events::post))
+        .route("/v1/poll", get(poll::get))
         .route("/v1/publish", post(publish::post))
         .route("/v1/topics/{topic}/events", get(history::get).delete(history::delete))
         .route("/v1/users/{user}/topics", get(users::topics))

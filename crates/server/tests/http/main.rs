@@ -6,6 +6,7 @@ mod admission;
 mod bad_input;
 mod http3;
 mod node;
+mod polling;
 mod publishing;
 mod streams;
 mod tls;

@@ -238,6 +238,7 @@ impl Checker<'_> {
             ("limits.body_timeout", limits.body_timeout),
             ("limits.write_deadline", limits.write_deadline),
             ("limits.join_timeout", limits.join_timeout),
+            ("limits.poll_timeout", limits.poll_timeout),
             ("idempotency.ttl", config.idempotency.ttl),
         ] {
             self.require(!time.is_zero(), path, ZERO);

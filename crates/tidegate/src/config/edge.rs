@@ -149,6 +149,9 @@ pub(crate) struct Limits {
     /// A stream that could not join its topics by then gets told to come back.
     #[serde(with = "humantime_serde")]
     pub(crate) join_timeout: Duration,
+    /// A long poll waits at most so long.
+    #[serde(with = "humantime_serde")]
+    pub(crate) poll_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -170,6 +173,7 @@ impl Default for Limits {
             write_deadline: Duration::from_secs(30),
             h2_streams: 256,
             join_timeout: Duration::from_secs(5),
+            poll_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -1,0 +1,105 @@
+//! What every way to receive has in common: who asks, for which topics, from where.
+
+use std::time::{Instant, SystemTime};
+
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use tidegate_auth::Identity;
+use tidegate_hub::{Join, Resume};
+use tidegate_protocol::{Format, Topic};
+
+use crate::app::{App, Inner};
+use crate::caller;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// What a client wants to receive, however it said so.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    #[serde(default)]
+    pub(crate) topics: Vec<String>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) replay: Option<u32>,
+}
+
+impl Wish {
+    /// Reads it from a request's head; `id` is the parameter that may carry the cursor.
+    pub(crate) fn of(headers: &HeaderMap, uri: &Uri, id: &str) -> Result<Self, Problem> {
+        let query = Query::of(uri)?;
+        let header =
+            headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok(Self {
+            topics: query.all("topic").map(Into::into).collect(),
+            last_event_id: given(header).or_else(|| given(query.one(id).map(Into::into))),
+            replay: query.number("replay")?,
+        })
+    }
+
+    /// Adds what a body says.
+    pub(crate) fn and(&mut self, said: Self) {
+        self.topics.extend(said.topics);
+        self.last_event_id = self.last_event_id.take().or(given(said.last_event_id));
+        self.replay = said.replay.or(self.replay);
+    }
+}
+
+/// Who sent a request for a stream. `None`: it can't be told just now, and may be told later.
+pub(crate) async fn identify(app: &App, parts: &Parts) -> Result<Option<Identity>, Problem> {
+    match caller::identify(app, &parts.headers, &parts.uri).await {
+        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The wish as the hub takes it, if `who` may have it.
+pub(crate) fn join(app: &Inner, who: &Identity, wish: Wish, format: Format) -> Result<Join, Problem> {
+    Ok(Join {
+        user: caller::own_topic(who),
+        topics: topics(app, who, &wish.topics)?,
+        resume: match (wish.last_event_id, wish.replay) {
+            (Some(id), _) => Resume::After(id),
+            (_, Some(count)) if count > 0 => Resume::Last(count),
+            _ => Resume::Live,
+        },
+        expires: who.expires_at.map(instant),
+        format,
+    })
+}
+
+/// The topics named, if `who` may have them all.
+pub(crate) fn topics(app: &Inner, who: &Identity, names: &[String]) -> Result<Vec<Topic>, Problem> {
+    let most = app.options.topics;
+    if names.len() > most {
+        let detail = format!("A stream has at most {most} topics, this request has {}.", names.len());
+        return Err(Problem::invalid("topics", detail));
+    }
+    let mut topics = Vec::with_capacity(names.len());
+    for name in names {
+        let topic =
+            Topic::parse(name).map_err(|error| Problem::invalid("topic", format!("{name:?}: {error}.")))?;
+        if !app.options.namespaces.may_subscribe(who, &topic) {
+            let detail = format!("The credential does not allow subscribing to {name:?}.");
+            return Err(caller::refuse(who, Some("topic"), detail));
+        }
+        topics.push(topic);
+    }
+    topics.sort();
+    topics.dedup();
+    if topics.is_empty() && who.user.is_none() {
+        let detail = "Name at least one topic: ?topic=room:1, several times for several.";
+        return Err(Problem::invalid("topic", detail));
+    }
+    Ok(topics)
+}
+
+/// An empty id is none: browsers forget theirs when they get one.
+fn given(id: Option<String>) -> Option<String> {
+    id.filter(|id| !id.is_empty())
+}
+
+/// The moment on the clock that does not jump.
+fn instant(at: SystemTime) -> Instant {
+    Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
+}

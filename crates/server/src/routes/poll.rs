@@ -1,0 +1,67 @@
+//! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and the cursor joins them.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, header};
+use tidegate_hub::{Error, Resume};
+use tidegate_protocol::Format;
+use tokio::time::Instant;
+
+use crate::admission::Refused;
+use crate::app::App;
+use crate::poll::Poll;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::receive::{self, Wish};
+use crate::stream::Counted;
+
+/// How long a poll waits that does not say: below the 30 s after which some proxies and libraries give up.
+const TIMEOUT: Duration = Duration::from_secs(25);
+
+pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let wish = Wish::of(&parts.headers, &parts.uri, "since")?;
+    let timeout =
+        Query::of(&parts.uri)?.number("timeout")?.map_or(TIMEOUT, |n| Duration::from_secs(n.into()));
+    let Some(who) = receive::identify(&app, &parts).await? else {
+        return Err(Problem::unavailable(
+            "The keys that credentials are checked with can't be had just now.",
+        ));
+    };
+    let join = receive::join(&app, &who, wish, Format::Json)?;
+    let since = match &join.resume {
+        Resume::After(since) => since.clone(),
+        _ => String::new(),
+    };
+    // Without a cursor the client has nothing to go on with: it gets one at once.
+    let wait = !since.is_empty() && parts.method != Method::HEAD;
+    let place = app.admission.enter(&parts).map_err(Refused::problem)?;
+    let subscription = app.hub.join(join).await.map_err(|error| {
+        app.metrics.refused.with_label_values(&[error.reason()]).inc();
+        refusal(&error)
+    })?;
+    let counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
+    let mut poll = Poll::new(subscription, app.hub.clone(), counted, since);
+    let mut response = match poll.now(wait) {
+        Some(answer) => Body::from(answer).into_response(),
+        None => {
+            poll.until(Instant::now() + timeout.min(app.options.limits.poll_timeout));
+            Body::new(poll).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn refusal(error: &Error) -> Problem {
+    match error {
+        Error::UserLimit(_) => Problem::user_limit(format!("{error}. Close one, or try again later.")),
+        Error::Unavailable(_) | Error::Draining => Problem::unavailable(format!("{error}. Try again.")),
+    }
+}

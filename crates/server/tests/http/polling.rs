@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tidegate_testkit::http::{Answer, get, publish, send};
+
+use crate::node::{Node, Setup, options, token};
+
+async fn poll(node: &Node, query: impl std::fmt::Display) -> Value {
+    let answer = get(&node.url(&format!("/v1/poll?{query}"))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.body
+}
+
+async fn start(node: &Node, topic: &str) -> String {
+    let first = poll(node, format!("topic={topic}")).await;
+    assert_eq!(first["events"], json!([]));
+    assert_eq!(first["reset"], json!(false));
+    first["cursor"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_came_between_two_polls_is_there() {
+    let node = Node::open().await;
+    let cursor = start(&node, "room:1").await;
+    let mut ids = Vec::new();
+    for event in [
+        json!({ "topic": "room:1", "data": "text" }),
+        json!({ "topic": "room:2", "data": "another room's" }),
+        json!({ "topic": "room:1", "event": "chat", "data": { "text": "a\nb" } }),
+    ] {
+        ids.push(publish(&node.base(), &event).await.1["id"].clone());
+    }
+    let answer = poll(&node, format!("topic=room:1&since={cursor}&timeout=60")).await;
+    let mut events = answer["events"].clone();
+    for event in events.as_array_mut().unwrap() {
+        assert!(event.as_object_mut().unwrap().shift_remove("at").unwrap().is_u64());
+    }
+    assert_eq!(
+        events,
+        json!([
+            { "id": ids[0], "topic": "room:1", "event": null, "data": "text" },
+            { "id": ids[2], "topic": "room:1", "event": "chat", "data": { "text": "a\nb" } },
+        ])
+    );
+    let next = answer["cursor"].as_str().unwrap();
+    let waiting = poll(&node, format!("topic=room:1&since={next}&timeout=60"));
+    let (answer, ()) = tokio::join!(waiting, async {
+        // The poll is known to the hub before anything is published.
+        while node.hub.live() == 0 {
+            tokio::task::yield_now().await;
+        }
+        publish(&node.base(), &json!({ "topic": "room:1", "data": "live" })).await;
+    });
+    assert_eq!(answer["events"][0]["data"], json!("live"));
+}
+
+#[tokio::test]
+async fn a_poll_waits_no_longer_than_it_may() {
+    let mut http = options();
+    http.limits.poll_timeout = Duration::from_millis(200);
+    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+    let cursor = start(&node, "room:1").await;
+    for timeout in ["0", "1000000"] {
+        let answer = poll(&node, format!("topic=room:1&since={cursor}&timeout={timeout}")).await;
+        assert_eq!(answer, json!({ "cursor": cursor, "events": [], "reset": false }));
+    }
+    assert!(node.metrics().await.contains(r#"tidegate_connections{transport="poll"} 0"#));
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_worth_nothing_is_told_at_once() {
+    let node = Node::open().await;
+    publish(&node.base(), &json!({ "topic": "room:1", "data": 1 })).await;
+    for wrong in ["nonsense", "000000-1", "%22%5C%0A"] {
+        let answer = poll(&node, format!("topic=room:1&since={wrong}&timeout=60")).await;
+        assert_eq!(answer["reset"], json!(true), "{answer}");
+        let cursor = answer["cursor"].as_str().unwrap();
+        let next = poll(&node, format!("topic=room:1&since={cursor}&timeout=0")).await;
+        assert_eq!(next["reset"], json!(false), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_events_come_at_once() {
+    let node = Node::open().await;
+    for n in 0..4 {
+        publish(&node.base(), &json!({ "topic": "room:1", "data": n })).await;
+    }
+    let answer = poll(&node, "topic=room:1&replay=2").await;
+    let data: Vec<_> =
+        answer["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect();
+    assert_eq!(data, [json!(2), json!(3)]);
+}
+
+#[tokio::test]
+async fn a_drain_answers_those_who_wait() {
+    let node = Node::open().await;
+    let cursor = start(&node, "room:1").await;
+    let waiting = poll(&node, format!("topic=room:1&since={cursor}&timeout=60"));
+    let (answer, ()) = tokio::join!(waiting, async {
+        while node.hub.live() == 0 {
+            tokio::task::yield_now().await;
+        }
+        node.hub.drain(Duration::ZERO);
+    });
+    assert_eq!(answer, json!({ "cursor": cursor, "events": [], "reset": false }));
+    let refused = get(&node.url(&format!("/v1/poll?topic=room:1&since={cursor}"))).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so() {
+    let hub = tidegate_hub::Options { user_connections: 1, ..tidegate_hub::Options::default() };
+    let node = Node::start(Setup { keyed: true, hub: Some(hub), ..Setup::default() }).await;
+    let ask = async |query: &str, token: Option<&str>| -> Answer {
+        send(reqwest::Method::GET, &node.url(&format!("/v1/poll?{query}")), token, None).await
+    };
+    let alice = token("alice", &["room:1"], &[], Duration::from_secs(60));
+    assert_eq!(ask("topic=room:1", None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("topic=room:2", Some(&alice)).await.status, StatusCode::FORBIDDEN);
+    let wrong = ask("topic=room:1&timeout=soon", Some(&alice)).await;
+    assert_eq!((wrong.status, &wrong.body["field"]), (StatusCode::BAD_REQUEST, &json!("timeout")));
+    let own = ask("", Some(&alice)).await;
+    let cursor = own.body["cursor"].as_str().unwrap().to_owned();
+    let query = format!("since={cursor}&timeout=60");
+    let waiting = ask(&query, Some(&alice));
+    let (first, ()) = tokio::join!(waiting, async {
+        while node.hub.live() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let second = ask(&format!("since={cursor}&timeout=60"), Some(&alice)).await;
+        assert_eq!(second.status, StatusCode::TOO_MANY_REQUESTS, "{}", second.body);
+        let event = json!({ "user": "alice", "data": 1 });
+        tidegate_testkit::http::publish_as(&node.base(), crate::node::API_KEY, &event).await;
+    });
+    assert_eq!(first.body["events"][0]["topic"], json!("user:alice"));
+}
