@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use blocks::Word;
-pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription};
+pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription, Watch};
 pub use join::{Error, Join, Resume};
 pub use metrics::Metrics;
 pub use options::{Heartbeat, Options};

@@ -13,9 +13,9 @@ use axum::Router;
 use bytes::{Bytes, BytesMut};
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntCounterVec;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +28,7 @@ use crate::io::{Control, Io, Socket};
 use crate::serve::Open;
 use crate::stream::Opened;
 use crate::tls::{self, Accepted, TlsLine};
-use crate::{Limits, wire};
+use crate::{Limits, h2, wire};
 
 /// What a route may know of the connection that its request came on.
 #[derive(Clone)]
@@ -44,9 +44,6 @@ pub(crate) struct Connection {
 /// How long an HTTP/1.1 connection may stay idle between requests: more than the 60 s for which nginx and ALB keep theirs, so that
 /// it is they who close, and no request meets a closed connection.
 const IDLE: Duration = Duration::from_secs(75);
-
-/// A dead peer of an HTTP/2 connection is found by a PING this often.
-const PING: Duration = Duration::from_secs(20);
 
 /// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
@@ -66,7 +63,9 @@ pub(crate) async fn run(
     let Some((socket, prefix, h2, deadline)) = opened else { return Ok(None) };
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
     if h2 {
-        serve_h2(io, peer, router, &limits, guard, &shutdown).await.map(|()| None)
+        let connection = Connection { driver: None, peer, overloaded: guard.overloaded };
+        let service = service(router, io.control(), connection);
+        h2::serve(io, service, &limits, &shutdown).await.map(|()| None)
     } else {
         serve_h1(io, peer, router, &limits, guard, &shutdown).await
     }
@@ -151,35 +150,6 @@ impl Taken {
         }
         drop(self.guard);
     }
-}
-
-async fn serve_h2(
-    io: Io,
-    peer: IpAddr,
-    router: Router,
-    limits: &Limits,
-    guard: Open,
-    shutdown: &CancellationToken,
-) -> io::Result<()> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.h2_streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    let connection = Connection { driver: None, peer, overloaded: guard.overloaded };
-    let service = service(router, io.control(), connection);
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    drop(guard);
-    result.map_err(io::Error::other)
 }
 
 async fn serve_h1(

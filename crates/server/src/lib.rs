@@ -7,6 +7,7 @@ mod app;
 mod body;
 mod caller;
 mod connection;
+mod h2;
 pub mod h3;
 mod io;
 mod metrics;

@@ -38,6 +38,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(opened: Opened, driver: Option<Arc<Control>>) -> Self {
+        crate::h2::leash(&opened.subscription);
         Self { opened: Some(opened), driver }
     }
 }

@@ -2,6 +2,7 @@ mod leave;
 mod sink;
 mod state;
 mod subscription;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub use sink::{Flushed, Sink};
 use state::{Held, Phase, State};
 pub(crate) use state::{Joined, Merge};
 pub use subscription::{Batch, Chunk, Subscription};
+pub use watch::Watch;
 
 use crate::blocks::Word;
 use crate::channel::Channel;

@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod bad_input;
+mod h2;
 mod http3;
 mod node;
 mod polling;

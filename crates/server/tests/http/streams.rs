@@ -306,40 +306,6 @@ async fn an_empty_id_is_none() {
 }
 
 #[tokio::test]
-async fn an_http2_client_that_takes_nothing_holds_nobodys_place() {
-    let hub = tidegate_hub::Options {
-        user_connections: 1,
-        write_deadline: Duration::from_millis(500),
-        heartbeat: Duration::from_millis(300),
-        ..Default::default()
-    };
-    let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
-    let socket = tokio::net::TcpStream::connect(node.addr()).await.unwrap();
-    let (mut client, connection) = h2::client::Builder::new()
-        .initial_window_size(300)
-        .handshake::<_, bytes::Bytes>(socket)
-        .await
-        .unwrap();
-    let connection = tokio::spawn(connection);
-    let url = node.url("/v1/events?userId=bob&topic=a");
-    let open = |client: &mut h2::client::SendRequest<bytes::Bytes>| {
-        let request = http::Request::get(&url).body(()).unwrap();
-        client.send_request(request, true).unwrap().0
-    };
-    let stuck = open(&mut client).await.unwrap();
-    assert_eq!(stuck.status(), 200);
-    publish(&node.base(), &json!({"topic": "a", "data": "x".repeat(60_000)})).await;
-    tidegate_testkit::eventually("it is given up", async || (node.hub.live() == 0).then_some(())).await;
-    assert!(node.metrics().await.contains("tidegate_leaves_total{reason=\"write_deadline\"} 1"));
-    // The other streams of the connection go on, and the place is free.
-    let mut next = open(&mut client).await.unwrap().into_body();
-    let first = next.data().await.unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("tidegate:ready"), "{first:?}");
-    drop((stuck, next));
-    connection.abort();
-}
-
-#[tokio::test]
 async fn a_disconnected_user_has_room_again_at_once() {
     let hub = tidegate_hub::Options { user_connections: 1, ..Default::default() };
     let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
