@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the programs the tests start are there: redis-server and nginx, real ones, and a C compiler and curl
-# for the build and the scripts. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to install.
+# Sees to it that the programs the tests start are there: redis-server, nginx and chromium, real ones, and a C compiler and
+# curl for the build and the scripts. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to install.
 set -euo pipefail
 
 missing=()
@@ -14,6 +14,7 @@ needs cc gcc
 needs curl curl
 needs redis-server redis-server
 needs nginx nginx
+needs chromium chromium
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0
@@ -33,8 +34,8 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     exit 0
 fi
 
-echo "The tests start real servers, and these are missing: ${missing[*]}" >&2
+echo "The tests start real programs, and these are missing: ${missing[*]}" >&2
 echo "  Debian, Ubuntu:  sudo apt-get install ${missing[*]}" >&2
-echo "  Fedora:          sudo dnf install gcc curl redis nginx" >&2
-echo "  macOS:           brew install redis nginx" >&2
+echo "  Fedora:          sudo dnf install gcc curl redis nginx chromium" >&2
+echo "  macOS:           brew install redis nginx && brew install --cask chromium" >&2
 exit 1

@@ -2,6 +2,7 @@
 //!
 //! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts.
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
+//! - [`Chromium`]: a real browser.
 //! - [`H3`]: an HTTP/3 connection, for [`Sse`] too.
 //! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests.
 //!
@@ -10,6 +11,7 @@
 //! itself is killed, so a static may hold one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an expectation that fails is a test that fails")]
 
+mod chromium;
 mod event_source;
 mod gateway;
 mod h3;
@@ -22,6 +24,7 @@ pub mod sse;
 mod tcp_proxy;
 mod wait;
 
+pub use chromium::{Chromium, Page};
 pub use event_source::{Connection, EventSource};
 pub use gateway::Gateway;
 pub use h3::{H3, Response};

@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod bad_input;
+mod browser;
 mod h2;
 mod http3;
 mod node;

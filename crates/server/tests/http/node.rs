@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) keyed: bool,
     pub(crate) tls: Option<Certificates>,
     pub(crate) h3: bool,
+    /// HTTP/3 is advertised, but no packet of it arrives.
+    pub(crate) udp_blocked: bool,
 }
 
 pub(crate) fn options() -> Options {
@@ -100,7 +102,7 @@ impl Node {
         if let (true, Some(certificates)) = (setup.h3, &tls) {
             let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits).unwrap();
             let http3 = http3.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
-            h3 = Some(tokio::spawn(http3));
+            h3 = (!setup.udp_blocked).then(|| tokio::spawn(http3));
             router = advertise(router, app.clone(), addr.port());
         }
         tokio::spawn(serve(listener, router, limits.clone(), metrics.clone(), shutdown.clone()));
@@ -119,6 +121,11 @@ impl Node {
     /// Where HTTP/3 is spoken, and the certificate.
     pub(crate) fn h3_base(&self) -> (String, String) {
         (format!("https://localhost:{}", self.addr.port()), self.tls.as_ref().unwrap().pem())
+    }
+
+    /// SHA-256 of the public key that it shows, in base64.
+    pub(crate) fn spki_hash(&self) -> String {
+        self.tls.as_ref().unwrap().spki_hash()
     }
 
     /// Waits until HTTP/3 is no longer spoken.
