@@ -30,4 +30,4 @@ pub use metrics::Metrics;
 pub use options::{Limits, Namespace, Namespaces, Options, Policy};
 pub use problem::Problem;
 pub use routes::{admin, public};
-pub use serve::{Listener, Shutdown, serve};
+pub use serve::{Connections, Listener, Shutdown, serve};

@@ -18,19 +18,31 @@ use crate::{Limits, Metrics, connection};
 pub struct Listener {
     socket: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    connections: Connections,
 }
+
+/// How many connections are open on all the listeners that share it: they have one limit.
+#[derive(Clone, Default)]
+pub struct Connections(Arc<AtomicUsize>);
 
 impl Listener {
     /// HTTP/1.1 and HTTP/2 over TLS. Whoever comes without gets an answer that says so.
     pub fn tls(socket: TcpListener, certificates: &Certificates) -> Self {
-        Self { socket, tls: Some(Arc::new(certificates.server_config(&[b"h2", b"http/1.1"]))) }
+        let tls = certificates.server_config(&[b"h2", b"http/1.1"]);
+        Self { socket, tls: Some(Arc::new(tls)), connections: Connections::default() }
+    }
+
+    /// Counts its connections together with others'.
+    #[must_use]
+    pub fn counted(self, connections: &Connections) -> Self {
+        Self { connections: connections.clone(), ..self }
     }
 }
 
 impl From<TcpListener> for Listener {
     /// HTTP/1.1, and HTTP/2 with prior knowledge, in the clear.
     fn from(socket: TcpListener) -> Self {
-        Self { socket, tls: None }
+        Self { socket, tls: None, connections: Connections::default() }
     }
 }
 
@@ -51,10 +63,9 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: Shutdown,
 ) {
-    let Listener { socket: listener, tls } = listener.into();
+    let Listener { socket: listener, tls, connections: open } = listener.into();
     let tls = tls.map(|config| Secure { config, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
-    let open = Arc::new(AtomicUsize::new(0));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -118,22 +129,22 @@ async fn run_until(taken: Taken, hard: CancellationToken) {
 
 /// Counts a connection while it lives.
 pub(crate) struct Open {
-    count: Arc<AtomicUsize>,
+    count: Connections,
     pub(crate) overloaded: bool,
 }
 
 impl Open {
     /// Beyond the limit, a sixteenth more is let in to be told so; the rest is closed unheard.
-    pub(crate) fn enter(count: &Arc<AtomicUsize>, limits: &Limits) -> Option<Self> {
-        let now = count.fetch_add(1, Ordering::Relaxed) + 1;
-        let open = Self { count: Arc::clone(count), overloaded: now > limits.connections };
+    pub(crate) fn enter(count: &Connections, limits: &Limits) -> Option<Self> {
+        let now = count.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let open = Self { count: count.clone(), overloaded: now > limits.connections };
         (now <= limits.connections + limits.connections / 16 + 1).then_some(open)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.count.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,18 +1,23 @@
 //! Everything between the sockets: broker, hub and HTTP, put together out of the configuration.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::OptionFuture;
 use prometheus::Registry;
 use tidegate_auth::Authenticator;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_hub::{Heartbeat, Hub};
-use tidegate_server::{AdmissionOptions, App, Limits, Listener, Namespace, Namespaces, Policy, Shutdown};
+use tidegate_server::h3::{self, Http3};
+use tidegate_server::{
+    AdmissionOptions, App, Connections, Limits, Listener, Namespace, Namespaces, Policy, Shutdown,
+};
 use tokio::net::TcpListener;
 
-use crate::config::{Allowed, Config, HeartbeatStyle, Size};
+use crate::config::{self, Allowed, Config, HeartbeatStyle, Size};
 use crate::lifecycle::Phases;
 use crate::tls::Tls;
 
@@ -25,6 +30,13 @@ pub(crate) struct Gateway {
     limits: Limits,
     window: Duration,
     tls: Option<Tls>,
+}
+
+/// HTTP/3, ready to be served.
+pub(crate) struct Quic {
+    http3: Http3,
+    /// The port that clients are told.
+    port: u16,
 }
 
 impl Gateway {
@@ -57,8 +69,17 @@ impl Gateway {
         self.tls.clone()
     }
 
+    /// HTTP/3 on `socket`, and the port that clients are told of it. None without a certificate.
+    pub(crate) fn http3(&self, socket: UdpSocket, config: &config::Http3) -> anyhow::Result<Option<Quic>> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let http3 = Http3::new(socket, tls.certificates(), &self.limits).context("HTTP/3")?;
+        let own = http3.local_addr().context("a UDP socket without an address")?.port();
+        let port = if config.advertise_port == 0 { own } else { config.advertise_port };
+        Ok(Some(Quic { http3, port }))
+    }
+
     /// Serves until the phases end it: see [`Phases`].
-    pub(crate) async fn run(self, main: TcpListener, admin: TcpListener, phases: Phases) {
+    pub(crate) async fn run(self, main: TcpListener, quic: Option<Quic>, admin: TcpListener, phases: Phases) {
         let shutdown = Shutdown { graceful: phases.closing.clone(), hard: phases.stopped.clone() };
         // Operators see the drain to its end: the admin listener closes with the process.
         let admin_shutdown = Shutdown { graceful: phases.stopped.clone(), hard: phases.stopped.clone() };
@@ -84,7 +105,19 @@ impl Gateway {
             Some(tls) => Listener::tls(main, tls.certificates()),
             None => main.into(),
         };
-        tidegate_server::serve(main, tidegate_server::public(app), self.limits, self.metrics, shutdown).await;
+        let connections = Connections::default();
+        let (main, mut router) = (main.counted(&connections), tidegate_server::public(app.clone()));
+        let (limits, metrics) = (self.limits, self.metrics);
+        let mut http3 = None;
+        if let Some(quic) = quic {
+            let listener = quic.http3.counted(&connections);
+            http3 = Some(listener.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone()));
+            router = h3::advertise(router, app, quic.port);
+        }
+        tokio::join!(
+            tidegate_server::serve(main, router, limits, metrics, shutdown),
+            OptionFuture::from(http3)
+        );
         for task in [keys, admin, draining] {
             task.abort();
         }

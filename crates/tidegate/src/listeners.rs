@@ -1,7 +1,7 @@
 //! Binding, and what to say when that doesn't work.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::{TcpListener, TcpSocket};
@@ -36,6 +36,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Binds the same port of UDP.
+pub(crate) fn bind_udp(address: SocketAddr) -> anyhow::Result<UdpSocket> {
+    UdpSocket::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = address.port();
+            anyhow!("UDP {address}, for HTTP/3, is taken (`ss -lunp 'sport = :{port}'` names by whom). Stop it, choose another address with --listen, or set http3.enabled = false (TIDEGATE_HTTP3__ENABLED=false)")
+        }
+        _ => anyhow!("UDP {address}, for HTTP/3, can't be bound ({error}): http3.enabled = false (TIDEGATE_HTTP3__ENABLED=false) goes without"),
+    })
+}
+
 /// The address that was really bound, for port 0.
 pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
     listener.local_addr().context("a listener without an address")
@@ -44,6 +55,18 @@ pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_taken_udp_port_says_what_to_do() {
+        let taken = bind_udp(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind_udp(address).unwrap_err().to_string();
+        for part in
+            [address.to_string().as_str(), "is taken", "ss -lunp", "--listen", "TIDEGATE_HTTP3__ENABLED"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 
     #[tokio::test]
     async fn a_taken_port_says_what_to_do() {

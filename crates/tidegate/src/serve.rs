@@ -2,13 +2,18 @@
 
 use std::io::{IsTerminal as _, stderr};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::lifecycle::{self, Caught, Outcome, Phases, Signals, drain, times};
 use crate::{listeners, open_files, tls};
+
+/// The longest that a process which is to end at once waits for its last packets to be sent.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Runs a gateway until a signal ends it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
@@ -16,15 +21,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let hangups = lifecycle::hangups()?;
     let max_connections = open_files::connections(config.limits.connections, open_files::raise_limit());
     let main = listeners::bind(config.listen, "listen", "--listen")?;
+    let address = listeners::address(&main)?;
+    let h3 = config.tls.is_on() && config.http3.enabled;
+    let udp = h3.then(|| listeners::bind_udp(address)).transpose()?;
     let admin = listeners::bind(config.admin_listen, "admin_listen", "--admin-listen")?;
     let node = node_name(&config.node);
 
     let gateway = Gateway::build(&config, &node, max_connections)?;
 
-    announce(&config, &node, listeners::address(&main)?, listeners::address(&admin)?);
+    let quic = match udp {
+        Some(socket) => gateway.http3(socket, &config.http3)?,
+        None => None,
+    };
+
+    announce(&config, &node, address, listeners::address(&admin)?);
     let phases = Phases::default();
     tokio::spawn(tls::upkeep(gateway.tls(), hangups));
-    let mut gateway = tokio::spawn(gateway.run(main, admin, phases.clone()));
+    let mut gateway = tokio::spawn(gateway.run(main, quic, admin, phases.clone()));
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
@@ -40,14 +53,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         _ => tracing::info!(%signal, "ending; a second signal ends it at once"),
     }
     let finished = async {
-        let _ = gateway.await;
+        let _ = (&mut gateway).await;
     };
-    match drain(&times(&config.drain, signal, at_terminal), &phases, signals.next(), finished).await {
+    let outcome = drain(&times(&config.drain, signal, at_terminal), &phases, signals.next(), finished).await;
+    match outcome {
         Outcome::Clean => tracing::info!("every stream was closed; goodbye"),
         Outcome::Cut => {
             tracing::warn!(deadline = ?config.drain.deadline, "the drain's deadline cut the remaining connections");
         }
         Outcome::Interrupted => {}
+    }
+    if outcome != Outcome::Clean {
+        // The kernel closes what is left of TCP, but QUIC's clients are told by the process or not at all.
+        let _ = timeout(FAREWELL, gateway).await;
     }
     Ok(())
 }
@@ -62,6 +80,9 @@ fn announce(config: &Config, node: &str, listen: SocketAddr, admin: SocketAddr) 
         tracing::warn!(
             "OPEN: no key is asked for, everybody who reaches {listen} may subscribe, publish and manage. Configure [auth] before others can reach it"
         );
+    }
+    if config.tls.is_on() && config.http3.enabled {
+        tracing::info!("HTTP/3 on UDP {listen}");
     }
     if config.apps.chat.or(config.auth.is_open()) {
         let scheme = if config.tls.is_on() { "https" } else { "http" };

@@ -17,13 +17,14 @@ use axum::Router;
 use h3::error::Code;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::SockRef;
 use tokio_util::task::TaskTracker;
 
 pub use alt_svc::advertise;
 use connection::Connection;
 use quic::error_code;
 
-use crate::serve::{Open, Shutdown};
+use crate::serve::{Connections, Open, Shutdown};
 use crate::tls::Certificates;
 use crate::{Limits, Metrics};
 
@@ -56,9 +57,16 @@ const INCOMING: usize = 1_024;
 const INCOMING_BYTES: u64 = 64 << 10;
 const ALL_INCOMING_BYTES: u64 = 8 << 20;
 
+/// The socket's buffers, one for all connections: after a restart all clients come at once, each with a packet that counts as 2 kB or more.
+const BUFFER: usize = 4 << 20;
+
+/// How long the clients are told of a hard stop. They would find out by themselves, but only after minutes.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// An HTTP/3 listener.
 pub struct Http3 {
     endpoint: Endpoint,
+    connections: Connections,
 }
 
 /// What all connections share.
@@ -71,6 +79,13 @@ struct Shared {
 impl Http3 {
     /// Listens on `socket` with the certificate that TCP shows. Must be called on a runtime.
     pub fn new(socket: UdpSocket, certificates: &Certificates, limits: &Limits) -> io::Result<Self> {
+        let options = SockRef::from(&socket);
+        // The kernel cuts them to what it allows.
+        if let Err(error) =
+            options.set_recv_buffer_size(BUFFER).and_then(|()| options.set_send_buffer_size(BUFFER))
+        {
+            tracing::debug!(%error, "socket options");
+        }
         let tls = certificates.server_config(&[b"h3"]);
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
@@ -81,7 +96,13 @@ impl Http3 {
             .incoming_buffer_size_total(ALL_INCOMING_BYTES);
         let endpoint = EndpointConfig::default();
         let endpoint = Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint })
+        Ok(Self { endpoint, connections: Connections::default() })
+    }
+
+    /// Counts its connections together with others'.
+    #[must_use]
+    pub fn counted(self, connections: &Connections) -> Self {
+        Self { connections: connections.clone(), ..self }
     }
 
     /// Where it listens.
@@ -92,7 +113,6 @@ impl Http3 {
     /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
     pub async fn serve(self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
         let connections = TaskTracker::new();
-        let open = Arc::new(AtomicUsize::new(0));
         let handshakes = Arc::new(AtomicUsize::new(0));
         let shared = Arc::new(Shared { router, limits, shutdown: shutdown.clone() });
         loop {
@@ -103,7 +123,7 @@ impl Http3 {
             };
             let Some(incoming) = incoming else { break };
             let Some(incoming) = validated(incoming, &handshakes, &metrics) else { continue };
-            let Some(guard) = Open::enter(&open, &shared.limits) else {
+            let Some(guard) = Open::enter(&self.connections, &shared.limits) else {
                 metrics.refused.with_label_values(&["connections"]).inc();
                 incoming.refuse();
                 continue;
@@ -130,9 +150,13 @@ impl Http3 {
             () = shutdown.hard.cancelled() => {}
         }
         self.endpoint.close(error_code(Code::H3_NO_ERROR), b"");
+        let stopped = async {
+            shutdown.hard.cancelled().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
         tokio::select! {
             () = self.endpoint.wait_idle() => {}
-            () = shutdown.hard.cancelled() => {}
+            () = stopped => {}
         }
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, origins: &Origins, problems: &mut Problems)
     let mut checker = Checker { origins, problems };
     checker.listeners(config);
     checker.tls(&config.tls);
+    checker.http3(config);
     checker.redis(config);
     checker.auth(config);
     checker.topics(config);
@@ -68,6 +69,15 @@ impl Checker<'_> {
         }
         let mixed = config.cors.origins.len() > 1 && config.cors.origins.iter().any(|origin| origin == "*");
         self.require(!mixed, "cors.origins", "\"*\" stands alone: it means any origin, without cookies");
+    }
+
+    fn http3(&mut self, config: &Config) {
+        let spoken = config.tls.is_on() && config.http3.enabled;
+        self.require(
+            spoken || config.http3.advertise_port == 0,
+            "http3.advertise_port",
+            "has no effect: HTTP/3 needs TLS (tls.certificate and tls.key) and http3.enabled",
+        );
     }
 
     fn tls(&mut self, tls: &Tls) {

@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{HeartbeatStyle, Network, Size, Toggle};
 
+/// HTTP/3 beside the main listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http3 {
+    /// Whether it is spoken where there is TLS.
+    pub(crate) enabled: bool,
+    /// The UDP port that clients are told, when another one is passed on to this. 0: the one that is listened on.
+    pub(crate) advertise_port: u16,
+}
+
+impl Default for Http3 {
+    fn default() -> Self {
+        Self { enabled: true, advertise_port: 0 }
+    }
+}
+
 /// What the process says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -144,7 +160,7 @@ pub(crate) struct Limits {
     /// A client that takes no byte for so long is gone.
     #[serde(with = "humantime_serde")]
     pub(crate) write_deadline: Duration,
-    /// Streams in one HTTP/2 connection.
+    /// Streams in one HTTP/2 or HTTP/3 connection.
     pub(crate) h2_streams: u32,
     /// A stream that could not join its topics by then gets told to come back.
     #[serde(with = "humantime_serde")]

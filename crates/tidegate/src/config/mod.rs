@@ -25,7 +25,7 @@ use serde_path_to_error::Segment;
 
 pub(crate) use access::{ApiKey, Auth, AuthMode, JwtKey};
 pub(crate) use broker::{Allowed, History, Idempotency, Namespace, Redis};
-pub(crate) use edge::{Apps, Cors, Drain, Limits, Log, LogFormat, Stream, Tls};
+pub(crate) use edge::{Apps, Cors, Drain, Http3, Limits, Log, LogFormat, Stream, Tls};
 pub(crate) use problems::{Origins, Problem, Problems};
 pub(crate) use sources::Sources;
 pub(crate) use values::{HeartbeatStyle, Size};
@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) node: String,
     /// The main listener's TLS.
     pub(crate) tls: Tls,
+    /// HTTP/3 on the main listener's port.
+    pub(crate) http3: Http3,
     /// What the process says about itself.
     pub(crate) log: Log,
     /// The Redis that joins the nodes of a cluster.
@@ -79,6 +81,7 @@ impl Default for Config {
             admin_listen: (Ipv4Addr::LOCALHOST, 8081).into(),
             node: String::new(),
             tls: Tls::default(),
+            http3: Http3::default(),
             log: Log::default(),
             redis: Redis::default(),
             auth: Auth::default(),

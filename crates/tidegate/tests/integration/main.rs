@@ -4,6 +4,7 @@
 mod admission;
 mod commands;
 mod doctor;
+mod http3;
 mod script;
 mod subscribe;
 mod tls;

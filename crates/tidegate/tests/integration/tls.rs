@@ -15,20 +15,20 @@ use crate::{outcome, tidegate};
 const BIN: &str = env!("CARGO_BIN_EXE_tidegate");
 
 /// Certificates as Kubernetes mounts them: each in a folder of its own, and a link that says which is in force.
-struct Mount {
+pub(crate) struct Mount {
     dir: TempDir,
     count: usize,
 }
 
 impl Mount {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut mount = Self { dir: tempfile::tempdir().unwrap(), count: 0 };
         mount.renew();
         mount
     }
 
     /// Puts a new certificate in the place of the last, all at once. Gives it as PEM.
-    fn renew(&mut self) -> String {
+    pub(crate) fn renew(&mut self) -> String {
         self.count += 1;
         let folder = self.dir.path().join(format!("..{}", self.count));
         fs::create_dir(&folder).unwrap();
@@ -47,16 +47,21 @@ impl Mount {
         self.dir.path().join("now").join(name)
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         fs::read_to_string(self.file("tls.crt")).unwrap()
     }
 
     async fn gateway(&self) -> Gateway {
+        self.gateway_with(&[]).await
+    }
+
+    pub(crate) async fn gateway_with(&self, more: &[(&str, &str)]) -> Gateway {
         let (certificate, key) = (self.file("tls.crt"), self.file("tls.key"));
-        let env = [
+        let mut env = vec![
             ("TIDEGATE_TLS__CERTIFICATE", certificate.to_str().unwrap()),
             ("TIDEGATE_TLS__KEY", key.to_str().unwrap()),
         ];
+        env.extend(more);
         Gateway::spawn(BIN, &[], &env).await
     }
 }

@@ -159,7 +159,7 @@ impl Drop for RecvStream {
         let mut cx = Context::from_waker(Waker::noop());
         let rest = pin!(self.stream.read_chunk(CHUNK, true)).poll(&mut cx);
         if !matches!(rest, Poll::Ready(Ok(None))) {
-            self.stop_sending(Code::H3_NO_ERROR.value());
+            let _ = self.stream.stop(error_code(Code::H3_NO_ERROR));
         }
     }
 }
