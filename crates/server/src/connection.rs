@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::{Bytes, BytesMut};
+use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -140,15 +141,21 @@ pub(crate) struct Taken {
 
 impl Taken {
     /// Runs the stream to its end.
-    pub(crate) async fn run(self) {
-        let Opened { subscription, counted, framing, .. } = self.opened;
-        match self.socket {
-            Socket::Plain(socket) => wire::run(socket, self.early, framing, subscription, counted).await,
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
+        let Self { socket, early, opened, guard } = self;
+        let Opened { subscription, counted, framing, .. } = opened;
+        let held = (counted, guard);
+        // Even empty it would keep hyper's read buffer alive.
+        let early = !early.is_empty();
+        match socket {
+            Socket::Plain(socket) => {
+                Either::Left(wire::run(Arc::new(socket), early, framing, subscription, held))
+            }
             Socket::Tls(stream) => {
-                wire::run(TlsLine::from(*stream), self.early, framing, subscription, counted).await;
+                let line = Arc::new(TlsLine::from(*stream));
+                Either::Right(wire::run(line, early, framing, subscription, held))
             }
         }
-        drop(self.guard);
     }
 }
 

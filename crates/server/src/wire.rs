@@ -3,6 +3,7 @@
 //! hyper keeps about 20 kB for a connection whose response never ends. Once the head has been sent, nothing of that is needed: the
 //! socket is taken back, the hub writes to it directly, and this task only waits for the client to leave or the socket to drain.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,8 +12,6 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tidegate_hub::{Flushed, Sink, Subscription};
 use tokio::net::TcpStream;
-
-use crate::stream::Counted;
 
 /// How the end of the body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +47,27 @@ struct Wire {
     rest: Bytes,
 }
 
-/// Runs the stream until it ends or its client leaves. `early`: bytes that the client sent after its request, which no client of a
-/// stream has reason to do; the connection is closed then, for nobody would answer them.
-pub(crate) async fn run<L: Line>(
-    line: L,
-    early: Bytes,
+/// Runs the stream until it ends or its client leaves. `early`: the client sent bytes after its request, which no client of a
+/// stream has reason to do; the connection is closed then, for nobody would answer them. `held` is dropped with the connection.
+///
+/// What an idle stream costs is for the most part this future: it is made so that nothing is in it twice, hence no `async fn`.
+pub(crate) fn run<L: Line>(
+    line: Arc<L>,
+    early: bool,
     framing: Framing,
     mut subscription: Subscription,
-    counted: Counted,
-) {
-    if !early.is_empty() {
-        return;
+    held: impl Send,
+) -> impl Future<Output = ()> + Send {
+    if !early {
+        subscription.attach(Arc::clone(&line).sink(framing));
     }
-    // Even empty it keeps hyper's read buffer alive.
-    drop(early);
-    let line = Arc::new(line);
-    subscription.attach(Arc::clone(&line).sink(framing));
-    let ended = std::future::poll_fn(|cx| poll(&*line, &mut subscription, cx)).await;
-    if ended == Ended::InOrder {
-        let _ = line.end(framing.last());
+    async move {
+        if !early && poll_fn(|cx| poll(&*line, &mut subscription, cx)).await == Ended::InOrder {
+            let _ = line.end(framing.last());
+        }
+        drop(subscription);
+        drop((line, held));
     }
-    drop(counted);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
