@@ -31,7 +31,7 @@ pub struct H3 {
     quic: quinn::Connection,
     base: Url,
     /// It drives the socket.
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
 }
 
 impl H3 {
@@ -59,7 +59,31 @@ impl H3 {
         let (mut driver, requests) =
             ::h3::client::new(h3_quinn::Connection::new(quic.clone())).await.map_err(io::Error::other)?;
         tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
-        Ok(H3 { requests, quic, base, _endpoint: endpoint })
+        Ok(H3 { requests, quic, base, endpoint })
+    }
+
+    /// A QUIC connection on which no HTTP has been spoken yet, for a client that doesn't do as it should.
+    pub async fn raw(base: &str, pem: &str) -> quinn::Connection {
+        let (endpoint, address, base) = endpoint(base).await.expect("an endpoint");
+        let host = base.host_str().unwrap_or_default();
+        let config = config(tls(pem), TransportConfig::default());
+        let connection = endpoint.connect_with(config, address, host).expect("a connection");
+        connection.await.expect("a handshake")
+    }
+
+    /// Begins handshakes with what listens at `address` instead, and does not wait for them. Dropping them gives them up.
+    pub fn knock(address: SocketAddr, pem: &str, count: usize) -> (Endpoint, Vec<quinn::Connecting>) {
+        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("an endpoint");
+        let config = config(tls(pem), TransportConfig::default());
+        let connect = || endpoint.connect_with(config.clone(), address, "localhost").expect("a connection");
+        let connecting = (0..count).map(|_| connect()).collect();
+        (endpoint, connecting)
+    }
+
+    /// Goes on from another port, as a phone does that changes networks.
+    pub fn change_address(&self) {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        self.endpoint.rebind(socket).expect("a new socket");
     }
 
     /// How many bytes the server lets a client that comes back send before the handshake's end: what each of its tickets says. Waits for one.

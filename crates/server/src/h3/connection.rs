@@ -39,15 +39,21 @@ impl Connection {
         let limits = &self.shared.limits;
         let hard = self.shared.shutdown.hard.clone();
         let by = Instant::now() + limits.header_timeout;
-        let connection = tokio::select! {
-            connected = timeout_at(by, connecting) => match connected {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return tracing::debug!(%error, "QUIC handshake"),
-                Err(_) => return tracing::debug!("QUIC handshake: too slow"),
-            },
+        let connected = tokio::select! {
+            connected = timeout_at(by, connecting) => connected,
             () = hard.cancelled() => return,
         };
         drop(handshake);
+        let (result, connection) = match connected {
+            Ok(Ok(connection)) => ("ok", Some(connection)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "QUIC handshake");
+                ("failed", None)
+            }
+            Err(_) => ("timeout", None),
+        };
+        self.shared.metrics.handshakes.with_label_values(&[result]).inc();
+        let Some(connection) = connection else { return };
         let accepted = Requests::default();
         let adapter =
             quic::Connection::new(connection.clone(), accepted.clone(), limits.header_bytes + SLACK);

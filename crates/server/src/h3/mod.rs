@@ -73,6 +73,7 @@ pub struct Http3 {
 struct Shared {
     router: Router,
     limits: Limits,
+    metrics: Metrics,
     shutdown: Shutdown,
 }
 
@@ -114,7 +115,8 @@ impl Http3 {
     pub async fn serve(self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
         let connections = TaskTracker::new();
         let handshakes = Arc::new(AtomicUsize::new(0));
-        let shared = Arc::new(Shared { router, limits, shutdown: shutdown.clone() });
+        let shared = Shared { router, limits, metrics: metrics.clone(), shutdown: shutdown.clone() };
+        let shared = Arc::new(shared);
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,

@@ -7,6 +7,7 @@ mod bad_input;
 mod browser;
 mod h2;
 mod http3;
+mod http3_wire;
 mod node;
 mod polling;
 mod publishing;
