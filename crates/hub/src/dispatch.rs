@@ -10,7 +10,7 @@ use tidegate_protocol::{Event, Partition, Position, Topic};
 use crate::blocks::Word;
 use crate::emitter::{Emitter, Given, Joined, Next};
 use crate::item::Item;
-use crate::{Inner, blocks};
+use crate::{Inner, blocks, flush};
 
 /// Events handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill for nothing.
 const ROUND: usize = 256;
@@ -37,11 +37,11 @@ pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
             done += hub.handle(delivery, &mut batch, &mut touched);
             if done >= ROUND {
                 done = 0;
-                touched.rouse(&hub);
+                touched.rouse(&hub).await;
                 tokio::task::yield_now().await;
             }
         }
-        touched.rouse(&hub);
+        touched.rouse(&hub).await;
     }
 }
 
@@ -63,10 +63,9 @@ impl Touched {
     }
 
     /// Tasks first: they run on other cores while this one writes.
-    fn rouse(&mut self, hub: &Inner) {
+    async fn rouse(&mut self, hub: &Arc<Inner>) {
         self.wakers.drain(..).for_each(Waker::wake);
-        let now = hub.wheel.now();
-        self.sinks.drain(..).for_each(|emitter| emitter.flush(&hub.metrics, now));
+        flush::all(hub, &mut self.sinks).await;
         // Only here: while their channel was dispatched to, its lock was held.
         self.evicted.drain(..).for_each(|emitter| hub.vacate(&emitter));
     }

@@ -10,6 +10,7 @@ mod blocks;
 mod channel;
 mod dispatch;
 mod emitter;
+mod flush;
 mod item;
 mod join;
 mod level;

@@ -32,14 +32,16 @@ pub(crate) struct Counted {
 /// Ends when the stream ends; fails, so that the connection is cut, when the client did not read.
 pub(crate) struct Stream {
     opened: Option<Opened>,
-    /// Where to leave the stream when it is asked for bytes: by then the head is on its way.
+    /// Where to leave the stream when it is asked for more: by then the head is on its way.
     driver: Option<Arc<Control>>,
+    /// It has given its beginning.
+    begun: bool,
 }
 
 impl Stream {
     pub(crate) fn new(opened: Opened, driver: Option<Arc<Control>>) -> Self {
         crate::h2::leash(&opened.subscription);
-        Self { opened: Some(opened), driver }
+        Self { opened: Some(opened), driver, begun: false }
     }
 }
 
@@ -51,7 +53,9 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(driver) = self.driver.take()
+        // The beginning still goes this way, so that it leaves in one write with the head.
+        if std::mem::replace(&mut self.begun, true)
+            && let Some(driver) = self.driver.take()
             && let Some(opened) = self.opened.take()
         {
             driver.hand_over(opened);

@@ -1,0 +1,72 @@
+//! Writing to many sockets at once: nine tenths of what a delivery costs are spent in the kernel, so this is the part that all cores share.
+//!
+//! Queueing stays in one place, the dispatch loop, and with it the order of every connection. Only the writes are spread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::Inner;
+use crate::emitter::Emitter;
+
+/// Sockets that one worker takes at a time: some hundred microseconds of work, so that the last ones of all end about together.
+const SHARE: usize = 32;
+
+/// Fewer than this for each worker are not worth its waking.
+const WORTH: usize = 128;
+
+/// A round's sockets.
+struct Round {
+    hub: Arc<Inner>,
+    emitters: Vec<Arc<Emitter>>,
+    /// How many have been taken by somebody.
+    taken: AtomicUsize,
+    /// How many have been written to.
+    done: AtomicUsize,
+    over: Notify,
+}
+
+/// Flushes them all and leaves `emitters` empty. Returns when all have been written to: the dispatch must not run ahead of the writers, or
+/// outboxes would fill up in a flood that the sockets could take.
+pub(crate) async fn all(hub: &Arc<Inner>, emitters: &mut Vec<Arc<Emitter>>) {
+    let helpers = (emitters.len() / WORTH).min(Handle::current().metrics().num_workers()).saturating_sub(1);
+    if helpers == 0 {
+        let now = hub.wheel.now();
+        emitters.drain(..).for_each(|emitter| emitter.flush(&hub.metrics, now));
+        return;
+    }
+    let round = Arc::new(Round {
+        hub: Arc::clone(hub),
+        emitters: std::mem::take(emitters),
+        taken: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        over: Notify::new(),
+    });
+    for _ in 0..helpers {
+        let round = Arc::clone(&round);
+        tokio::spawn(async move { round.work() });
+    }
+    round.work();
+    // Not for the helpers to end: one that never got a core has nothing to do any more.
+    while round.done.load(Ordering::Acquire) < round.emitters.len() {
+        round.over.notified().await;
+    }
+}
+
+impl Round {
+    fn work(&self) {
+        let now = self.hub.wheel.now();
+        loop {
+            let from = self.taken.fetch_add(SHARE, Ordering::Relaxed);
+            let Some(rest) = self.emitters.get(from..).filter(|rest| !rest.is_empty()) else { return };
+            let share = &rest[..rest.len().min(SHARE)];
+            share.iter().for_each(|emitter| emitter.flush(&self.hub.metrics, now));
+            let done = self.done.fetch_add(share.len(), Ordering::AcqRel) + share.len();
+            if done == self.emitters.len() {
+                self.over.notify_one();
+            }
+        }
+    }
+}
