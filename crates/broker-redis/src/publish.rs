@@ -81,6 +81,9 @@ impl Publisher {
 
     /// One result for each publication, in their order.
     pub(crate) async fn publish(&self, batch: &[Publication]) -> Vec<Result<Receipt, Error>> {
+        if let [publication] = batch {
+            return vec![self.publish_one(publication).await];
+        }
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.slots.len()];
         for (at, publication) in batch.iter().enumerate() {
             parts[self.slot_of(&publication.topic)].push(at);
@@ -99,6 +102,24 @@ impl Publisher {
         results
     }
 
+    async fn publish_one(&self, publication: &Publication) -> Result<Receipt, Error> {
+        let topic = &publication.topic;
+        self.only(self.slot_of(topic), &self.call(publication), self.keys.partition(topic)).await
+    }
+
+    /// The receipt of a single call.
+    async fn only(&self, slot: usize, call: &Cmd, partition: Partition) -> Result<Receipt, Error> {
+        let answer = match self.one(slot, call).await? {
+            // The rare case is for those who know it.
+            Value::ServerError(error) if error.code() == "NOSCRIPT" => {
+                let answers = self.run(slot, std::slice::from_ref(call)).await;
+                answers.into_iter().next().unwrap_or_else(|| Err(unexpected("no answer")))?
+            }
+            answer => answer,
+        };
+        receipt(&answer, partition)
+    }
+
     /// Sends a message that is not stored, on the connection of that number (modulo how many there are).
     pub(crate) async fn send(
         &self,
@@ -109,8 +130,7 @@ impl Publisher {
         let none =
             Retention { size: 0, ttl: Duration::ZERO, record_ttl: Duration::ZERO, key_ttl: Duration::ZERO };
         let call = self.command(topic, &message.encode(), none, None);
-        let answer = self.run(connection % self.slots.len(), &[call]).await.pop();
-        receipt(&answer.unwrap_or_else(|| Err(unexpected("no answer")))?, self.keys.partition(topic))
+        self.only(connection % self.slots.len(), &call, self.keys.partition(topic)).await
     }
 
     /// Ends the connection of that number: it does not answer in time.
@@ -178,6 +198,14 @@ impl Publisher {
         answers.into_iter().map(Ok).collect()
     }
 
+    async fn one(&self, slot: usize, call: &Cmd) -> Result<Value, Error> {
+        let (mut connection, lost) = self.slots[slot].connection(self.patience).await?;
+        connection.send_packed_command(call).await.map_err(|error| {
+            lost.notify_one();
+            unavailable(&error)
+        })
+    }
+
     async fn pipeline<'a>(
         &self,
         slot: usize,
@@ -203,6 +231,10 @@ impl Publisher {
 impl Slot {
     async fn connection(&self, patience: Duration) -> Result<(MultiplexedConnection, Arc<Notify>), Error> {
         let away = |why: &str| Error::Unavailable(why.into());
+        // Nearly always: no timer, and no place among those who wait.
+        if let Link::Up { connection, lost } = &*self.link.borrow() {
+            return Ok((connection.clone(), Arc::clone(lost)));
+        }
         let mut link = self.link.subscribe();
         let settled = link.wait_for(|link| !matches!(link, Link::Connecting));
         let settled = tokio::time::timeout(patience, settled).await;

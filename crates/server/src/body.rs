@@ -25,6 +25,10 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Problem::invalid("", format!("The body is not UTF-8: invalid byte at {}.", error.valid_up_to()))
     })?;
+    // Where something is wrong is asked only then: to keep the path costs more than the parsing.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     let mut parser = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path().to_string();

@@ -4,8 +4,9 @@
 -- ARGV  1 epoch if a new one is needed  2 the message  3 events kept (0: none)  4 stream ttl  5 record ttl  6 key ttl (all ms)  7 channel
 -- Gives {epoch, offset or false, nodes}.
 --
--- Everything that could be of a wrong type is read before anything is written, and INCR comes first among the writes: it is
--- the one that Redis refuses when memory is full or the server is read-only. A number that is then not used does no harm.
+-- The record is read before anything is written, so that one of a wrong type is found in time. INCR comes first among the writes: it is
+-- the one that Redis refuses when memory is full or the server is read-only. XADD is next, and refuses a stream of a wrong type. A number
+-- that is then not used does no harm.
 local receipt = KEYS[5] and redis.call('GET', KEYS[5])
 if receipt then
   local epoch, offset, nodes = string.match(receipt, '^(%w+) (%S+) (%d+)$')
@@ -25,10 +26,8 @@ end
 local offset, envelope = false, nil
 if ARGV[3] ~= '0' then
   local record = redis.call('HMGET', KEYS[3], 'e', 'l')
-  redis.call('XLEN', KEYS[4])
-  -- As text: Lua would write large numbers as 1e+15.
-  redis.call('INCR', KEYS[2])
-  offset = redis.call('GET', KEYS[2])
+  -- As text: Lua would write large numbers as 1e+15. Doubles are exact as far as offsets go.
+  offset = string.format('%.0f', redis.call('INCR', KEYS[2]))
   local prev = '0'
   if record[1] == epoch then
     prev = record[2]

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_auth::Identity;
 use tidegate_broker::{Publication, Receipt};
 use tidegate_protocol::{Data, EventName, Topic};
@@ -219,6 +219,14 @@ fn expand(
     Ok(())
 }
 
+/// What became of one event.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Taken { id: Option<String>, topic: &'a Topic, nodes: u32 },
+    Failed { topic: &'a Topic, error: &'static str },
+}
+
 fn answer(
     app: &Inner,
     topics: &[Topic],
@@ -231,19 +239,18 @@ fn answer(
         app.metrics.publish_failures.with_label_values(&[error.code()]).inc();
     }
     let failed = results.iter().find_map(|result| result.as_ref().err().cloned());
-    let mut receipts = topics.iter().zip(results).map(|(topic, result)| match result {
-        Ok(receipt) => {
-            json!({ "id": receipt.id().map(|id| id.to_string()), "topic": topic, "nodes": receipt.nodes })
-        }
-        Err(error) => json!({ "topic": topic, "error": error.code() }),
+    let mut answers = topics.iter().zip(results).map(|(topic, result)| match result {
+        Ok(receipt) => Answer::Taken { id: receipt.id().map(|id| id.to_string()), topic, nodes: receipt.nodes },
+        Err(error) => Answer::Failed { topic, error: error.code() },
     });
     match failed {
-        None if several => Ok(Json(receipts.collect::<Vec<Value>>()).into_response()),
-        None => Ok(Json(receipts.next().unwrap_or_default()).into_response()),
+        None if several => Ok(Json(answers.collect::<Vec<_>>()).into_response()),
+        None => Ok(Json(answers.next()).into_response()),
         Some(error) if several && stored > 0 => {
             tracing::warn!(%error, stored, "a batch was taken in part");
             let detail = format!("{stored} of {} events were taken: results says which.", topics.len());
-            Err(Problem::unavailable(detail).with_results(receipts.collect()))
+            let results = answers.map(|answer| json!(answer)).collect();
+            Err(Problem::unavailable(detail).with_results(results))
         }
         Some(error) => Err(error.into()),
     }
