@@ -1,6 +1,6 @@
 # The habits, each a line or two. `make` alone lists them.
 
-.PHONY: help run test lint fmt bench cluster
+.PHONY: help run test lint fmt fuzz bench cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -14,12 +14,18 @@ test: ## all tests; installs the servers they start (or says which are missing)
 
 lint: ## formatting, clippy, and who may depend on whom
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/fuzz.sh check
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: who may depend on whom; to have it checked: cargo install --locked cargo-deny"; fi
 
 fmt: ## format the code
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+fuzz: ## every parser of outside bytes, FUZZ_SECONDS (30) each; needs cargo-fuzz
+	scripts/fuzz.sh
 
 bench: ## memory, latency and throughput beside Nchan and a bare epoll loop, a quarter of an hour; BENCH_QUICK=1: three minutes
 	scripts/bench.sh

@@ -98,7 +98,7 @@ impl Reader {
     }
 }
 
-fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
+pub(crate) fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
     let head = scripts::position(&answer)?;
     let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
     let [_, _, last, envelopes, more]: [Value; 5] =

@@ -17,6 +17,9 @@
 
 mod backoff;
 mod connect;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod keys;
 mod members;

@@ -286,7 +286,7 @@ async fn connect(connector: &Connector, lost: &Arc<Notify>) -> Result<Multiplexe
     Ok(connection)
 }
 
-fn receipt(answer: &Value, partition: Partition) -> Result<Receipt, Error> {
+pub(crate) fn receipt(answer: &Value, partition: Partition) -> Result<Receipt, Error> {
     let Value::Array(parts) = answer else {
         return Err(scripts::failure(answer, "a receipt"));
     };

@@ -7,6 +7,9 @@ mod app;
 mod body;
 mod caller;
 mod connection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod h2;
 pub mod h3;
 mod io;

@@ -3,7 +3,7 @@
 //! Every transport asks [`Admission::enter`] before it joins, and keeps the [`Guard`] as long as it receives. The cap of a user is the hub's:
 //! only it knows how many streams one has.
 
-mod address;
+pub(crate) mod address;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

@@ -5,7 +5,7 @@ mod history;
 mod operate;
 mod pages;
 mod poll;
-mod publish;
+pub(crate) mod publish;
 mod users;
 
 use std::any::Any;

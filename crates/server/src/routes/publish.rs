@@ -107,6 +107,20 @@ async fn publish(
     answer(app, &topics, results, several)
 }
 
+/// What [`publish`] takes out of a body before it asks who may: each event's topics and data.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn events(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<(Vec<Topic>, String)>, Problem> {
+    let wishes = match parse(headers, bytes)? {
+        Body::One(wish) => vec![wish],
+        Body::List(wishes) | Body::Lines(wishes) => wishes,
+    };
+    let event = |wish: &Wish<'_>| {
+        let data = wish.data.map(RawValue::get).unwrap_or_default().to_owned();
+        Ok((topics(wish)?.0, data))
+    };
+    wishes.iter().map(event).collect()
+}
+
 fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
     if (1..=256).contains(&key.len()) {
         return Ok(key);
