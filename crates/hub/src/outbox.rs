@@ -10,7 +10,9 @@ use crate::blocks::Word;
 /// that is still reading it must not be thrown out for that.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Entry>,
+    /// The first has a place of its own: most of the time nothing else waits, and nothing needs to be allocated.
+    first: Option<Entry>,
+    others: VecDeque<Entry>,
     events: usize,
     bytes: usize,
 }
@@ -30,7 +32,7 @@ pub(crate) struct Entry {
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_none()
     }
 
     /// Live events that wait.
@@ -54,26 +56,30 @@ impl Outbox {
             }
             (self.events, self.bytes) = (events, bytes);
         }
-        self.queue.push_back(entry);
+        match self.first {
+            None => self.first = Some(entry),
+            Some(_) => self.others.push_back(entry),
+        }
         true
     }
 
     pub(crate) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.queue.pop_front()?;
+        let entry = self.first.take()?;
+        self.first = self.others.pop_front();
         if entry.counted {
             self.events -= entry.events as usize;
             self.bytes -= entry.bytes.len();
         }
-        if self.queue.is_empty() {
+        if self.others.is_empty() && self.others.capacity() > 0 {
             // Gives the memory of a burst back.
-            self.queue = VecDeque::new();
+            self.others = VecDeque::new();
         }
         Some(entry)
     }
 
     /// The size of the next entry.
     pub(crate) fn next_len(&self) -> Option<usize> {
-        self.queue.front().map(|entry| entry.bytes.len())
+        self.first.as_ref().map(|entry| entry.bytes.len())
     }
 
     pub(crate) fn clear(&mut self) {

@@ -4,7 +4,7 @@
 //! socket is taken back, the hub writes to it directly, and this task only waits for the client to leave or the socket to drain.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -124,12 +124,17 @@ impl Line for TcpStream {
 
 impl Framing {
     /// What stands before a write.
-    pub(crate) fn head(self, parts: &[Bytes]) -> String {
-        let length: usize = parts.iter().map(Bytes::len).sum();
-        match self {
-            Self::Chunked => format!("{length:x}\r\n"),
-            Self::Close => String::new(),
+    pub(crate) fn head(self, parts: &[Bytes]) -> SmallVec<[u8; 24]> {
+        let mut head = SmallVec::from([0; 24]);
+        let mut room = &mut head[..];
+        if self == Self::Chunked {
+            let length: usize = parts.iter().map(Bytes::len).sum();
+            // Room for any length: nothing is allocated, and nothing fails.
+            let _ = write!(room, "{length:x}\r\n");
         }
+        let left = room.len();
+        head.truncate(24 - left);
+        head
     }
 
     /// What stands behind it.
@@ -153,7 +158,7 @@ impl Sink for Wire {
     fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
         let (head, tail) = (self.framing.head(parts), self.framing.tail());
         let mut slices: SmallVec<[IoSlice<'_>; 8]> = SmallVec::new();
-        slices.push(IoSlice::new(head.as_bytes()));
+        slices.push(IoSlice::new(&head));
         slices.extend(parts.iter().map(|part| IoSlice::new(part)));
         slices.push(IoSlice::new(tail));
         let whole: usize = slices.iter().map(|slice| slice.len()).sum();

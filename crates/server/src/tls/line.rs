@@ -79,7 +79,7 @@ impl Sink for TlsSink {
         let (head, tail) = (self.framing.head(parts), self.framing.tail());
         let mut plain =
             Vec::with_capacity(head.len() + parts.iter().map(Bytes::len).sum::<usize>() + tail.len());
-        plain.extend_from_slice(head.as_bytes());
+        plain.extend_from_slice(&head);
         parts.iter().for_each(|part| plain.extend_from_slice(part));
         plain.extend_from_slice(tail);
         let mut session = self.line.session.lock();
