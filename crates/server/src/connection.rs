@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task;
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::io::{Control, Io, Socket};
+use crate::poll::{self, Poll};
 use crate::serve::Open;
 use crate::stream::Opened;
 use crate::tls::{self, Accepted, TlsLine};
@@ -48,7 +49,7 @@ const IDLE: Duration = Duration::from_secs(75);
 
 /// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
-    socket: TcpStream,
+    begin: Begin,
     peer: IpAddr,
     tls: Option<Secure>,
     router: Router,
@@ -56,10 +57,12 @@ pub(crate) async fn run(
     guard: Open,
     shutdown: CancellationToken,
 ) -> io::Result<Option<Taken>> {
-    let opening = open(socket, tls, &limits);
-    let opened = tokio::select! {
-        opened = opening => opened?,
-        () = shutdown.cancelled() => return Ok(None),
+    let opened = match begin {
+        Begin::Fresh(socket) => tokio::select! {
+            opened = open(socket, tls, &limits) => opened?,
+            () = shutdown.cancelled() => return Ok(None),
+        },
+        Begin::Again(socket) => Some((socket, Bytes::new(), false, Instant::now() + IDLE)),
     };
     let Some((socket, prefix, h2, deadline)) = opened else { return Ok(None) };
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
@@ -70,6 +73,14 @@ pub(crate) async fn run(
     } else {
         serve_h1(io, peer, router, &limits, guard, &shutdown).await
     }
+}
+
+/// Where a connection stands.
+pub(crate) enum Begin {
+    /// Nothing has been said.
+    Fresh(TcpStream),
+    /// An HTTP/1.1 request has been answered outside of hyper, and there may be another one.
+    Again(Socket),
 }
 
 /// How connections of a listener with TLS begin.
@@ -135,19 +146,47 @@ impl Secure {
 pub(crate) struct Taken {
     socket: Socket,
     early: Bytes,
-    opened: Opened,
+    kind: Kind,
     guard: Open,
 }
 
+/// What it is from now on.
+enum Kind {
+    Stream(Opened),
+    Poll(Poll),
+}
+
 impl Taken {
-    /// Runs the stream to its end.
-    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
-        let Self { socket, early, opened, guard } = self;
+    /// Runs the stream to its end. A connection that can serve further requests is given to `again`.
+    pub(crate) fn run(
+        self,
+        write_deadline: Duration,
+        again: impl FnOnce(Socket, Open) + Send + 'static,
+    ) -> impl Future<Output = ()> + Send {
+        let Self { socket, early, kind, guard } = self;
+        let opened = match kind {
+            Kind::Stream(opened) => opened,
+            // Boxed: a stream's task is not to be as large.
+            Kind::Poll(poll) => {
+                return Either::Left(Box::pin(async move {
+                    let socket = match socket {
+                        _ if !early.is_empty() => None,
+                        Socket::Plain(socket) => poll::run(Arc::new(socket), poll, write_deadline).await,
+                        Socket::Tls(stream) => {
+                            poll::run(Arc::new(TlsLine::from(*stream)), poll, write_deadline).await
+                        }
+                    };
+                    if let Some(socket) = socket {
+                        again(socket, guard);
+                    }
+                }));
+            }
+        };
         let Opened { subscription, counted, framing, .. } = opened;
         let held = (counted, guard);
         // Even empty it would keep hyper's read buffer alive.
         let early = !early.is_empty();
-        match socket {
+        Either::Right(match socket {
             Socket::Plain(socket) => {
                 Either::Left(wire::run(Arc::new(socket), early, framing, subscription, held))
             }
@@ -155,7 +194,7 @@ impl Taken {
                 let line = Arc::new(TlsLine::from(*stream));
                 Either::Right(wire::run(line, early, framing, subscription, held))
             }
-        }
+        })
     }
 }
 
@@ -179,26 +218,28 @@ async fn serve_h1(
     let mut served = builder.serve_connection(TokioIo::new(io), service);
     let mut closing = std::pin::pin!(shutdown.cancelled());
     let mut open = true;
-    let opened = poll_fn(|cx| {
+    let kind = poll_fn(|cx| {
         if open && closing.as_mut().poll(cx).is_ready() {
             open = false;
             Pin::new(&mut served).graceful_shutdown();
         }
         match served.poll_without_shutdown(cx) {
-            Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
-            Poll::Pending => {
-                control.take_over().map_or(Poll::Pending, |opened| Poll::Ready(Ok(Some(opened))))
+            task::Poll::Ready(result) => task::Poll::Ready(result.map(|()| None)),
+            task::Poll::Pending => {
+                let kind =
+                    control.take_over().map(Kind::Stream).or_else(|| control.take_poll().map(Kind::Poll));
+                kind.map_or(task::Poll::Pending, |kind| task::Poll::Ready(Ok(Some(kind))))
             }
         }
     });
-    let opened = opened.await.map_err(io::Error::other)?;
+    let kind = kind.await.map_err(io::Error::other)?;
     let parts = served.into_parts();
     let mut io = parts.io.into_inner();
-    let Some(opened) = opened else {
+    let Some(kind) = kind else {
         io.shutdown().await?;
         return Ok(None);
     };
-    Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, opened, guard }))
+    Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, kind, guard }))
 }
 
 /// The router, telling each request what it may know of its connection.

@@ -2,7 +2,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{self, Context};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::poll::Poll;
 use crate::stream::Opened;
 use crate::tls;
 
@@ -40,6 +41,8 @@ pub(crate) struct Control {
     blocked: AtomicBool,
     /// A stream whose response has begun.
     opened: Mutex<Option<Opened>>,
+    /// The same of a long poll.
+    poll: Mutex<Option<Poll>>,
 }
 
 impl Control {
@@ -50,6 +53,16 @@ impl Control {
     /// Leaves a stream for the connection's driver.
     pub(crate) fn hand_over(&self, opened: Opened) {
         *self.opened.lock() = Some(opened);
+    }
+
+    /// Leaves a long poll for it, to wait.
+    pub(crate) fn wait(&self, poll: Poll) {
+        *self.poll.lock() = Some(poll);
+    }
+
+    /// The poll that was left, once everything before it has been written.
+    pub(crate) fn take_poll(&self) -> Option<Poll> {
+        if self.blocked.load(Ordering::Relaxed) { None } else { self.poll.lock().take() }
     }
 
     /// The stream that was left, once everything before it has been written.
@@ -74,7 +87,11 @@ impl Io {
     }
 
     /// Starts the clock when the socket takes nothing, and stops it when it takes something.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: task::Poll<io::Result<T>>,
+    ) -> task::Poll<io::Result<T>> {
         self.control.blocked.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.stuck = None;
@@ -83,8 +100,8 @@ impl Io {
         let deadline = self.write_deadline;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
         match stuck.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+            task::Poll::Ready(()) => task::Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            task::Poll::Pending => task::Poll::Pending,
         }
     }
 }
@@ -94,29 +111,33 @@ impl AsyncRead for Io {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> task::Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
             let length = self.prefix.len().min(buffer.remaining());
             let start = self.prefix.split_to(length);
             buffer.put_slice(&start);
-            return Poll::Ready(Ok(()));
+            return task::Poll::Ready(Ok(()));
         }
-        if let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
-            return Poll::Ready(read);
+        if let task::Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
+            return task::Poll::Ready(read);
         }
         if self.control.served.load(Ordering::Relaxed) {
             self.head = None;
         } else if let Some(head) = &mut self.head
             && head.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            return task::Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Poll::Pending
+        task::Poll::Pending
     }
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> task::Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.watch(cx, written)
     }
@@ -125,7 +146,7 @@ impl AsyncWrite for Io {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    ) -> task::Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
         self.watch(cx, written)
     }
@@ -134,12 +155,12 @@ impl AsyncWrite for Io {
         self.socket.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         self.watch(cx, flushed)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
@@ -149,7 +170,7 @@ impl AsyncRead for Socket {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> task::Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -158,7 +179,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> task::Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -169,7 +194,7 @@ impl AsyncWrite for Socket {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    ) -> task::Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
@@ -184,14 +209,14 @@ impl AsyncWrite for Socket {
         }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),

@@ -1,14 +1,22 @@
-//! The body of a long poll's response.
+//! A long poll that waits: the body of its response or, on HTTP/1.1, a task of its own.
+//!
+//! A waiting client costs as little as a stream: its connection leaves hyper once the head has been sent, and is given back when the answer has
+//! been written.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Context, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use tidegate_hub::{Batch, Hub, Subscription};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use crate::io::{Control, Socket};
 use crate::stream::Counted;
+use crate::wire::{Framing, Line};
 
 /// A client that waits for its next events.
 pub(crate) struct Poll {
@@ -18,6 +26,14 @@ pub(crate) struct Poll {
     /// Where the client is.
     since: String,
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// The body of the response to a poll that waits.
+pub(crate) struct Waiting {
+    /// None: the driver has it.
+    poll: Option<Poll>,
+    /// Where to leave it when it is asked for its answer: by then the head is on its way.
+    driver: Option<Arc<Control>>,
 }
 
 impl Poll {
@@ -34,13 +50,14 @@ impl Poll {
         }
     }
 
-    /// Waits so long.
-    pub(crate) fn until(&mut self, deadline: Instant) {
+    /// Waits so long; with `driver`, outside of hyper.
+    pub(crate) fn until(mut self, deadline: Instant, driver: Option<Arc<Control>>) -> Waiting {
         self.deadline = Some(Box::pin(sleep_until(deadline)));
+        Waiting { poll: Some(self), driver }
     }
 
     /// The whole answer, once.
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>, wait: bool) -> task::Poll<Option<Bytes>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>, wait: bool) -> task::Poll<Option<Bytes>> {
         let Some((subscription, _)) = &mut self.waiting else { return task::Poll::Ready(None) };
         let late = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
         let batch = ready!(subscription.poll_batch(cx, wait && !late));
@@ -52,7 +69,7 @@ impl Poll {
     }
 }
 
-impl Body for Poll {
+impl Body for Waiting {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -60,9 +77,36 @@ impl Body for Poll {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let answer = ready!(self.poll_answer(cx, true));
+        if let Some(driver) = self.driver.take()
+            && let Some(poll) = self.poll.take()
+        {
+            driver.wait(poll);
+        }
+        let Some(poll) = &mut self.poll else { return task::Poll::Pending };
+        let answer = ready!(poll.poll_answer(cx, true));
         task::Poll::Ready(answer.map(|bytes| Ok(Frame::data(bytes))))
     }
+}
+
+/// Waits for the answer and writes it. Gives the socket back, unless the client has left, or did not read, or said more than it was asked for:
+/// no client has reason to send the next request before it knows where to go on.
+pub(crate) async fn run<L: Line>(line: Arc<L>, mut poll: Poll, write_deadline: Duration) -> Option<Socket> {
+    let body = poll_fn(|cx| if line.left(cx) { task::Poll::Ready(None) } else { poll.poll_answer(cx, true) });
+    let body = body.await?;
+    drop(poll);
+    let chunk = [format!("{:x}\r\n", body.len()).into(), body, Bytes::from_static(b"\r\n0\r\n\r\n")];
+    let mut sink = Arc::clone(&line).sink(Framing::Close);
+    let written = async {
+        let mut whole = sink.send(&chunk)?;
+        while !whole {
+            poll_fn(|cx| line.poll_writable(cx)).await?;
+            whole = sink.resume()?;
+        }
+        std::io::Result::Ok(())
+    };
+    timeout(write_deadline, written).await.ok()?.ok()?;
+    drop(sink);
+    Arc::into_inner(line).map(Line::into_socket)
 }
 
 fn answer(batch: &Batch, since: &str) -> Bytes {

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{Secure, Taken};
+use crate::connection::{Begin, Secure, Taken};
 use crate::tls::Certificates;
 use crate::{Limits, Metrics, connection};
 
@@ -69,6 +70,8 @@ pub async fn serve(
     let Listener { socket: listener, tls, connections: open } = listener.into();
     let tls = tls.map(|config| Secure { config, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
+    let attendant = Arc::new(Attendant { tls, router, limits, shutdown, connections });
+    let Attendant { limits, shutdown, connections, .. } = &*attendant;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -85,35 +88,14 @@ pub async fn serve(
                 continue;
             }
         };
-        let Some(guard) = Open::enter(&open, &limits) else {
+        let Some(guard) = Open::enter(&open, limits) else {
             metrics.refused.with_label_values(&["connections"]).inc();
             continue;
         };
-        if let Err(error) = tune(&socket, &limits) {
+        if let Err(error) = tune(&socket, limits) {
             tracing::debug!(%error, "socket options");
         }
-        let served = connection::run(
-            socket,
-            peer,
-            tls.clone(),
-            router.clone(),
-            limits.clone(),
-            guard,
-            shutdown.graceful.clone(),
-        );
-        let (hard, tracker) = (shutdown.hard.clone(), connections.clone());
-        connections.spawn(async move {
-            let served = tokio::select! {
-                served = served => served,
-                () = hard.cancelled() => return,
-            };
-            match served {
-                Ok(None) => {}
-                // A task of its own, a fraction of this one's size: what a connection costs while it is only a stream.
-                Ok(Some(taken)) => drop(tracker.spawn(until(taken, hard))),
-                Err(error) => tracing::debug!(%error, "connection ended"),
-            }
-        });
+        attendant.attend(Begin::Fresh(socket), peer, guard);
     }
     drop(listener);
     connections.close();
@@ -123,8 +105,48 @@ pub async fn serve(
     }
 }
 
-fn until(taken: Taken, hard: CancellationToken) -> impl Future<Output = ()> + Send {
-    Until { stream: taken.run(), hard: hard.cancelled_owned() }
+/// What every connection of a listener needs.
+struct Attendant {
+    tls: Option<Secure>,
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+    connections: TaskTracker,
+}
+
+impl Attendant {
+    /// Serves a connection in a task of its own.
+    fn attend(self: &Arc<Self>, begin: Begin, peer: IpAddr, guard: Open) {
+        let this = Arc::clone(self);
+        self.connections.spawn(async move {
+            let served = connection::run(
+                begin,
+                peer,
+                this.tls.clone(),
+                this.router.clone(),
+                this.limits.clone(),
+                guard,
+                this.shutdown.graceful.clone(),
+            );
+            let served = tokio::select! {
+                served = served => served,
+                () = this.shutdown.hard.cancelled() => return,
+            };
+            match served {
+                Ok(None) => {}
+                // A task of its own, a fraction of this one's size: what a connection costs while it is only a stream.
+                Ok(Some(taken)) => this.let_be(taken, peer),
+                Err(error) => tracing::debug!(%error, "connection ended"),
+            }
+        });
+    }
+
+    fn let_be(self: &Arc<Self>, taken: Taken, peer: IpAddr) {
+        let this = Arc::clone(self);
+        let again = move |socket, guard| this.attend(Begin::Again(socket), peer, guard);
+        let stream = taken.run(self.limits.write_deadline, again);
+        self.connections.spawn(Until { stream, hard: self.shutdown.hard.clone().cancelled_owned() });
+    }
 }
 
 pin_project! {

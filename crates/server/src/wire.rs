@@ -13,6 +13,8 @@ use smallvec::SmallVec;
 use tidegate_hub::{Flushed, Sink, Subscription};
 use tokio::net::TcpStream;
 
+use crate::io::Socket;
+
 /// How the end of the body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -37,6 +39,9 @@ pub(crate) trait Line: Send + Sync + 'static {
     /// Says the end, with the body's `last` bytes before it. The socket has just taken everything else: so little more fits, or the client
     /// sees a truncated body and resumes.
     fn end(&self, last: &[u8]) -> io::Result<()>;
+
+    /// Gives it back for further requests.
+    fn into_socket(self) -> Socket;
 }
 
 /// The hub's way to a socket.
@@ -119,6 +124,10 @@ impl Line for TcpStream {
 
     fn end(&self, last: &[u8]) -> io::Result<()> {
         if last.is_empty() { Ok(()) } else { self.try_write(last).map(drop) }
+    }
+
+    fn into_socket(self) -> Socket {
+        Socket::Plain(self)
     }
 }
 

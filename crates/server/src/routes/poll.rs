@@ -5,13 +5,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, Version, header};
 use tidegate_hub::{Error, Resume};
 use tidegate_protocol::Format;
 use tokio::time::Instant;
 
 use crate::admission::Refused;
 use crate::app::App;
+use crate::connection::Connection;
 use crate::poll::Poll;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -48,8 +49,12 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     let mut response = match poll.now(wait) {
         Some(answer) => Body::from(answer).into_response(),
         None => {
-            poll.until(Instant::now() + timeout.min(app.options.limits.poll_timeout));
-            Body::new(poll).into_response()
+            // A connection that is about to close can't be given back: it stays where it is.
+            let alone = parts.version == Version::HTTP_11 && !app.draining();
+            let driver = parts.extensions.get::<Connection>().filter(|_| alone);
+            let driver = driver.and_then(|connection| connection.driver.clone());
+            let deadline = Instant::now() + timeout.min(app.options.limits.poll_timeout);
+            Body::new(poll.until(deadline, driver)).into_response()
         }
     };
     let headers = response.headers_mut();

@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tidegate_auth::Identity;
 use tidegate_broker::{Publication, Receipt};
 use tidegate_protocol::{Data, EventName, Topic};
@@ -254,7 +254,9 @@ fn answer(
     }
     let failed = results.iter().find_map(|result| result.as_ref().err().cloned());
     let mut answers = topics.iter().zip(results).map(|(topic, result)| match result {
-        Ok(receipt) => Answer::Taken { id: receipt.id().map(|id| id.to_string()), topic, nodes: receipt.nodes },
+        Ok(receipt) => {
+            Answer::Taken { id: receipt.id().map(|id| id.to_string()), topic, nodes: receipt.nodes }
+        }
         Err(error) => Answer::Failed { topic, error: error.code() },
     });
     match failed {

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::Stream;
 use super::session::Session;
+use crate::io::Socket;
 use crate::wire::{Framing, Line};
 
 /// A TLS connection whose stream has left hyper: the hub encrypts and writes, its task reads.
@@ -71,6 +72,10 @@ impl Line for TlsLine {
         }
         session.close()?;
         session.flush(&self.socket).map(drop)
+    }
+
+    fn into_socket(self) -> Socket {
+        Socket::Tls(Box::new(Stream::new(self.socket, self.session.into_inner())))
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::
             socket.writable().await?;
         }
         if session.established() {
-            return Ok(Accepted::Tls(Box::new(Stream { socket, session, closed: false })));
+            return Ok(Accepted::Tls(Box::new(Stream::new(socket, session))));
         }
         if session.ended() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -82,6 +82,10 @@ pub(crate) async fn turn_away(mut socket: TcpStream) -> io::Result<()> {
 }
 
 impl Stream {
+    pub(super) fn new(socket: TcpStream, session: Session) -> Self {
+        Self { socket, session, closed: false }
+    }
+
     /// The protocol that both sides chose.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.session.alpn()

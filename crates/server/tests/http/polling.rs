@@ -3,6 +3,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tidegate_testkit::http::{Answer, get, publish, send};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::node::{Node, Setup, options, token};
 
@@ -136,4 +138,60 @@ async fn who_may_not_is_told_so() {
         tidegate_testkit::http::publish_as(&node.base(), crate::node::API_KEY, &event).await;
     });
     assert_eq!(first.body["events"][0]["topic"], json!("user:alice"));
+}
+
+/// The answer's framing by hand: what waited outside of hyper must leave the connection as hyper would have.
+#[tokio::test]
+async fn a_connection_serves_one_poll_after_the_other() {
+    let node = Node::open().await;
+    let mut cursor = start(&node, "room:1").await;
+    let mut client = TcpStream::connect(node.addr()).await.unwrap();
+    for n in 0..3 {
+        let request = format!(
+            "GET /v1/poll?topic=room:1&since={cursor}&timeout=60 HTTP/1.1\r\nhost: {}\r\n\r\n",
+            node.addr()
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let head = read_until(&mut client, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("transfer-encoding: chunked"), "the head comes before the event: {head}");
+        publish(&node.base(), &json!({ "topic": "room:1", "data": n })).await;
+        let body = read_until(&mut client, "\r\n0\r\n\r\n").await;
+        let (length, rest) = body.split_once("\r\n").unwrap();
+        let json = rest.strip_suffix("\r\n0\r\n\r\n").unwrap();
+        assert_eq!(usize::from_str_radix(length, 16).unwrap(), json.len());
+        let answer: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(answer["events"][0]["data"], json!(n));
+        cursor = answer["cursor"].as_str().unwrap().to_owned();
+    }
+    // Other requests on the same connection, and its end.
+    client.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_waits_no_longer() {
+    let node = Node::open().await;
+    let cursor = start(&node, "room:1").await;
+    let mut client = TcpStream::connect(node.addr()).await.unwrap();
+    let request = format!("GET /v1/poll?topic=room:1&since={cursor}&timeout=60 HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(node.hub.live(), 1);
+    drop(client);
+    while node.hub.live() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn read_until(client: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        let byte =
+            tokio::time::timeout(Duration::from_secs(10), client.read_u8()).await.expect("nothing comes");
+        text.push(byte.unwrap());
+    }
+    String::from_utf8(text).unwrap()
 }
