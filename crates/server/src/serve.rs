@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 use crate::connection::{Begin, Secure, Taken};
+use crate::io::Socket;
 use crate::tls::Certificates;
 use crate::{Limits, Metrics, connection};
 
@@ -144,9 +145,17 @@ impl Attendant {
     fn let_be(self: &Arc<Self>, taken: Taken, peer: IpAddr) {
         let this = Arc::clone(self);
         let again = move |socket, guard| this.attend(Begin::Again(socket), peer, guard);
-        let stream = taken.run(self.limits.write_deadline, again);
-        self.connections.spawn(Until { stream, hard: self.shutdown.hard.clone().cancelled_owned() });
+        self.connections.spawn(until(taken, self.limits.write_deadline, again, self.shutdown.hard.clone()));
     }
+}
+
+fn until(
+    taken: Taken,
+    write_deadline: Duration,
+    again: impl FnOnce(Socket, Open) + Send + 'static,
+    hard: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    Until { stream: taken.run(write_deadline, again), hard: hard.cancelled_owned() }
 }
 
 pin_project! {
@@ -209,7 +218,7 @@ mod tests {
         fn size<F>(_: impl Fn(Taken, CancellationToken) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size(until);
+        let bytes = size(|taken, hard| until(taken, Duration::ZERO, |_, _| {}, hard));
         assert!(bytes <= 192, "{bytes} bytes");
     }
 }
