@@ -161,6 +161,10 @@ async fn strangers_are_told_from_gateways() {
         assert_eq!(code, 1, "{said}");
         has(&said, &[found]);
     }
+    let tls = Gateway::spawn(env!("CARGO_BIN_EXE_tidegate"), &["--dev-tls"], &[]).await;
+    let url = format!("https://somebody:hunter2@localhost:{}", tls.addr().port());
+    let (code, out, _) = outcome(tidegate(&["doctor", &url, "--json"])).await;
+    assert!(code == 1 && out.contains("no TLS with https://localhost") && !out.contains("hunter2"), "{out}");
     let port = tidegate_testkit::free_port();
     let (code, said) = visit(&format!("http://127.0.0.1:{port}"), &[]).await;
     assert_eq!(code, 1);

@@ -13,7 +13,7 @@ use crate::client::{chain, problem};
 pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<(Live, Block)> {
     let live = match visit.open(true, None).await {
         Ok(live) => live,
-        Err(Failed::Error(error)) => return unreachable(visit, &error, report),
+        Err(Failed::Error(error)) => return unreachable(visit, error, report),
         Err(Failed::Silent) => return silent(visit, report).await,
     };
     let took = live.answered - live.asked;
@@ -63,8 +63,10 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<(Live, B
     }
 }
 
-fn unreachable(visit: &Visit, error: &reqwest::Error, report: &mut Report) -> Option<(Live, Block)> {
-    let (place, why) = (visit.gateway.url.origin().ascii_serialization(), chain(error));
+fn unreachable(visit: &Visit, error: reqwest::Error, report: &mut Report) -> Option<(Live, Block)> {
+    // Without the URL: there may be a password in it.
+    let error = error.without_url();
+    let (place, why) = (visit.gateway.url.origin().ascii_serialization(), chain(&error));
     let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
     let (said, advice) = if has(&["dns error", "failed to lookup"]) {
         (format!("the name of {place} does not resolve"), "check the URL, and the name's DNS record")
@@ -76,7 +78,7 @@ fn unreachable(visit: &Visit, error: &reqwest::Error, report: &mut Report) -> Op
     } else if has(&["certificate", "tls", "Tls", "handshake", "HandshakeFailure"]) {
         (
             format!("no TLS with {place}: {why}"),
-            "check the certificate (name, date, the whole chain), or whether this port speaks TLS at all",
+            "check the certificate (name, date, the whole chain; SSL_CERT_FILE=ca.pem names an authority of your own), or whether this port speaks TLS at all",
         )
     } else if error.is_timeout() {
         (

@@ -44,7 +44,10 @@ pub(crate) struct Doctor {
 }
 
 pub(crate) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
-    let mut report = Report::new(args.url.as_str(), args.json);
+    let mut shown = args.url.clone();
+    // It fails only where a URL can have none.
+    let _ = shown.set_password(None);
+    let mut report = Report::new(shown.as_str(), args.json);
     let visit = Visit::new(&args)?;
     examine(&visit, &args, &mut report).await;
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
