@@ -126,6 +126,34 @@ async fn a_stream_ends_with_its_token() {
 }
 
 #[tokio::test]
+async fn polls_on_one_connection() {
+    let node = Node::start(setup()).await;
+    let certificate = reqwest::Certificate::from_pem(node.pem().as_bytes()).unwrap();
+    let kept =
+        reqwest::Client::builder().no_proxy().http1_only().tls_certs_only([certificate]).build().unwrap();
+    let poll = async |since: &str| -> Value {
+        let url = node.url(&format!("/v1/poll?topic=a&since={since}"));
+        kept.get(url).send().await.unwrap().json().await.unwrap()
+    };
+    let mut cursor = poll("").await["cursor"].as_str().unwrap().to_owned();
+    for n in 0..3 {
+        let event = json!({"topic": "a", "data": n});
+        let waiting = async {
+            eventually("the poll waits", async || (node.hub.live() == 1).then_some(())).await;
+            publish(&node.base(), &event).await
+        };
+        let (answer, _) = tokio::join!(poll(&cursor), waiting);
+        assert_eq!(answer["events"][0]["data"], json!(n));
+        cursor = answer["cursor"].as_str().unwrap().to_owned();
+    }
+    let metrics = node.metrics().await;
+    assert!(
+        metrics.contains("tidegate_tls_handshakes_total{result=\"ok\"} 4"),
+        "1 for polls, 3 for publishing"
+    );
+}
+
+#[tokio::test]
 async fn requests_and_large_bodies() {
     let node = Node::start(setup()).await;
     let certificate = reqwest::Certificate::from_pem(node.pem().as_bytes()).unwrap();
