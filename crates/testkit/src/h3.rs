@@ -24,6 +24,9 @@ use crate::http::Answer;
 use crate::sse::End;
 use crate::wait::DEADLINE;
 
+/// How long a watchful client waits for any answer to its keep-alives. A busy machine's node may take a second.
+const WATCH: Duration = Duration::from_secs(3);
+
 /// One HTTP/3 connection; clones share it. It is closed when the last clone, and every response that came by it, is gone.
 #[derive(Clone)]
 pub struct H3 {
@@ -47,11 +50,23 @@ impl H3 {
     /// The same for a server that may not speak it, with as many bytes of a response as this side takes in without anybody reading, and
     /// without a deadline.
     pub async fn try_connect(base: &str, pem: &str, receive_buffer: Option<u32>) -> io::Result<H3> {
+        H3::connect_with(base, pem, transport(receive_buffer)).await
+    }
+
+    /// The same for a client that watches over its connection: a node that was killed says nothing, and UDP says it for nobody.
+    pub(crate) async fn try_connect_watchfully(
+        base: &str,
+        pem: &str,
+        receive_buffer: Option<u32>,
+    ) -> io::Result<H3> {
+        let mut transport = transport(receive_buffer);
+        transport.keep_alive_interval(Some(WATCH / 6));
+        transport.max_idle_timeout(Some(WATCH.try_into().map_err(io::Error::other)?));
+        H3::connect_with(base, pem, transport).await
+    }
+
+    async fn connect_with(base: &str, pem: &str, transport: TransportConfig) -> io::Result<H3> {
         let (endpoint, address, base) = endpoint(base).await?;
-        let mut transport = TransportConfig::default();
-        if let Some(bytes) = receive_buffer {
-            transport.stream_receive_window(bytes.into());
-        }
         let config = config(tls(pem), transport);
         let host = base.host_str().unwrap_or_default();
         let connecting = endpoint.connect_with(config, address, host).map_err(io::Error::other)?;
@@ -300,6 +315,14 @@ fn tls(pem: &str) -> rustls::ClientConfig {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     tls
+}
+
+fn transport(receive_buffer: Option<u32>) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    if let Some(bytes) = receive_buffer {
+        transport.stream_receive_window(bytes.into());
+    }
+    transport
 }
 
 fn config(tls: rustls::ClientConfig, transport: TransportConfig) -> ClientConfig {

@@ -4,7 +4,7 @@
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
 //! - [`Chromium`]: a real browser.
 //! - [`H3`]: an HTTP/3 connection, for [`Sse`] too.
-//! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests.
+//! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests. [`Publisher`]: numbered events, one after the other.
 //!
 //! Everything here panics when the world is not as asked: in a test that is the useful error, and it names what
 //! was seen until then. Every wait has a deadline. Children die with their owner, and also when the test process
@@ -19,6 +19,7 @@ pub mod http;
 mod nginx;
 mod ports;
 mod process;
+mod publisher;
 mod redis_server;
 pub mod sse;
 mod tcp_proxy;
@@ -30,6 +31,7 @@ pub use gateway::Gateway;
 pub use h3::{H3, Response};
 pub use nginx::Nginx;
 pub use ports::free_port;
+pub use publisher::Publisher;
 pub use redis_server::{Options as RedisOptions, RedisServer};
 pub use sse::{Block, End, Event, Sse};
 pub use tcp_proxy::TcpProxy;

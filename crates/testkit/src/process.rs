@@ -49,7 +49,7 @@ impl Process {
         let waiter = thread::spawn(move || {
             ended.send_replace(Some(child.wait().expect("wait for a child")));
         });
-        Process { program, pid, log: log.into(), status, waiter: Some(waiter), lifeline: lifeline(pid) }
+        Process { program, pid, log: log.into(), status, waiter: Some(waiter), lifeline: lifeline(pid, log) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -123,10 +123,11 @@ impl Drop for Process {
 }
 
 /// A shell that waits for the end of its input, which comes when this process ends in whatever way (a Ctrl-C, a runner's
-/// SIGKILL, a static that is never dropped), and then kills the group.
-fn lifeline(group: Pid) -> Child {
+/// SIGKILL, a static that is never dropped), and then kills the group and removes the directory of its log.
+fn lifeline(group: Pid, log: &Path) -> Child {
     Command::new("sh")
-        .args(["-c", "read _; kill -s KILL -- -$0", &group.to_string()])
+        .args(["-c", "read _; kill -s KILL -- -$0; rm -rf -- \"$1\"", &group.to_string()])
+        .arg(log.parent().expect("a directory of the child's own"))
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -188,7 +188,7 @@ impl Builder {
 
     async fn connect_http3(&self) -> io::Result<H3> {
         let pem = self.trusted.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
-        H3::try_connect(&self.url.origin().ascii_serialization(), pem, self.receive_buffer).await
+        H3::try_connect_watchfully(&self.url.origin().ascii_serialization(), pem, self.receive_buffer).await
     }
 
     async fn request_http3(&self, connection: &H3) -> io::Result<crate::Response> {

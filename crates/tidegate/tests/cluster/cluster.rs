@@ -1,11 +1,5 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use reqwest::Method;
 use serde_json::{Value, json};
 use tidegate_testkit::{Gateway, RedisServer, http};
-use tokio::task::JoinHandle;
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_tidegate");
 
@@ -42,70 +36,8 @@ impl Cluster {
         Self { redis, nodes: started }
     }
 
-    pub(crate) fn urls(&self, path: &str) -> Vec<String> {
-        self.nodes.iter().map(|node| node.url(path)).collect()
-    }
-
     pub(crate) fn bases(&self) -> Vec<String> {
         self.nodes.iter().map(Gateway::base).collect()
-    }
-}
-
-/// A backend that goes on publishing: numbered events, each with a key, tried again on the next node until one has taken it.
-pub(crate) struct Publisher {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
-    task: JoinHandle<usize>,
-}
-
-impl Publisher {
-    /// Publishes `0, 1, 2, …` to the topics in turn, to any of the nodes.
-    pub(crate) fn start(bases: Vec<String>, topics: &'static [&'static str], pause: Duration) -> Self {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (stopping, counter) = (Arc::clone(&stop), Arc::clone(&sent));
-        let task = tokio::spawn(async move {
-            let (mut number, mut node) = (0, 0);
-            while !stopping.load(Ordering::Relaxed) {
-                let event = json!({ "topic": topics[number % topics.len()], "data": number, "key": format!("n{number}") });
-                node += 1;
-                let url = format!("{}/v1/publish", bases[node % bases.len()]);
-                let answer = http::try_send(Method::POST, &url, None, Some(&event)).await;
-                match answer {
-                    Ok(answer) if answer.status == 200 => {
-                        number += 1;
-                        counter.store(number, Ordering::Relaxed);
-                        tokio::time::sleep(pause).await;
-                    }
-                    Ok(answer) => {
-                        assert!(answer.status.is_server_error(), "{} {}", answer.status, answer.body);
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-            number
-        });
-        Self { stop, sent, task }
-    }
-
-    /// Waits until this many were taken.
-    pub(crate) async fn reached(&self, count: usize) {
-        let wait = async {
-            while self.sent.load(Ordering::Relaxed) < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("the publisher goes on");
-    }
-
-    pub(crate) fn sent(&self) -> usize {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Stops, and says how many events there are.
-    pub(crate) async fn finish(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap()
     }
 }
 

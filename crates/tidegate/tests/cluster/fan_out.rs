@@ -48,34 +48,3 @@ async fn subscribed_means_subscribed_a_thousand_times() {
         assert_eq!(stream.collect_data(1).await, [n.to_string()]);
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_keep_every_topic_in_order_on_one_stream() {
-    let cluster = Cluster::with(2, &[("TIDEGATE_REDIS__PARTITIONS", "4")]).await;
-    let names: Vec<String> = (0..12).map(|n| format!("room:{n}")).collect();
-    let query = names.iter().map(|name| format!("topic={name}")).collect::<Vec<_>>().join("&");
-    let mut stream = Sse::open(&cluster.nodes[0].url(&format!("/v1/events?{query}"))).await;
-    stream.next_named("tidegate:ready").await;
-    for n in 0..240 {
-        publish(&cluster.nodes[n % 2].base(), &names[n % 12], n).await;
-    }
-    let check = |data: &[String]| {
-        for topic in 0..12 {
-            let mine: Vec<usize> =
-                data.iter().map(|d| d.parse::<usize>().unwrap()).filter(|n| n % 12 == topic).collect();
-            assert!(mine.is_sorted(), "{mine:?}");
-        }
-    };
-    let first = stream.collect_data(100).await;
-    let id = stream.last_event_id().to_owned();
-    assert!(id.len() <= 128 && id.split('.').count() == 4, "{id}");
-    drop(stream);
-    let url = cluster.nodes[1].url(&format!("/v1/events?{query}"));
-    let mut resumed = Sse::builder(&url).last_event_id(&id).open().await;
-    let rest = resumed.collect_data(140).await;
-    let mut all: Vec<usize> = first.iter().chain(&rest).map(|data| data.parse().unwrap()).collect();
-    check(&first);
-    check(&rest);
-    all.sort_unstable();
-    assert_eq!(all, (0..240).collect::<Vec<_>>());
-}

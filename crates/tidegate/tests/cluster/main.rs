@@ -1,10 +1,10 @@
-//! The promises of a cluster, told with real processes: redis-server, gateways, nginx, and clients that reconnect by themselves.
+//! The promises of a cluster, told with real processes: redis-server, gateways, nginx, and clients that reconnect by themselves. What every
+//! way to receive has to keep is told in `transports`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
 mod failover;
 mod fan_out;
 mod redis_faults;
-mod resets;
 mod rolling;
 mod users;

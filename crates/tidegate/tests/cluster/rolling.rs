@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use tidegate_testkit::{EventSource, Nginx, Sse, free_port};
+use tidegate_testkit::{EventSource, Nginx, Publisher, Sse, free_port};
 
-use crate::cluster::{Cluster, Publisher, numbers};
+use crate::cluster::{Cluster, numbers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
@@ -19,12 +19,12 @@ async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
     }
     let publisher = Publisher::start(vec![nginx.base()], &["a", "b", "c"], Duration::from_millis(2));
     for n in 0..3 {
-        publisher.reached(publisher.sent() + 50).await;
+        publisher.more(50).await;
         cluster.nodes[n].terminate();
         assert!(cluster.nodes[n].wait().await.success(), "{}", cluster.nodes[n].log());
         cluster.nodes[n].restart().await;
     }
-    publisher.reached(publisher.sent() + 50).await;
+    publisher.more(50).await;
     let count = publisher.finish().await;
     for client in &clients {
         assert_eq!(client.wait_data(count).await, numbers(count));

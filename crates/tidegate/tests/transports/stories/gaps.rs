@@ -1,0 +1,106 @@
+//! A gap is said, and the stream goes on.
+
+use reqwest::Method;
+use serde_json::json;
+use tidegate_testkit::{eventually, http};
+
+use super::numbers;
+use crate::client::{Ask, Client, Seen};
+use crate::way::Way;
+use crate::world::{KEY, World, manage, publish, send, unique};
+
+over_every_transport!(a_cursor_that_is_worth_nothing, a_history_that_was_trimmed, a_history_that_expired,);
+
+/// The next thing seen is a reset; a long poll does not say more.
+async fn reset(way: Way, client: &mut Client, topics: &[&String], reason: &str) {
+    match client.next().await {
+        Seen::Reset { .. } if way.polls() => {}
+        seen => {
+            let topics = topics.iter().map(ToString::to_string).collect();
+            assert_eq!(seen, Seen::Reset { topics, reason: reason.into() });
+        }
+    }
+}
+
+async fn a_cursor_that_is_worth_nothing(way: Way) {
+    for world in [World::shared().await, World::partitioned().await] {
+        let (bases, topic) = (world.bases(way), unique("room"));
+        // A backend has no topic of its own.
+        let ask = Ask { token: KEY.to_owned(), ..Ask::new(&[&topic]) };
+        let receipt = send(&bases[0], &json!({"topic": topic, "data": 0})).await;
+        let (place, _) = receipt["id"].as_str().unwrap().rsplit_once('-').unwrap();
+        let ahead = format!("{place}-zzzzzz");
+        // The same partition, but another epoch: the last five characters.
+        let foreign = format!("{}zzzzz-1", &place[..place.len() - 5]);
+        let cursors = [
+            ("not an id", "malformed"),
+            ("-", "malformed"),
+            ("\u{1}%\"", "malformed"),
+            (&foreign, "epoch"),
+            (&ahead, "unknown"),
+        ];
+        for (n, (cursor, reason)) in cursors.into_iter().enumerate() {
+            if !cursor.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && !way.polls() && way != Way::Post {
+                continue; // No header.
+            }
+            let mut client = Client::open(way, &bases, &ask.after(cursor)).await;
+            reset(way, &mut client, &[&topic], reason).await;
+            publish(&bases[1], &topic, n).await;
+            assert_eq!(client.data(1).await, [n.to_string()], "live after {cursor:?}");
+            // It has got a good one.
+            let cursor = client.leave();
+            publish(&bases[1], &topic, "more").await;
+            let mut client = Client::open(way, &bases[1..], &ask.after(&cursor)).await;
+            assert_eq!(client.data(1).await, ["more"]);
+        }
+    }
+}
+
+async fn a_history_that_was_trimmed(way: Way) {
+    let world = World::shared().await;
+    let (bases, small, other) = (world.bases(way), unique("small"), unique("room"));
+    let ask = Ask::new(&[&small, &other]);
+    let mut client = Client::open(way, &bases, &ask).await;
+    publish(&bases[0], &small, "first").await;
+    assert_eq!(client.data(1).await, ["first"]);
+    let cursor = client.leave();
+    publish(&bases[0], &other, "other").await;
+    let batch: Vec<_> = (0..400).map(|n| json!({"topic": small, "data": n})).collect();
+    send(&bases[0], &json!(batch)).await;
+    let mut client = Client::open(way, &bases[1..], &ask.after(&cursor)).await;
+    reset(way, &mut client, &[&small], "trimmed").await;
+    assert_eq!(client.data(1).await, ["other"], "a topic that has all of its events");
+    let first: usize = client.data(1).await[0].parse().unwrap();
+    assert!(first > 0 && first <= 390, "{first}");
+    assert_eq!(client.data(399 - first).await, numbers(first + 1..400), "what is kept follows");
+    publish(&bases[0], &small, "live").await;
+    assert_eq!(client.data(1).await, ["live"]);
+}
+
+async fn a_history_that_expired(way: Way) {
+    let world = World::shared().await;
+    let bases = world.bases(way);
+    for (topic, by_itself) in [(unique("room"), false), (unique("short"), true)] {
+        let ask = Ask::new(&[&topic]);
+        // A node that has been listening may still have it at hand: the client comes back to another.
+        let mut client = Client::open(way, &bases[..1], &ask).await;
+        publish(&bases[0], &topic, "first").await;
+        assert_eq!(client.data(1).await, ["first"]);
+        let cursor = client.leave();
+        publish(&bases[0], &topic, "second").await;
+        let history = format!("{}/v1/topics/{topic}/events", bases[0]);
+        if by_itself {
+            eventually("the history times out", async || {
+                let page = manage(Method::GET, &history).await;
+                (page.body["events"] == json!([])).then_some(())
+            })
+            .await;
+        } else {
+            assert_eq!(http::send(Method::DELETE, &history, Some(KEY), None).await.status, 204);
+        }
+        let mut client = Client::open(way, &bases[1..], &ask.after(&cursor)).await;
+        reset(way, &mut client, &[&topic], "expired").await;
+        publish(&bases[0], &topic, "live").await;
+        assert_eq!(client.data(1).await, ["live"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! A client that comes back with its cursor, to any node, has missed nothing and gets nothing twice.
+
+use std::time::Duration;
+
+use super::{assert_whole, numbers};
+use crate::client::{Ask, Client};
+use crate::way::Way;
+use crate::world::{World, publish, storm, unique};
+
+over_every_transport!(
+    resume_on_another_node,
+    resume_before_the_first_event,
+    resume_with_four_partitions,
+    replay_then_live,
+);
+
+async fn resume_on_another_node(way: Way) {
+    resume(way, World::shared().await, 1).await;
+}
+
+async fn resume_with_four_partitions(way: Way) {
+    resume(way, World::partitioned().await, 4).await;
+}
+
+/// Away and back again and again while events of eight topics come as fast as they can, and in between while they pause.
+async fn resume(way: Way, world: &World, partitions: usize) {
+    let topics: Vec<String> = (0..8).map(|_| unique("room")).collect();
+    let mut bases = world.bases(way);
+    let mut ask = Ask::new(&topics);
+    let (mut data, mut sent) = (Vec::new(), 0);
+    let mut client = Client::open(way, &bases, &ask).await;
+    let publisher = storm(world.all(), &topics, Duration::from_millis(1));
+    for n in 1..=5 {
+        data.extend(client.data(10 * n).await);
+        ask = ask.after(&client.leave());
+        publisher.more(20).await;
+        if n == 5 {
+            sent = publisher.sent();
+            break;
+        }
+        bases.rotate_left(1);
+        client = Client::open(way, &bases, &ask).await;
+    }
+    let count = publisher.finish().await;
+    assert!(count >= sent);
+    bases.rotate_left(1);
+    // And once more to a node on which it has been, when all is quiet.
+    let mut client = Client::open(way, &bases, &ask).await;
+    data.extend(client.data(count - data.len()).await);
+    // Topics of one partition come in the order of publishing, those of several each in their own.
+    assert_whole(&data, count, if partitions == 1 { 1 } else { topics.len() });
+    assert!(client.cursor().len() <= 128 && client.cursor().split('.').count() <= partitions);
+    publish(&bases[0], &topics[0], count).await;
+    assert_eq!(client.data(1).await, [count.to_string()], "nothing came twice");
+}
+
+async fn resume_before_the_first_event(way: Way) {
+    let world = World::shared().await;
+    let topics = [unique("room"), unique("news")];
+    let (bases, ask) = (world.bases(way), Ask::new(&topics));
+    let cursor = Client::open(way, &bases, &ask).await.leave();
+    for n in 0..20 {
+        publish(&world.plain[n % 3].base(), &topics[n % 2], n).await;
+    }
+    let mut client = Client::open(way, &[bases[1].clone()], &ask.after(&cursor)).await;
+    assert_eq!(client.data(20).await, numbers(0..20));
+    // With nothing to catch up, and again.
+    let cursor = client.leave();
+    let mut client = Client::open(way, &bases, &ask.after(&cursor)).await;
+    publish(&bases[0], &topics[0], 20).await;
+    assert_eq!(client.data(1).await, ["20"]);
+}
+
+async fn replay_then_live(way: Way) {
+    for world in [World::shared().await, World::partitioned().await] {
+        let topic = unique("room");
+        let bases = world.bases(way);
+        for n in 0..30 {
+            publish(&world.plain[n % 2].base(), &topic, n).await;
+        }
+        let mut client = Client::open(way, &bases, &Ask::new(&[&topic]).replay(7)).await;
+        publish(&bases[0], &topic, 30).await;
+        assert_eq!(client.data(8).await, numbers(23..31));
+        // A replay that was not read to its end goes on where it was left.
+        let mut client = Client::open(way, &bases, &Ask::new(&[&topic]).replay(100)).await;
+        assert_eq!(client.data(5).await, numbers(0..5));
+        let cursor = client.leave();
+        let mut client = Client::open(way, &bases[1..], &Ask::new(&[&topic]).replay(3).after(&cursor)).await;
+        assert_eq!(client.data(26).await, numbers(5..31), "the cursor wins");
+    }
+}

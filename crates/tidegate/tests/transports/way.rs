@@ -1,0 +1,47 @@
+//! The ways to receive.
+
+/// A way from a gateway to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Server-Sent Events to an HTTP/1.0 client.
+    Http10,
+    /// Over HTTP/1.1.
+    H1,
+    /// The same over TLS.
+    H1Tls,
+    /// Over HTTP/2 with prior knowledge.
+    H2,
+    /// Over HTTP/2 by ALPN.
+    H2Tls,
+    /// Over HTTP/3.
+    H3,
+    /// Asked for with a POST.
+    Post,
+    /// One long poll after the other, each to another node.
+    Poll,
+    /// The same over TLS, on HTTP/2.
+    PollTls,
+}
+
+impl Way {
+    /// Whether it leads to a node that speaks TLS.
+    pub(crate) fn tls(self) -> bool {
+        matches!(self, Self::H1Tls | Self::H2Tls | Self::H3 | Self::PollTls)
+    }
+
+    /// Whether the client asks again for every batch of events. Such a one is never slow, and is told of an end by its next answer
+    /// alone.
+    pub(crate) fn polls(self) -> bool {
+        matches!(self, Self::Poll | Self::PollTls)
+    }
+
+    /// Whether every event says which topic it is of.
+    pub(crate) fn names_topics(self) -> bool {
+        self.polls()
+    }
+
+    /// What arrives of a text: Server-Sent Events know one line end only.
+    pub(crate) fn text(self, sent: &str) -> String {
+        if self.names_topics() { sent.to_owned() } else { sent.replace("\r\n", "\n").replace('\r', "\n") }
+    }
+}
