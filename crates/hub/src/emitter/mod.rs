@@ -345,3 +345,17 @@ impl Emitter {
         first.then(|| (state.joined.then_some(reason), dropped))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle stream costs here; docs/benchmarks.md has the other parts. What makes it larger should be worth that.
+    #[test]
+    fn an_idle_emitter_is_small() {
+        let (emitter, seat, subscription) =
+            (size_of::<Emitter>(), size_of::<Seat>(), size_of::<Subscription>());
+        assert!(emitter <= 288, "{emitter} bytes");
+        assert_eq!((seat, subscription), (24, 16));
+    }
+}
