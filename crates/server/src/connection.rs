@@ -30,6 +30,7 @@ use crate::poll::{self, Poll};
 use crate::serve::Open;
 use crate::stream::Opened;
 use crate::tls::{self, Accepted, TlsLine};
+use crate::ws::{self, Session};
 use crate::{Limits, h2, wire};
 
 /// What a route may know of the connection that its request came on.
@@ -154,6 +155,7 @@ pub(crate) struct Taken {
 enum Kind {
     Stream(Opened),
     Poll(Poll),
+    WebSocket(Box<Session>),
 }
 
 impl Taken {
@@ -167,8 +169,11 @@ impl Taken {
         let opened = match kind {
             Kind::Stream(opened) => opened,
             // Boxed: a stream's task is not to be as large.
+            Kind::WebSocket(session) => {
+                return Either::Left(Box::pin(ws::run(socket, early, session, guard)) as Pin<Box<_>>);
+            }
             Kind::Poll(poll) => {
-                return Either::Left(Box::pin(async move {
+                let waits: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                     let socket = match socket {
                         _ if !early.is_empty() => None,
                         Socket::Plain(socket) => poll::run(Arc::new(socket), poll, write_deadline).await,
@@ -179,7 +184,8 @@ impl Taken {
                     if let Some(socket) = socket {
                         again(socket, guard);
                     }
-                }));
+                });
+                return Either::Left(waits);
             }
         };
         let Opened { subscription, counted, framing, .. } = opened;
@@ -224,7 +230,9 @@ async fn serve_h1(
             Pin::new(&mut served).graceful_shutdown();
         }
         match served.poll_without_shutdown(cx) {
-            task::Poll::Ready(result) => task::Poll::Ready(result.map(|()| None)),
+            task::Poll::Ready(result) => {
+                task::Poll::Ready(result.map(|()| control.upgraded().map(Kind::WebSocket)))
+            }
             task::Poll::Pending => {
                 let kind =
                     control.take_over().map(Kind::Stream).or_else(|| control.take_poll().map(Kind::Poll));

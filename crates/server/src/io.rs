@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use crate::poll::Poll;
 use crate::stream::Opened;
 use crate::tls;
+use crate::ws::Session;
 
 /// A client's socket.
 pub(crate) enum Socket {
@@ -43,6 +44,8 @@ pub(crate) struct Control {
     opened: Mutex<Option<Opened>>,
     /// The same of a long poll.
     poll: Mutex<Option<Poll>>,
+    /// A WebSocket: it begins when the answer to its handshake has been sent.
+    websocket: Mutex<Option<Box<Session>>>,
 }
 
 impl Control {
@@ -63,6 +66,16 @@ impl Control {
     /// The poll that was left, once everything before it has been written.
     pub(crate) fn take_poll(&self) -> Option<Poll> {
         if self.blocked.load(Ordering::Relaxed) { None } else { self.poll.lock().take() }
+    }
+
+    /// The same with a WebSocket.
+    pub(crate) fn upgrade(&self, session: Box<Session>) {
+        *self.websocket.lock() = Some(session);
+    }
+
+    /// The WebSocket that was left, once hyper is done with the connection.
+    pub(crate) fn upgraded(&self) -> Option<Box<Session>> {
+        self.websocket.lock().take()
     }
 
     /// The stream that was left, once everything before it has been written.

@@ -26,6 +26,7 @@ mod serve;
 mod stream;
 pub mod tls;
 mod wire;
+mod ws;
 
 pub use admission::Options as AdmissionOptions;
 pub use app::App;

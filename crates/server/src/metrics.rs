@@ -21,6 +21,10 @@ pub struct Metrics {
     pub handshakes: IntCounterVec,
     /// `tidegate_quic_retries_total`
     pub retries: IntCounter,
+    /// `tidegate_ws_messages_total{kind}`
+    pub ws_messages: IntCounterVec,
+    /// `tidegate_ws_refused_total{reason}`
+    pub ws_refused: IntCounterVec,
     pub(crate) registry: Registry,
 }
 
@@ -65,10 +69,20 @@ impl Metrics {
                 "tidegate_quic_retries_total",
                 "QUIC clients sent back for a proof of their address",
             )?,
+            ws_messages: counters(
+                "tidegate_ws_messages_total",
+                "Messages of WebSocket clients that could be read, by what they ask for",
+                &["kind"],
+            )?,
+            ws_refused: counters(
+                "tidegate_ws_refused_total",
+                "Messages of WebSocket clients answered with an error, by the problem's word",
+                &["reason"],
+            )?,
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for transport in ["sse-h1", "sse-h2", "sse-h3", "poll"] {
+        for transport in ["sse-h1", "sse-h2", "sse-h3", "poll", "ws-h1", "ws-h2"] {
             metrics.connections.with_label_values(&[transport]);
         }
         let turned_away =
@@ -82,6 +96,12 @@ impl Metrics {
         for result in ["ok", "failed", "timeout", "cleartext"] {
             metrics.handshakes.with_label_values(&[result]);
         }
+        for kind in ["subscribe", "unsubscribe", "publish"] {
+            metrics.ws_messages.with_label_values(&[kind]);
+        }
+        for reason in ["invalid-request", "forbidden", "rate-limited", "too-large", "unavailable"] {
+            metrics.ws_refused.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;
@@ -91,6 +111,8 @@ impl Metrics {
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.retries.clone()))?;
+        registry.register(Box::new(metrics.ws_messages.clone()))?;
+        registry.register(Box::new(metrics.ws_refused.clone()))?;
         Ok(metrics)
     }
 }

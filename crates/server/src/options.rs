@@ -53,6 +53,8 @@ pub struct Limits {
     pub h2_streams: u32,
     /// How long a long poll may wait; one that asks for more waits so long.
     pub poll_timeout: Duration,
+    /// Messages per second that a client may send on one WebSocket, and twice as many at once; 0: any number.
+    pub ws_messages: u32,
 }
 
 /// What topics keep and who may use them, by their first segment.
@@ -130,6 +132,7 @@ impl Default for Limits {
             write_deadline: Duration::from_secs(30),
             h2_streams: 256,
             poll_timeout: Duration::from_secs(60),
+            ws_messages: 50,
         }
     }
 }

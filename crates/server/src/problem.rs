@@ -132,6 +132,24 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)
     }
 
+    /// 503: nobody can be told who he is.
+    pub(crate) fn no_keys() -> Self {
+        Self::unavailable("The keys that credentials are checked with can't be had just now.")
+    }
+
+    /// 426: another protocol is spoken here.
+    pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "A WebSocket", detail)
+    }
+
+    /// 429: a WebSocket on which too much is said.
+    pub(crate) fn too_many_messages(rate: u32) -> Self {
+        let detail = format!(
+            "At most {rate} messages a second, and twice as many at once. This one was not read. Wait, or the connection is closed."
+        );
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many messages", detail).retry(1)
+    }
+
     /// With what became of each event of a batch.
     pub fn with_results(mut self, results: Vec<Value>) -> Self {
         self.0.results = Some(results);
@@ -148,6 +166,28 @@ impl Problem {
             None => format!("[{index}]"),
         });
         self
+    }
+
+    /// The same problem, within a field.
+    pub(crate) fn under(mut self, name: &str) -> Self {
+        let field = self.0.field.take().unwrap_or_default();
+        let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+        self.0.field = Some(format!("{name}{dot}{field}"));
+        self
+    }
+
+    /// The word by which programs know it.
+    pub(crate) fn code(&self) -> &str {
+        self.0.kind.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// The document, for whom no status and no header reaches: with `retry_after`, in seconds, where it says to wait.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = serde_json::to_value(&self.0).unwrap_or_default();
+        if let (Some(seconds), Some(fields)) = (self.0.retry_after, document.as_object_mut()) {
+            fields.insert("retry_after".into(), seconds.into());
+        }
+        document
     }
 
     /// The HTTP status.

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tidegate_auth::Identity;
-use tidegate_hub::{Join, Resume};
+use tidegate_hub::{Error, Join, Resume};
 use tidegate_protocol::{Format, Topic};
 
 use crate::app::{App, Inner};
@@ -77,13 +77,7 @@ pub(crate) fn topics(app: &Inner, who: &Identity, names: &[String]) -> Result<Ve
     }
     let mut topics = Vec::with_capacity(names.len());
     for name in names {
-        let topic =
-            Topic::parse(name).map_err(|error| Problem::invalid("topic", format!("{name:?}: {error}.")))?;
-        if !app.options.namespaces.may_subscribe(who, &topic) {
-            let detail = format!("The credential does not allow subscribing to {name:?}.");
-            return Err(caller::refuse(who, Some("topic"), detail));
-        }
-        topics.push(topic);
+        topics.push(allowed(app, who, "topic", name)?);
     }
     topics.sort();
     topics.dedup();
@@ -92,6 +86,44 @@ pub(crate) fn topics(app: &Inner, who: &Identity, names: &[String]) -> Result<Ve
         return Err(Problem::invalid("topic", detail));
     }
     Ok(topics)
+}
+
+/// Topics for a stream that has so many, if `who` may have them all and they are not too many.
+pub(crate) fn more_topics(
+    app: &Inner,
+    who: &Identity,
+    names: &[String],
+    have: usize,
+) -> Result<Vec<Topic>, Problem> {
+    let most = app.options.topics;
+    if have + names.len() > most {
+        let detail = format!("A stream has at most {most} topics, this one has {have}.");
+        return Err(Problem::invalid("subscribe", detail));
+    }
+    let names = names.iter().enumerate();
+    names.map(|(n, name)| allowed(app, who, &format!("subscribe[{n}]"), name)).collect()
+}
+
+/// The topic that `field` names.
+pub(crate) fn named(field: &str, name: &str) -> Result<Topic, Problem> {
+    Topic::parse(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
+}
+
+fn allowed(app: &Inner, who: &Identity, field: &str, name: &str) -> Result<Topic, Problem> {
+    let topic = named(field, name)?;
+    if app.options.namespaces.may_subscribe(who, &topic) {
+        return Ok(topic);
+    }
+    Err(caller::refuse(who, Some(field), format!("The credential does not allow subscribing to {name:?}.")))
+}
+
+/// Why the hub did not open a stream, for whoever reads a status. Counted as refused.
+pub(crate) fn refused(app: &Inner, error: &Error) -> Problem {
+    app.metrics.refused.with_label_values(&[error.reason()]).inc();
+    match error {
+        Error::UserLimit(_) => Problem::user_limit(format!("{error}. Close one, or try again later.")),
+        Error::Unavailable(_) | Error::Draining => Problem::unavailable(format!("{error}. Try again.")),
+    }
 }
 
 /// An empty id is none: browsers forget theirs when they get one.

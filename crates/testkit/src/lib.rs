@@ -3,7 +3,7 @@
 //! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts.
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
 //! - [`Chromium`]: a real browser.
-//! - [`H3`]: an HTTP/3 connection, for [`Sse`] too.
+//! - [`H3`]: an HTTP/3 connection, for [`Sse`] too. [`WebSocket`]: the same words over another transport.
 //! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests. [`Publisher`]: numbered events, one after the other.
 //!
 //! Everything here panics when the world is not as asked: in a test that is the useful error, and it names what
@@ -23,7 +23,9 @@ mod publisher;
 mod redis_server;
 pub mod sse;
 mod tcp_proxy;
+mod tls;
 mod wait;
+pub mod ws;
 
 pub use chromium::{Chromium, Page};
 pub use event_source::{Connection, EventSource};
@@ -36,3 +38,4 @@ pub use redis_server::{Options as RedisOptions, RedisServer};
 pub use sse::{Block, End, Event, Sse};
 pub use tcp_proxy::TcpProxy;
 pub use wait::{DEADLINE, eventually};
+pub use ws::WebSocket;

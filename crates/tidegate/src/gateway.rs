@@ -203,6 +203,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             write_deadline: limits.write_deadline,
             h2_streams: limits.h2_streams,
             poll_timeout: limits.poll_timeout,
+            ws_messages: limits.ws_messages,
         },
         admission: AdmissionOptions {
             address_connections: limits.address_connections,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tidegate_protocol::{Cursor, Topic};
 
 use super::state::Phase;
-use super::{Change, Emitter};
+use super::{Change, Emitter, Leave};
 use crate::Inner;
 use crate::blocks::Word;
 
@@ -52,6 +52,14 @@ impl Subscription {
     /// Whether the stream was cut: its client did not read.
     pub fn cut(&self) -> bool {
         matches!(self.emitter.state.lock().phase, Phase::Closed(_, true))
+    }
+
+    /// Why the stream has ended, if it has.
+    pub fn left(&self) -> Option<Leave> {
+        match self.emitter.state.lock().phase {
+            Phase::Closed(reason, _) => Some(reason),
+            _ => None,
+        }
     }
 
     /// Receives these as well, beginning with what comes. `tidegate:subscribed` says on the stream when it is so.

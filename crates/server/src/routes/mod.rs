@@ -7,6 +7,7 @@ mod pages;
 mod poll;
 pub(crate) mod publish;
 mod users;
+mod ws;
 
 use std::any::Any;
 
@@ -15,7 +16,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -30,6 +31,7 @@ pub fn public(app: App) -> Router {
     let mut router = Router::new()
         .route("/v1/events", get(events::get).head(events::head).post(events::post))
         .route("/v1/poll", get(poll::get))
+        .route("/v1/ws", get(ws::open).connect(ws::open))
         .route("/v1/publish", post(publish::post))
         .route("/v1/topics/{topic}/events", get(history::get).delete(history::delete))
         .route("/v1/users/{user}/topics", get(users::topics))
@@ -72,14 +74,14 @@ async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Reques
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
     let closing = app.draining() && request.version() <= Version::HTTP_11;
-    let mut response = if let Some(refusal) = refusal(&app, &request) {
+    let mut response = if let Some(refusal) = refusal(&app, &route, &request) {
         refusal.into_response()
     } else if overloaded && !matches!(&*route, "/v1/events" | "/healthz" | "/readyz") {
         app.admission.refuse(Refused::Overloaded).problem().into_response()
     } else {
         next.run(request).await
     };
-    if closing {
+    if closing && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Proxies that keep connections open let them go before the node does.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -97,22 +99,30 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
 
 /// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish and manage: changes are taken from the
 /// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`.
-fn refusal(app: &App, request: &Request) -> Option<Problem> {
-    if !app.auth.is_open() || matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+///
+/// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what may not read an answer may not open one,
+/// with keys as well.
+fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
+    let websocket = route == "/v1/ws";
+    let open = app.auth.is_open();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !websocket && (!open || reads) {
         return None;
     }
     let origin = request.headers().get(header::ORIGIN)?;
     let allowed = match caller::origin(app, request.headers(), request.uri()) {
+        tidegate_auth::Origin::Same if !open => true,
         // A page whose own host is said to be this gateway's may be a stranger's all the same: a name can be made to point here. Only a
         // gateway that was opened to the network on purpose is known under names that it can't know.
         tidegate_auth::Origin::Same => is_loopback(origin) || !app.options.loopback,
         tidegate_auth::Origin::Allowed => true,
-        _ => is_loopback(origin) || any_origin(app),
+        _ => (open && is_loopback(origin)) || any_origin(app),
     };
+    let may_not = if websocket { "open a WebSocket" } else { "change anything" };
     (!allowed).then(|| {
         Problem::forbidden(
             Some("Origin"),
-            "Pages of this origin may not change anything here: see cors.origins.",
+            format!("Pages of this origin may not {may_not} here: see cors.origins."),
         )
     })
 }

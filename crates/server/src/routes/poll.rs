@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Version, header};
-use tidegate_hub::{Error, Resume};
+use tidegate_hub::Resume;
 use tidegate_protocol::Format;
 use tokio::time::Instant;
 
@@ -28,9 +28,7 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     let timeout =
         Query::of(&parts.uri)?.number("timeout")?.map_or(TIMEOUT, |n| Duration::from_secs(n.into()));
     let Some(who) = receive::identify(&app, &parts).await? else {
-        return Err(Problem::unavailable(
-            "The keys that credentials are checked with can't be had just now.",
-        ));
+        return Err(Problem::no_keys());
     };
     let join = receive::join(&app, &who, wish, Format::Json)?;
     let since = match &join.resume {
@@ -40,10 +38,7 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     // Without a cursor the client has nothing to go on with: it gets one at once.
     let wait = !since.is_empty() && parts.method != Method::HEAD;
     let place = app.admission.enter(&parts).map_err(Refused::problem)?;
-    let subscription = app.hub.join(join).await.map_err(|error| {
-        app.metrics.refused.with_label_values(&[error.reason()]).inc();
-        refusal(&error)
-    })?;
+    let subscription = app.hub.join(join).await.map_err(|error| receive::refused(&app, &error))?;
     let counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
     let mut poll = Poll::new(subscription, app.hub.clone(), counted, since);
     let mut response = match poll.now(wait) {
@@ -62,11 +57,4 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-fn refusal(error: &Error) -> Problem {
-    match error {
-        Error::UserLimit(_) => Problem::user_limit(format!("{error}. Close one, or try again later.")),
-        Error::Unavailable(_) | Error::Draining => Problem::unavailable(format!("{error}. Try again.")),
-    }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tidegate_auth::Identity;
 use tidegate_broker::{Publication, Receipt};
 use tidegate_protocol::{Data, EventName, Topic};
@@ -20,7 +20,7 @@ use crate::{body, caller};
 /// One event as a publisher writes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     topic: Option<String>,
     topics: Option<Vec<String>>,
     user: Option<String>,
@@ -37,31 +37,48 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 /// A body's shape decides the answer's: one receipt, or a list.
-enum Body<'a> {
+pub(crate) enum Body<'a> {
     One(Wish<'a>),
     List(Vec<Wish<'a>>),
     Lines(Vec<Wish<'a>>),
+}
+
+impl<'a> Body<'a> {
+    /// An event, or an array of them.
+    pub(crate) fn json(bytes: &'a [u8]) -> Result<Self, Problem> {
+        if bytes.trim_ascii_start().first() != Some(&b'[') {
+            return body::json(bytes).map(Self::One);
+        }
+        let items: Vec<&RawValue> = body::json(bytes)?;
+        let wishes = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| body::json(item.get().as_bytes()).map_err(|problem| problem.within(index)));
+        Ok(Self::List(wishes.collect::<Result<_, _>>()?))
+    }
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
     let bytes = body::read(&app, body).await?;
-    publish(&app, &who, &parts.headers, &bytes).await
-}
-
-async fn publish(
-    app: &Inner,
-    who: &Identity,
-    headers: &HeaderMap,
-    bytes: &[u8],
-) -> Result<Response, Problem> {
-    let key = match headers.get("idempotency-key").map(http::HeaderValue::to_str) {
+    let key = match parts.headers.get("idempotency-key").map(http::HeaderValue::to_str) {
         Some(Ok(key)) => Some(checked_key("Idempotency-Key", key)?),
         Some(Err(_)) => return Err(Problem::invalid("Idempotency-Key", "The key must be ASCII.")),
         None => None,
     };
-    let request = parse(headers, bytes)?;
+    publish(&app, &who, key, parse(&parts.headers, &bytes)?)
+        .await
+        .map(|receipts| Json(receipts).into_response())
+}
+
+/// Publishes what `who` may publish, and gives a receipt, or a list of them. `key`: of the request as a whole.
+pub(crate) async fn publish(
+    app: &Inner,
+    who: &Identity,
+    key: Option<&str>,
+    request: Body<'_>,
+) -> Result<Box<RawValue>, Problem> {
     let most = match request {
         // A line stands for itself: how many there are is bounded by the body's size.
         Body::Lines(_) => usize::MAX,
@@ -141,16 +158,7 @@ fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> 
             Ok(Body::Lines(wishes.collect::<Result<_, _>>()?))
         }
         // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.
-        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
-            if bytes.trim_ascii_start().first() == Some(&b'[') {
-                let items: Vec<&RawValue> = body::json(bytes)?;
-                let wishes = items.iter().enumerate().map(|(index, item)| {
-                    body::json(item.get().as_bytes()).map_err(|problem| problem.within(index))
-                });
-                return Ok(Body::List(wishes.collect::<Result<_, _>>()?));
-            }
-            body::json(bytes).map(Body::One)
-        }
+        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => Body::json(bytes),
         other => Err(Problem::media_type(format!(
             "Send application/json (an event, or an array of them) or application/x-ndjson, not {other:?}."
         ))),
@@ -246,7 +254,7 @@ fn answer(
     topics: &[Topic],
     results: Vec<Result<Receipt, tidegate_broker::Error>>,
     several: bool,
-) -> Result<Response, Problem> {
+) -> Result<Box<RawValue>, Problem> {
     let stored = results.iter().filter(|result| result.is_ok()).count();
     app.metrics.published.inc_by(stored as u64);
     for error in results.iter().filter_map(|result| result.as_ref().err()) {
@@ -260,8 +268,8 @@ fn answer(
         Err(error) => Answer::Failed { topic, error: error.code() },
     });
     match failed {
-        None if several => Ok(Json(answers.collect::<Vec<_>>()).into_response()),
-        None => Ok(Json(answers.next()).into_response()),
+        None if several => written(&answers.collect::<Vec<_>>()),
+        None => written(&answers.next()),
         Some(error) if several && stored > 0 => {
             tracing::warn!(%error, stored, "a batch was taken in part");
             let detail = format!("{stored} of {} events were taken: results says which.", topics.len());
@@ -270,4 +278,8 @@ fn answer(
         }
         Some(error) => Err(error.into()),
     }
+}
+
+fn written(answer: &impl Serialize) -> Result<Box<RawValue>, Problem> {
+    to_raw_value(answer).map_err(|_| Problem::internal())
 }

@@ -15,3 +15,5 @@ mod streams;
 mod tls;
 mod tls_wire;
 mod users;
+mod ws;
+mod ws_bounds;

@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, lookup_host};
 
 use super::transport::{Body, Http1, Stream};
-use super::{Parser, Sse, tls};
-use crate::H3;
+use super::{Parser, Sse};
+use crate::{H3, tls};
 
 /// A request for a stream, opened by [`open`](Builder::open).
 #[derive(Debug, Clone)]
@@ -178,7 +178,7 @@ impl Builder {
         let stream = socket.connect(addr).await?;
         stream.set_nodelay(true)?;
         let mut stream: Box<dyn Stream> = match &self.trusted {
-            Some(pem) => tls::connect(stream, host, pem).await?,
+            Some(pem) => tls::connect(stream, host, pem, "http/1.1").await?,
             None => Box::new(stream),
         };
         stream.write_all(&self.head(&format!("{host}:{port}"))).await?;

@@ -2,7 +2,6 @@
 
 mod blocks;
 mod builder;
-mod tls;
 mod transport;
 
 use std::time::Duration;

@@ -168,6 +168,8 @@ pub(crate) struct Limits {
     /// A long poll waits at most so long.
     #[serde(with = "humantime_serde")]
     pub(crate) poll_timeout: Duration,
+    /// Messages a second from a client on one WebSocket, and twice as many at once. 0: no limit.
+    pub(crate) ws_messages: u32,
 }
 
 impl Default for Limits {
@@ -190,6 +192,7 @@ impl Default for Limits {
             h2_streams: 256,
             join_timeout: Duration::from_secs(5),
             poll_timeout: Duration::from_secs(60),
+            ws_messages: 50,
         }
     }
 }

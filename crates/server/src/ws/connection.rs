@@ -1,0 +1,279 @@
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_hub::{Chunk, Leave, Word};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::Session;
+use super::close::Close;
+use super::codec::{Codec, Received};
+use super::message::{self, Message, Reference, Request};
+use super::pace::{Pace, Verdict};
+use crate::problem::Problem;
+use crate::receive;
+use crate::routes::publish;
+
+/// Bytes that are made ready for one write. What waits beyond them waits in the outbox, where it is counted.
+const MOST: usize = 64 << 10;
+
+/// What a message may have besides one event's data: topics, names, keys, white space.
+const ENVELOPE: usize = 16 << 10;
+
+/// Pings that may stay without a sign of life. Every client's library answers them; one that does not is gone, and a proxy has not noticed.
+const PINGS: u8 = 3;
+
+/// How long a client may take to answer the goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Runs a WebSocket until it ends. `early`: what was read of the socket with the handshake. `held` is dropped with the connection.
+pub(crate) async fn run<S>(socket: S, early: Bytes, session: Box<Session>, held: impl Send)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = Connection::new(socket, session);
+    connection.codec.receive(&early);
+    // Even empty it keeps hyper's read buffer alive.
+    drop(early);
+    let ended = poll_fn(|cx| connection.poll(cx)).await;
+    let Connection { socket, codec, session, .. } = connection;
+    // It leaves every map before its goodbye: whoever waits for its place need not wait for a client that does not answer.
+    drop(session);
+    if let Ended::Close(close) = ended {
+        let _ = tokio::time::timeout(GOODBYE, goodbye(socket, codec, close)).await;
+    }
+    drop(held);
+}
+
+struct Connection<S> {
+    socket: S,
+    codec: Codec,
+    session: Box<Session>,
+    pace: Pace,
+    /// What the client waits for. Nothing more is read until it is there.
+    work: Option<Work>,
+    /// Pings since its last sign of life.
+    pings: u8,
+}
+
+enum Work {
+    /// The hub says on the stream when topics have come or gone.
+    Topics(Option<Reference>),
+    Publish(Pin<Box<dyn Future<Output = Bytes> + Send>>),
+}
+
+enum Ended {
+    /// The client is there no more.
+    Gone,
+    Close(Close),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(socket: S, session: Box<Session>) -> Self {
+        let limits = &session.app.options.limits;
+        let codec = Codec::new(limits.event_bytes + ENVELOPE);
+        let pace = Pace::new(limits.ws_messages, Instant::now());
+        Self { socket, codec, session, pace, work: None, pings: 0 }
+    }
+
+    /// One round after the other: writes what waits, takes what is new, and hears what the client says, until there is nothing to do.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            match poll_write(&mut self.socket, &mut self.codec, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Gone),
+                Poll::Pending => {
+                    ready!(self.session.subscription.watch().poll_cut(cx));
+                    return Poll::Ready(self.ended());
+                }
+            }
+            if let Some(Work::Publish(publishing)) = &mut self.work
+                && let Poll::Ready(answer) = publishing.as_mut().poll(cx)
+            {
+                self.work = None;
+                self.codec.outgoing.text(answer);
+            }
+            let ended = self.take(cx);
+            // One message a round, and all that is said is in the socket before the next: so no client's answers pile up.
+            let heard = if self.work.is_none() && ended.is_none() { self.hear(cx) } else { Poll::Pending };
+            match (ended, heard) {
+                (Some(ended), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(ended),
+                (None, Poll::Pending) if self.codec.outgoing.len() == 0 => return Poll::Pending,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes what the hub has for the client.
+    fn take(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+        while self.codec.outgoing.len() < MOST {
+            match self.session.subscription.poll_next(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => return Some(self.ended()),
+                Poll::Ready(Some(chunk)) => {
+                    let beat = chunk.word == Some(Word::Heartbeat);
+                    self.put(chunk);
+                    if beat {
+                        // Objects are for the page's eyes; this one is answered by the library, without the page.
+                        self.codec.outgoing.ping();
+                        self.pings += 1;
+                        if self.pings > PINGS {
+                            return Some(Ended::Close(Close::SILENT));
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, chunk: Chunk) {
+        self.session.app.hub.metrics().sent(chunk.events, chunk.at);
+        let mut bytes = chunk.bytes;
+        if chunk.word == Some(Word::Topics)
+            && let Some(Work::Topics(reference)) = self.work.take()
+        {
+            bytes = message::refer(bytes, reference.as_ref());
+        }
+        self.codec.outgoing.text(bytes);
+    }
+
+    /// Hears one message, or reads. Ready: there may be more.
+    fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        match self.codec.next() {
+            Err(close) => return Poll::Ready(Err(Ended::Close(close))),
+            Ok(Some(received)) => return Poll::Ready(self.heard(received)),
+            Ok(None) => {}
+        }
+        let mut room = [0; 4 << 10];
+        let mut buffer = ReadBuf::new(&mut room);
+        match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)) {
+            Ok(()) if !buffer.filled().is_empty() => {
+                self.pings = 0;
+                self.codec.receive(buffer.filled());
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Ready(Err(Ended::Gone)),
+        }
+    }
+
+    fn heard(&mut self, received: Received) -> Result<(), Ended> {
+        let verdict = self.pace.take(Instant::now());
+        if verdict != Verdict::Go {
+            self.session.app.metrics.ws_refused.with_label_values(&["rate-limited"]).inc();
+        }
+        match (received, verdict) {
+            // The answer is on its way out.
+            (Received::Close, _) => Err(Ended::Close(Leave::Client.into())),
+            (_, Verdict::Close) => Err(Ended::Close(Close::RATE)),
+            (Received::Life, _) => Ok(()),
+            (Received::Text(_), Verdict::Refuse) => {
+                let rate = self.session.app.options.limits.ws_messages;
+                let problem = Problem::too_many_messages(rate);
+                self.codec.outgoing.text(message::error(&problem, None));
+                Ok(())
+            }
+            (Received::Text(text), Verdict::Go) => {
+                let Message { reference, request } = Message::parse(&text);
+                drop(text);
+                if let Err(problem) = request.and_then(|request| self.begin(request, reference.clone())) {
+                    let Session { app, .. } = &*self.session;
+                    app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
+                    self.codec.outgoing.text(message::error(&problem, reference.as_ref()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins with what the client wants, if it may have it.
+    fn begin(&mut self, request: Request, reference: Option<Reference>) -> Result<(), Problem> {
+        let Session { app, who, subscription, .. } = &*self.session;
+        app.metrics.ws_messages.with_label_values(&[request.kind()]).inc();
+        self.work = Some(match request {
+            Request::Subscribe(names) => {
+                let topics = receive::more_topics(app, who, &names, subscription.topics())?;
+                subscription.subscribe(topics);
+                Work::Topics(reference)
+            }
+            Request::Unsubscribe(names) => {
+                let topics = names.iter().enumerate();
+                let topics = topics.map(|(n, name)| receive::named(&format!("unsubscribe[{n}]"), name));
+                subscription.unsubscribe(topics.collect::<Result<_, _>>()?);
+                Work::Topics(reference)
+            }
+            Request::Publish(event) => {
+                let (app, who) = (app.clone(), who.clone());
+                Work::Publish(Box::pin(async move {
+                    let published = async {
+                        let body = publish::Body::json(event.get().as_bytes())?;
+                        publish::publish(&app, &who, None, body).await
+                    };
+                    match published.await.map_err(|problem: Problem| problem.under("publish")) {
+                        Ok(receipts) => message::answer("tidegate:published", receipts, reference.as_ref()),
+                        Err(problem) => {
+                            app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
+                            message::error(&problem, reference.as_ref())
+                        }
+                    }
+                }))
+            }
+        });
+        Ok(())
+    }
+
+    /// How to end when the stream has.
+    fn ended(&self) -> Ended {
+        match self.session.subscription.left() {
+            // Its socket takes nothing: no goodbye either.
+            None | Some(Leave::Client | Leave::WriteDeadline) => Ended::Gone,
+            Some(leave) => Ended::Close(leave.into()),
+        }
+    }
+}
+
+/// Writes what waits.
+fn poll_write<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    codec: &mut Codec,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<()>> {
+    while codec.outgoing.len() > 0 {
+        let written = ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &codec.outgoing.parts()))?;
+        if written == 0 {
+            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+        }
+        codec.outgoing.advance(written);
+    }
+    Pin::new(socket).poll_flush(cx)
+}
+
+/// Says goodbye behind what waits, and waits for the client's: a socket that is closed with something unread in it would be reset, and the
+/// goodbye lost.
+async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: S,
+    mut codec: Codec,
+    close: Close,
+) -> std::io::Result<()> {
+    use tokio::io::AsyncReadExt;
+
+    codec.close(close);
+    poll_fn(|cx| poll_write(&mut socket, &mut codec, cx)).await?;
+    let mut room = [0; 4 << 10];
+    while !codec.failed() {
+        match codec.next() {
+            Ok(None) => match socket.read(&mut room).await? {
+                0 => break,
+                length => codec.receive(&room[..length]),
+            },
+            // What it said before it heard the goodbye.
+            Ok(Some(Received::Text(_) | Received::Life)) | Err(_) => {}
+            Ok(Some(Received::Close)) => break,
+        }
+    }
+    socket.shutdown().await?;
+    while codec.failed() && socket.read(&mut room).await? > 0 {}
+    Ok(())
+}
