@@ -74,8 +74,14 @@ impl WebSocket {
 
     /// The next object, or none at the end. Panics after the deadline, and on anything that is no JSON object.
     pub async fn next_object(&mut self) -> Option<Value> {
+        self.next_text().await?;
+        self.seen.last().cloned()
+    }
+
+    /// The same as the text that it came as.
+    pub async fn next_text(&mut self) -> Option<String> {
         match tokio::time::timeout(self.deadline, self.read()).await {
-            Ok(object) => object,
+            Ok(text) => text,
             Err(_) => panic!("nothing within {:?} on {}", self.deadline, self.story()),
         }
     }
@@ -202,7 +208,7 @@ impl WebSocket {
         self.pings
     }
 
-    async fn read(&mut self) -> Option<Value> {
+    async fn read(&mut self) -> Option<String> {
         while self.close.is_none() {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -212,8 +218,8 @@ impl WebSocket {
                     if let Some(id) = object["id"].as_str() {
                         id.clone_into(&mut self.last_event_id);
                     }
-                    self.seen.push(object.clone());
-                    return Some(object);
+                    self.seen.push(object);
+                    return Some(text.to_string());
                 }
                 Some(Ok(Message::Ping(_))) => {
                     self.pings += 1;

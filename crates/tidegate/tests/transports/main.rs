@@ -10,6 +10,7 @@ macro_rules! over_every_transport {
             over_every_transport! { of $story:
                 sse_http10 Http10, sse_h1 H1, sse_h1_tls H1Tls, sse_h2 H2, sse_h2_tls H2Tls, sse_h3 H3,
                 sse_post Post, poll Poll, poll_tls PollTls,
+                ws_h1 Ws, ws_h1_tls WsTls, ws_h2 WsH2, ws_h2_tls WsH2Tls,
             }
         }
     )+ };

@@ -21,12 +21,36 @@ pub(crate) enum Way {
     Poll,
     /// The same over TLS, on HTTP/2.
     PollTls,
+    /// WebSocket by an HTTP/1.1 upgrade.
+    Ws,
+    /// The same over TLS.
+    WsTls,
+    /// By an extended CONNECT in HTTP/2.
+    WsH2,
+    /// The same over TLS.
+    WsH2Tls,
 }
 
 impl Way {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Http10,
+        Self::H1,
+        Self::H1Tls,
+        Self::H2,
+        Self::H2Tls,
+        Self::H3,
+        Self::Post,
+        Self::Poll,
+        Self::PollTls,
+        Self::Ws,
+        Self::WsTls,
+        Self::WsH2,
+        Self::WsH2Tls,
+    ];
+
     /// Whether it leads to a node that speaks TLS.
     pub(crate) fn tls(self) -> bool {
-        matches!(self, Self::H1Tls | Self::H2Tls | Self::H3 | Self::PollTls)
+        matches!(self, Self::H1Tls | Self::H2Tls | Self::H3 | Self::PollTls | Self::WsTls | Self::WsH2Tls)
     }
 
     /// Whether the client asks again for every batch of events. Such a one is never slow, and is told of an end by its next answer
@@ -35,9 +59,14 @@ impl Way {
         matches!(self, Self::Poll | Self::PollTls)
     }
 
+    /// Whether the client could also speak.
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::WsTls | Self::WsH2 | Self::WsH2Tls)
+    }
+
     /// Whether every event says which topic it is of.
     pub(crate) fn names_topics(self) -> bool {
-        self.polls()
+        self.polls() || self.is_websocket()
     }
 
     /// What arrives of a text: Server-Sent Events know one line end only.

@@ -3,6 +3,7 @@
 mod poll;
 mod sse;
 mod words;
+mod ws;
 
 use std::fmt;
 use std::time::Duration;
@@ -69,6 +70,7 @@ pub(crate) struct Client {
 enum Wire {
     Sse(Box<tidegate_testkit::Sse>),
     Poll(poll::Poll),
+    Ws(Box<tidegate_testkit::WebSocket>),
 }
 
 impl Ask {
@@ -103,6 +105,8 @@ impl Client {
         let opening = async {
             if way.polls() {
                 poll::Poll::open(bases, ask).await
+            } else if way.is_websocket() {
+                ws::open(way, &bases[0], ask).await
             } else {
                 sse::open(way, &bases[0], ask).await
             }
@@ -118,6 +122,7 @@ impl Client {
             match &mut self.wire {
                 Wire::Sse(stream) => sse::next(stream, &mut self.cursor).await,
                 Wire::Poll(poll) => poll.next(&mut self.cursor).await,
+                Wire::Ws(socket) => ws::next(socket, &mut self.cursor).await,
             }
         };
         match tokio::time::timeout(PATIENCE, next).await {
@@ -162,6 +167,7 @@ impl fmt::Debug for Client {
         let wire: &dyn fmt::Debug = match &self.wire {
             Wire::Sse(stream) => stream,
             Wire::Poll(poll) => poll,
+            Wire::Ws(socket) => socket,
         };
         let wire = format!("{wire:?}");
         // A stream remembers all it has seen; what it is about stands at the end.

@@ -24,17 +24,8 @@ pub(super) struct Poll {
 #[derive(Deserialize)]
 struct Answer {
     cursor: String,
-    events: Vec<Object>,
+    events: Vec<Box<RawValue>>,
     reset: bool,
-}
-
-/// An event as JSON.
-#[derive(Deserialize)]
-pub(super) struct Object {
-    id: Option<String>,
-    topic: Option<String>,
-    event: Option<String>,
-    data: Box<RawValue>,
 }
 
 impl Poll {
@@ -96,16 +87,8 @@ impl Poll {
         if answer.reset {
             self.waiting.push_back(Seen::Reset { topics: Vec::new(), reason: String::new() });
         }
-        self.waiting.extend(answer.events.into_iter().map(|event| Seen::Event(event.into())));
+        self.waiting.extend(answer.events.iter().map(|event| Seen::Event(Event::from_json(event.get()))));
         self.end = answer.cursor;
         Ok(())
-    }
-}
-
-impl From<Object> for Event {
-    fn from(object: Object) -> Self {
-        let Object { id, topic, event: name, data } = object;
-        let data = serde_json::from_str(data.get()).unwrap_or_else(|_| data.get().to_owned());
-        Event { id, topic, name, data }
     }
 }

@@ -1,8 +1,28 @@
-//! The gateway's own words.
+//! What events and the gateway's own words look like.
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::Seen;
+use super::{Event, Seen};
+
+/// An event as JSON.
+#[derive(Deserialize)]
+struct Object {
+    id: Option<String>,
+    topic: Option<String>,
+    event: Option<String>,
+    data: Box<RawValue>,
+}
+
+impl Event {
+    /// Data other than a text stays as it was written.
+    pub(super) fn from_json(text: &str) -> Event {
+        let object: Object = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let data = serde_json::from_str(object.data.get()).unwrap_or_else(|_| object.data.get().to_owned());
+        Event { id: object.id, topic: object.topic, name: object.event, data }
+    }
+}
 
 /// What the word of this name says.
 pub(super) fn said(name: &str, data: &Value) -> Seen {

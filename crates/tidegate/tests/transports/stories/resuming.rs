@@ -12,6 +12,7 @@ over_every_transport!(
     resume_before_the_first_event,
     resume_with_four_partitions,
     replay_then_live,
+    go_on_over_every_other_way,
 );
 
 async fn resume_on_another_node(way: Way) {
@@ -78,14 +79,32 @@ async fn replay_then_live(way: Way) {
         for n in 0..30 {
             publish(&world.plain[n % 2].base(), &topic, n).await;
         }
+        let mut live = Client::open(way, &bases, &Ask::new(&[&topic])).await;
         let mut client = Client::open(way, &bases, &Ask::new(&[&topic]).replay(7)).await;
         publish(&bases[0], &topic, 30).await;
         assert_eq!(client.data(8).await, numbers(23..31));
+        assert_eq!(live.data(1).await, ["30"]);
         // A replay that was not read to its end goes on where it was left.
         let mut client = Client::open(way, &bases, &Ask::new(&[&topic]).replay(100)).await;
         assert_eq!(client.data(5).await, numbers(0..5));
         let cursor = client.leave();
         let mut client = Client::open(way, &bases[1..], &Ask::new(&[&topic]).replay(3).after(&cursor)).await;
         assert_eq!(client.data(26).await, numbers(5..31), "the cursor wins");
+    }
+}
+
+async fn go_on_over_every_other_way(way: Way) {
+    let world = World::shared().await;
+    let topics = [unique("room"), unique("news")];
+    let ask = Ask::new(&topics);
+    let mut client = Client::open(way, &world.bases(way), &ask).await;
+    publish(&world.plain[0].base(), &topics[0], 0).await;
+    assert_eq!(client.data(1).await, ["0"]);
+    let mut cursor = client.leave();
+    for (n, other) in Way::ALL.into_iter().enumerate() {
+        publish(&world.plain[n % 3].base(), &topics[n % 2], n + 1).await;
+        let mut client = Client::open(other, &world.bases(other), &ask.after(&cursor)).await;
+        assert_eq!(client.data(1).await, [(n + 1).to_string()], "from {way:?} to {other:?}");
+        cursor = client.leave();
     }
 }

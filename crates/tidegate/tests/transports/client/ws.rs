@@ -1,0 +1,53 @@
+//! WebSocket.
+
+use reqwest::Url;
+use tidegate_testkit::{WebSocket, ws};
+
+use super::words::{said, strings};
+use super::{Ask, Client, Event, PATIENCE, Refused, Seen, Wire};
+use crate::way::Way;
+use crate::world::certificate;
+
+pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refused> {
+    let mut url = Url::parse(&format!("{base}/v1/ws")).unwrap();
+    url.query_pairs_mut()
+        .extend_pairs(ask.topics.iter().map(|topic| ("topic", topic)))
+        .extend_pairs(ask.cursor.iter().map(|cursor| ("last_event_id", cursor)))
+        .extend_pairs(ask.replay.iter().map(|count| ("replay", count.to_string())));
+    let mut builder = WebSocket::builder(url.as_str()).bearer(&ask.token).deadline(2 * PATIENCE);
+    if let Some(bytes) = ask.buffer {
+        builder = builder.receive_buffer(bytes);
+    }
+    if way.tls() {
+        builder = builder.trust(certificate());
+    }
+    if matches!(way, Way::WsH2 | Way::WsH2Tls) {
+        builder = builder.h2();
+    }
+    let mut socket = builder.try_open().await.map_err(|refused| match refused {
+        ws::Refused::Answered(status, ..) => Refused::Status(status.as_u16()),
+        ws::Refused::Io(e) => Refused::Away(e.to_string()),
+    })?;
+    let Some(first) = socket.next_object().await else {
+        return Err(Refused::Away(format!("{:?}", socket.closed())));
+    };
+    assert_eq!(first["event"], "tidegate:ready", "{first} comes first");
+    let topics = Some(strings(&first["data"]["topics"]));
+    let cursor = socket.last_event_id().to_owned();
+    Ok(Client { wire: Wire::Ws(Box::new(socket)), cursor, topics })
+}
+
+pub(super) async fn next(socket: &mut WebSocket, cursor: &mut String) -> Seen {
+    loop {
+        let Some(text) = socket.next_text().await else { return Seen::End(None) };
+        socket.last_event_id().clone_into(cursor);
+        let event = Event::from_json(&text);
+        match event.name.as_deref() {
+            Some("tidegate:heartbeat") => {}
+            Some(word) if word.starts_with("tidegate:") => {
+                return said(word, &serde_json::from_str(&event.data).unwrap());
+            }
+            _ => return Seen::Event(event),
+        }
+    }
+}
