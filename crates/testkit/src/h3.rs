@@ -95,6 +95,12 @@ impl H3 {
         (endpoint, connecting)
     }
 
+    /// Sends something that has to be answered, and does not wait for the answer.
+    pub fn ping(&self) {
+        let (connection, head) = (self.clone(), self.head(Method::GET, "/healthz", &[]));
+        tokio::spawn(async move { connection.requests.clone().send_request(head).await.map(drop) });
+    }
+
     /// Goes on from another port, as a phone does that changes networks.
     pub fn change_address(&self) {
         let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");

@@ -17,7 +17,7 @@ use tidegate_server::{
 };
 use tokio::net::TcpListener;
 
-use crate::config::{self, Allowed, Config, HeartbeatStyle, Size};
+use crate::config::{Allowed, Config, HeartbeatStyle, Size};
 use crate::lifecycle::Phases;
 use crate::tls::Tls;
 
@@ -70,11 +70,12 @@ impl Gateway {
     }
 
     /// HTTP/3 on `socket`, and the port that clients are told of it. None without a certificate.
-    pub(crate) fn http3(&self, socket: UdpSocket, config: &config::Http3) -> anyhow::Result<Option<Quic>> {
+    pub(crate) fn http3(&self, socket: UdpSocket, config: &Config) -> anyhow::Result<Option<Quic>> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        let http3 = Http3::new(socket, tls.certificates(), &self.limits).context("HTTP/3")?;
+        let http3 = Http3::new(socket, tls.certificates(), &self.limits, &config.node).context("HTTP/3")?;
         let own = http3.local_addr().context("a UDP socket without an address")?.port();
-        let port = if config.advertise_port == 0 { own } else { config.advertise_port };
+        let told = config.http3.advertise_port;
+        let port = if told == 0 { own } else { told };
         Ok(Some(Quic { http3, port }))
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let gateway = Gateway::build(&config, &node, max_connections)?;
 
     let quic = match udp {
-        Some(socket) => gateway.http3(socket, &config.http3)?,
+        Some(socket) => gateway.http3(socket, &config)?,
         None => None,
     };
 

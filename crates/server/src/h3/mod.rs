@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use axum::Router;
 use h3::error::Code;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use socket2::SockRef;
 use tokio_util::task::TaskTracker;
 
@@ -79,7 +81,14 @@ struct Shared {
 
 impl Http3 {
     /// Listens on `socket` with the certificate that TCP shows. Must be called on a runtime.
-    pub fn new(socket: UdpSocket, certificates: &Certificates, limits: &Limits) -> io::Result<Self> {
+    ///
+    /// `node`, if not empty, is this node's name and no other's: see [`endpoint`].
+    pub fn new(
+        socket: UdpSocket,
+        certificates: &Certificates,
+        limits: &Limits,
+        node: &str,
+    ) -> io::Result<Self> {
         let options = SockRef::from(&socket);
         // The kernel cuts them to what it allows.
         if let Err(error) =
@@ -95,7 +104,7 @@ impl Http3 {
             .max_incoming(INCOMING)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(ALL_INCOMING_BYTES);
-        let endpoint = EndpointConfig::default();
+        let endpoint = endpoint(certificates, node);
         let endpoint = Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime))?;
         Ok(Self { endpoint, connections: Connections::default() })
     }
@@ -188,6 +197,20 @@ impl Drop for Handshake {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// A node that died and was started again knows nothing of its clients' connections, but can tell them so at once, in words that only it knows
+/// (stateless reset): else they would wait for minutes. For that its words have to be the same as before, and others' be different: with
+/// shared ones a stranger could ask one node for the end of another's connections (RFC 9000, section 21.11).
+fn endpoint(certificates: &Certificates, node: &str) -> EndpointConfig {
+    let derived = |what: &str| certificates.derived(&format!("tidegate QUIC {what} {node}"));
+    let (Some(reset), Some(ids), false) = (derived("reset"), derived("ids"), node.is_empty()) else {
+        return EndpointConfig::default();
+    };
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    let ids = ids.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 fn transport(limits: &Limits) -> io::Result<TransportConfig> {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DnType, KeyPair};
@@ -73,6 +74,14 @@ impl Certificate {
     /// Whether it came from the same bytes.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert && self.secret == other.secret
+    }
+
+    pub(super) fn derived(&self, purpose: &str) -> Option<[u8; 32]> {
+        if self.secret.is_empty() {
+            return None;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        hmac::sign(&key, purpose.as_bytes()).as_ref().try_into().ok()
     }
 
     pub(super) fn fingerprint(&self) -> String {

@@ -88,6 +88,11 @@ impl Certificates {
         self.0.current.load().pem()
     }
 
+    /// A secret for `purpose`, the same after a restart with the same key; none for a key that was made here.
+    pub(crate) fn derived(&self, purpose: &str) -> Option<[u8; 32]> {
+        self.0.current.load().derived(purpose)
+    }
+
     /// How to speak TLS as `alpn`, the most wanted protocol first.
     #[allow(
         clippy::expect_used,

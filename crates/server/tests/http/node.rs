@@ -100,7 +100,7 @@ impl Node {
         let mut router = public(app.clone());
         let mut h3 = None;
         if let (true, Some(certificates)) = (setup.h3, &tls) {
-            let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits).unwrap();
+            let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits, "").unwrap();
             let http3 = http3.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
             h3 = (!setup.udp_blocked).then(|| tokio::spawn(http3));
             router = advertise(router, app.clone(), addr.port());

@@ -69,6 +69,21 @@ async fn a_second_signal_tells_clients_that_it_ends() {
 }
 
 #[tokio::test]
+async fn a_node_that_died_tells_its_clients_when_it_is_back() {
+    let mount = Mount::new();
+    let mut gateway = mount.gateway_with(&[("TIDEGATE_NODE", "one")]).await;
+    let connection = H3::connect(&gateway.base(), &mount.pem()).await;
+    let mut stream = stream(&gateway, &connection).await;
+    gateway.kill().await;
+    gateway.restart().await;
+    // A client that waits asks from time to time whether anybody is there.
+    connection.ping();
+    let closed = connection.closed().await;
+    assert!(matches!(closed, quinn::ConnectionError::Reset), "{closed:?}");
+    assert!(matches!(stream.rest().await.1, End::Reset(_)));
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_shown_over_quic_too() {
     let mut mount = Mount::new();
     let gateway = mount.gateway_with(&[]).await;
