@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::quic::{self, Requests, error_code};
 use super::request::Request;
-use super::{Handshake, Shared};
+use super::{FIRST_STREAMS, Handshake, Shared};
 use crate::connection::Connection as About;
 use crate::serve::Open;
 
@@ -92,6 +92,7 @@ impl Connection {
         let mut closing = pin!(self.shared.shutdown.graceful.cancelled());
         let mut unused = pin!(sleep(first.saturating_duration_since(Instant::now())));
         let mut used = false;
+        let mut allowed = self.shared.limits.h2_streams.min(FIRST_STREAMS);
         loop {
             tokio::select! {
                 next = library.accept() => {
@@ -104,6 +105,10 @@ impl Connection {
                     let about = About { driver: None, peer, overloaded: self.guard.overloaded };
                     let request = Request::new(Arc::clone(&self.shared), handle, about, self.requests.clone());
                     self.requests.spawn(request.run(resolver));
+                    if self.requests.len() * 2 > allowed as usize && allowed < self.shared.limits.h2_streams {
+                        allowed = allowed.saturating_mul(2).min(self.shared.limits.h2_streams);
+                        connection.set_max_concurrent_bi_streams(allowed.into());
+                    }
                     if self.guard.overloaded {
                         // It is told so by the answer; the next one should be another node's.
                         return self.part(library, accepted).await;

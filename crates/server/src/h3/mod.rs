@@ -50,6 +50,10 @@ const SEND_WINDOW: u64 = 1 << 20;
 /// Unidirectional streams of a client: HTTP/3 has three (control, and two of QPACK), the rest is for what clients try out.
 const UNI_STREAMS: u32 = 8;
 
+/// Requests and streams at once that a new connection is allowed; it gets more as it uses them, up to `limits.h2_streams`. quinn keeps a place for
+/// each that there could be (84 bytes), and most clients never have more than a few.
+const FIRST_STREAMS: u32 = 16;
+
 /// Handshakes under way. Beyond it a client has to show first that it is where it says (Retry: one more round trip), so that forged
 /// addresses cost no more than this many half-open connections.
 const HANDSHAKES: usize = 128;
@@ -218,7 +222,7 @@ fn transport(limits: &Limits) -> io::Result<TransportConfig> {
     transport
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?))
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(limits.h2_streams.into())
+        .max_concurrent_bidi_streams(limits.h2_streams.min(FIRST_STREAMS).into())
         .max_concurrent_uni_streams(UNI_STREAMS.into())
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
