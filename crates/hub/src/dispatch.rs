@@ -7,7 +7,6 @@ use std::task::Waker;
 use tidegate_broker::{Deliveries, Delivery, ResetReason};
 use tidegate_protocol::{Event, Partition, Position, Topic};
 
-use crate::blocks::Word;
 use crate::emitter::{Emitter, Given, Joined, Next};
 use crate::item::Item;
 use crate::{Inner, blocks, flush};
@@ -165,17 +164,16 @@ impl Inner {
             }
         }
         for (emitter, topics) in told.into_values() {
-            if emitter.spoil() {
-                continue;
-            }
-            self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
-            emitter.tell(self.wheel.now(), Word::Reset, |format, cursor| {
+            let told = emitter.lose(self.wheel.now(), |format, cursor| {
                 // Within an epoch the cursor stays: events of other topics up to `position` may still be on their way.
                 if cursor.get(partition).is_none_or(|place| place.epoch != position.epoch) {
                     cursor.set(partition, position);
                 }
                 blocks::reset(format, cursor, &topics, reason)
             });
+            if told {
+                self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
+            }
         }
     }
 }

@@ -92,14 +92,16 @@ impl Inner {
 
     /// Changes what a stream receives. Live events wait while it catches up with a new topic, so nothing overtakes that.
     pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Change) {
-        // At once: what is dispatched from now on is not for the stream. Whoever is at a join or a change may be just about to attach it.
         if let Change::Left(topic) = &change {
+            // First: whoever is at a join or a change may be just about to attach it, and must not go live with it.
+            emitter.note(change.clone());
+            // At once: what is dispatched from now on is not for the stream.
             self.unseat_all(emitter, false, |seat| seat == topic);
-            emitter.note(change);
         } else if let Change::Dropped(topics) = &change {
+            let noted = emitter.note(change.clone());
             self.unseat_all(emitter, true, |seat| topics.contains(seat));
-            if !emitter.note(change.clone()) {
-                emitter.tell(self.wheel.now(), Word::Topics, |format, cursor| {
+            if !noted {
+                emitter.note_or_tell(change.clone(), self.wheel.now(), |format, cursor| {
                     blocks::topics(format, cursor, false, topics)
                 });
             }
@@ -157,6 +159,8 @@ impl Inner {
                     }
                     Change::Dropped(topics) => {
                         self.unseat_all(emitter, true, |seat| topics.contains(seat));
+                        // The word that they come no longer goes out before what was held back.
+                        emitter.forgo(&topics);
                         found.retain(|(channel, _)| !topics.contains(&channel.topic));
                         resets.retain(|(lost, _)| !topics.contains(lost));
                         told.push((false, topics));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tidegate_protocol::{Cursor, Format, Partition, Position, Topic};
 
 pub use leave::Leave;
@@ -160,11 +160,20 @@ impl Emitter {
 
     /// Queues something of the gateway's own, if the stream is live and, for a heartbeat, nothing waits.
     pub(crate) fn tell(&self, now: Tick, word: Word, say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let silent = state.outbox.is_empty() && state.blocked.is_none();
-        if !matches!(state.phase, Phase::Live) || (word == Word::Heartbeat && !silent) {
-            return;
+        if matches!(state.phase, Phase::Live) && (silent || word != Word::Heartbeat) {
+            self.speak(state, now, word, say);
         }
+    }
+
+    fn speak(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        now: Tick,
+        word: Word,
+        say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
+    ) {
         let format = state.format;
         let bytes = say(format, &mut state.cursor);
         state.say(word, bytes);
@@ -189,12 +198,35 @@ impl Emitter {
         }
     }
 
-    /// Tells whoever is at a change already of another one. False if the emitter is live: nobody needs to be told.
+    /// Tells whoever is at a change already of another one. False if nobody is.
     pub(crate) fn note(&self, change: Change) -> bool {
         let mut state = self.state.lock();
         let Phase::Held(held) = &mut state.phase else { return false };
         held.changes.push_back(change);
         true
+    }
+
+    /// The same for one that has been done: if nobody is at a change, the client is told what `say` says.
+    pub(crate) fn note_or_tell(
+        &self,
+        change: Change,
+        now: Tick,
+        say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
+    ) {
+        let mut state = self.state.lock();
+        match &mut state.phase {
+            Phase::Held(held) => held.changes.push_back(change),
+            Phase::Live => self.speak(state, now, Word::Topics, say),
+            Phase::Closed(..) => {}
+        }
+    }
+
+    /// Drops what is held back of these topics.
+    pub(crate) fn forgo(&self, topics: &[Topic]) {
+        if let Phase::Held(held) = &mut self.state.lock().phase {
+            held.items.retain(|item| !topics.contains(&item.event.topic));
+            held.bytes = held.items.iter().map(Item::weight).sum();
+        }
     }
 
     /// Takes the next change to apply while events are held back.
@@ -205,15 +237,19 @@ impl Emitter {
         }
     }
 
-    /// Says that what is being read is worth nothing. False if the emitter is live.
-    pub(crate) fn spoil(&self) -> bool {
-        match &mut self.state.lock().phase {
-            Phase::Held(held) => {
-                held.reset = true;
-                true
+    /// Events were lost: a live stream's client is told so, and whoever is at a join or a change that what is being read is worth nothing.
+    /// True: the client was told.
+    pub(crate) fn lose(&self, now: Tick, say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) -> bool {
+        let mut state = self.state.lock();
+        match &mut state.phase {
+            Phase::Live => {
+                self.speak(state, now, Word::Reset, say);
+                return true;
             }
-            _ => false,
+            Phase::Held(held) => held.reset = true,
+            Phase::Closed(..) => {}
         }
+        false
     }
 
     /// Ends the time of holding back, unless something came up: calls `merge` with the events held. If that gives false, it has queued nothing,

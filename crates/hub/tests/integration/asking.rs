@@ -3,9 +3,10 @@
 use std::future::poll_fn;
 
 use serde_json::Value;
+use tidegate_broker::Control;
 use tidegate_hub::{Batch, Options, Resume, Subscription};
 
-use crate::rig::{Rig, quiet, topic};
+use crate::rig::{Rig, control, quiet, topic};
 
 async fn batch(subscription: &mut Subscription, wait: bool) -> Batch {
     let asking = poll_fn(|cx| subscription.poll_batch(cx, wait));
@@ -132,4 +133,26 @@ async fn wishes_are_done_in_their_order() {
     rig.publish("topic:b", "unwanted").await;
     rig.publish("topic:c", "wanted").await;
     assert_eq!(reader.data().await, "wanted");
+}
+
+/// The word that a topic comes no longer is the last of it, also where its events were held back.
+#[tokio::test]
+async fn nothing_follows_the_word_that_it_comes_no_longer() {
+    let rig = Rig::new(1, quiet());
+    let (partition, first) = rig.publish("topic:late", "1").await;
+    rig.publish("topic:late", "2").await;
+    let mut reader = rig.join(Some("alice"), &["topic:a"], Resume::Live).await;
+    reader.ready().await;
+    // Its read keeps the change of membership under way.
+    rig.broker.history.shut();
+    let joined = Control::Joined { topic: topic("topic:late"), from: Some(first) };
+    rig.say(&[control("alice", (partition, first), joined)]);
+    rig.broker.history.reached(1).await;
+    rig.publish("topic:a", "held").await;
+    rig.settled().await;
+    reader.subscription.unsubscribe(vec![topic("topic:a")]);
+    rig.broker.history.open();
+    assert_eq!(reader.told("tidegate:unsubscribed").await, r#"{"topics":["topic:a"]}"#);
+    rig.publish("topic:late", "3").await;
+    assert_eq!(reader.all(2).await, ["2", "3"]);
 }
