@@ -99,12 +99,13 @@ pub(crate) async fn run<L: Line>(line: Arc<L>, mut poll: Poll, write_deadline: D
     let written = async {
         let mut whole = sink.send(&chunk)?;
         while !whole {
-            poll_fn(|cx| line.poll_writable(cx)).await?;
+            // For each piece: a client that is only slow gets all of it, as it would from hyper.
+            timeout(write_deadline, poll_fn(|cx| line.poll_writable(cx))).await??;
             whole = sink.resume()?;
         }
         std::io::Result::Ok(())
     };
-    timeout(write_deadline, written).await.ok()?.ok()?;
+    written.await.ok()?;
     drop(sink);
     Arc::into_inner(line).map(Line::into_socket)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use tidegate_hub::Resume;
 use tidegate_protocol::Format;
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
         Some(answer) => Body::from(answer).into_response(),
         None => {
             // A connection that is about to close can't be given back: it stays where it is.
-            let alone = parts.version == Version::HTTP_11 && !app.draining();
+            let alone = parts.version == Version::HTTP_11 && !app.draining() && !closes(&parts.headers);
             let driver = parts.extensions.get::<Connection>().filter(|_| alone);
             let driver = driver.and_then(|connection| connection.driver.clone());
             let deadline = Instant::now() + timeout.min(app.options.limits.poll_timeout);
@@ -57,4 +57,10 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Whether the client wants the connection closed behind the answer.
+fn closes(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|option| option.trim().eq_ignore_ascii_case("close"))
 }

@@ -171,6 +171,25 @@ async fn a_connection_serves_one_poll_after_the_other() {
     assert!(rest.starts_with("HTTP/1.1 200"), "{rest}");
 }
 
+/// A client may read up to the end of the connection.
+#[tokio::test]
+async fn a_connection_ends_with_the_poll_that_said_so() {
+    let node = Node::open().await;
+    let cursor = start(&node, "room:1").await;
+    let mut client = TcpStream::connect(node.addr()).await.unwrap();
+    let request = format!(
+        "GET /v1/poll?topic=room:1&since={cursor}&timeout=60 HTTP/1.1\r\nhost: a\r\nconnection: Close\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.contains("connection: close"), "{head}");
+    publish(&node.base(), &json!({ "topic": "room:1", "data": 1 })).await;
+    let mut rest = String::new();
+    let reading = client.read_to_string(&mut rest);
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect("it is closed").unwrap();
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_waits_no_longer() {
     let node = Node::open().await;
