@@ -173,9 +173,11 @@ impl Taken {
                 return Either::Left(Box::pin(ws::run(socket, early, session, guard)) as Pin<Box<_>>);
             }
             Kind::Poll(poll) => {
+                // Even empty it would keep hyper's read buffer alive.
+                let early = !early.is_empty();
                 let waits: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                     let socket = match socket {
-                        _ if !early.is_empty() => None,
+                        _ if early => None,
                         Socket::Plain(socket) => poll::run(Arc::new(socket), poll, write_deadline).await,
                         Socket::Tls(stream) => {
                             poll::run(Arc::new(TlsLine::from(*stream)), poll, write_deadline).await
