@@ -27,7 +27,7 @@ fmt: ## format the code
 fuzz: ## every parser of outside bytes, FUZZ_SECONDS (30) each; needs cargo-fuzz
 	scripts/fuzz.sh
 
-bench: ## memory, latency and throughput beside Nchan and a bare epoll loop, a quarter of an hour; BENCH_QUICK=1: three minutes
+bench: ## memory, latency and throughput beside Nchan and a bare epoll loop, twenty minutes; BENCH_QUICK=1: four
 	scripts/bench.sh
 
 cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them

@@ -3,7 +3,7 @@
 # ended, one after the other, never two at once; then Tidegate and Nchan with two nodes each on one Redis. The rounds
 # alternate (A, B, A, B…) and the table shows their medians, so that what else the machine does meets all of them.
 #
-#   BENCH_QUICK=1         one short round of each, about three minutes, instead of three long ones, about a quarter of an hour
+#   BENCH_QUICK=1         one short round of each, about four minutes, instead of three long ones, about twenty
 #   BENCH_ONLY=           only measurements with these names or patterns ('users-* connect'); names: scripts/bench/measurements.sh
 #   BENCH_ROUNDS=         how many rounds
 #   BENCH_JSON=           where the table is written as JSON (default: bench.json in the build directory)

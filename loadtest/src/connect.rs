@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         sources: 0..0,
     });
     let cpu = process::cpu(&options.target.pids)?;
-    let streams = Streams::open(options.target.profile, Instant::now(), places, options.reading)?;
+    let streams = Streams::open(&options.target, Instant::now(), places, options.reading)?;
     let cpu = process::cpu(&options.target.pids)? - cpu;
     let seconds = streams.opened_in.as_secs_f64();
     streams.finish()?;

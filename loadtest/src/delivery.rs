@@ -44,9 +44,10 @@ pub(crate) fn run(
     let expected =
         places.iter().map(|place| place.sources.len() as u64 * u64::from(load.rounds)).sum::<u64>();
     let start = Instant::now();
-    let streams = Streams::open(target.profile, start, places, reading)?;
+    let streams = Streams::open(target, start, places, reading)?;
     let connections = streams.count;
-    let mut pump = Pump::connect(&target.publish_addresses()?, load.publishers as usize)?;
+    let mut pump =
+        Pump::connect(&target.publish_addresses()?, load.publishers as usize, &target.tls(b"http/1.1")?)?;
     streams.warm_up(|| load.warm_up(target.profile, &mut pump))?;
 
     let cpu = process::cpu(&target.pids)?;

@@ -1,11 +1,14 @@
-//! The load tester: measures Tidegate, and what it is compared with, over plain HTTP, like any stranger.
+//! The load tester: measures Tidegate, and what it is compared with, over HTTP, like any stranger.
 
 mod baseline;
 mod connect;
 mod delivery;
 mod fanout;
 mod flood;
+mod frames;
+mod hold;
 mod idle;
+mod line;
 mod payload;
 mod process;
 mod profile;
@@ -27,7 +30,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "loadtest",
-    about = "Measures a running server over plain HTTP: Tidegate, or what it is compared with"
+    about = "Measures a running server over HTTP: Tidegate, or what it is compared with"
 )]
 struct Cli {
     #[command(subcommand)]

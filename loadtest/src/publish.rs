@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let requests = (0..options.connections).map(request).collect::<Option<Vec<_>>>();
     let requests = requests.with_context(|| format!("{profile:?} takes one event a request: no --batch"))?;
-    let mut pump = Pump::connect(&addresses, options.connections)?;
+    let mut pump = Pump::connect(&addresses, options.connections, &options.target.tls(b"http/1.1")?)?;
     let cpu = process::cpu(&options.target.pids)?;
     let began = Instant::now();
     let until = began + Duration::from_secs(options.seconds);

@@ -1,4 +1,4 @@
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use memchr::memmem;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+
+use crate::line::{Line, Tls};
 
 /// No server is this slow with an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,7 +20,7 @@ pub(crate) struct Pump {
 
 struct Publisher {
     address: SocketAddr,
-    socket: TcpStream,
+    line: Line,
     request: Vec<u8>,
     written: usize,
     answer: Vec<u8>,
@@ -26,7 +28,7 @@ struct Publisher {
 
 impl Pump {
     /// Connected to the addresses in turn.
-    pub(crate) fn connect(addresses: &[SocketAddr], count: usize) -> Result<Self> {
+    pub(crate) fn connect(addresses: &[SocketAddr], count: usize, tls: &Tls) -> Result<Self> {
         let poll = Poll::new()?;
         let mut publishers = Vec::with_capacity(count);
         for number in 0..count {
@@ -39,7 +41,7 @@ impl Pump {
             poll.registry().register(&mut socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
             publishers.push(Publisher {
                 address,
-                socket,
+                line: Line::new(socket, address, tls)?,
                 request: Vec::new(),
                 written: 0,
                 answer: Vec::new(),
@@ -95,7 +97,7 @@ impl Publisher {
 
     fn write(&mut self) -> Result<()> {
         while self.written < self.request.len() {
-            match self.socket.write(&self.request[self.written..]) {
+            match self.line.write(&self.request[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
@@ -108,7 +110,7 @@ impl Publisher {
     fn answered(&mut self) -> Result<bool> {
         let mut buffer = [0; 4096];
         loop {
-            match self.socket.read(&mut buffer) {
+            match self.line.read(&mut buffer) {
                 Ok(0) => bail!("the server closed a publisher's connection"),
                 Ok(count) => self.answer.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -1,4 +1,4 @@
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use memchr::memmem;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::line::{Line, Tls};
 use crate::payload::{Payload, Scanner, WARM_UP};
 use crate::profile::Profile;
 use crate::streams::{Place, Seen, Shared};
@@ -24,6 +25,7 @@ const BUFFER: usize = 256 * 1024;
 /// nothing allocated for an event.
 pub(crate) struct Reader {
     profile: Profile,
+    tls: Tls,
     poll: Poll,
     /// Not yet asked for, last one first.
     places: Vec<Place>,
@@ -41,7 +43,7 @@ pub(crate) struct Reader {
 
 struct Stream {
     /// None: closed.
-    socket: Option<TcpStream>,
+    line: Option<Line>,
     /// Not yet sent. Sockets are writable at once, so it goes in one piece.
     request: Vec<u8>,
     open: bool,
@@ -54,6 +56,7 @@ struct Stream {
 impl Reader {
     pub(crate) fn new(
         profile: Profile,
+        tls: Tls,
         poll: Poll,
         mut places: Vec<Place>,
         window: usize,
@@ -62,6 +65,7 @@ impl Reader {
         places.reverse();
         Self {
             profile,
+            tls,
             poll,
             streams: Vec::with_capacity(places.len()),
             places,
@@ -105,7 +109,7 @@ impl Reader {
             self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
             self.opening += 1;
             self.streams.push(Stream {
-                socket: Some(socket),
+                line: Some(Line::new(socket, place.address, &self.tls)?),
                 request: self.profile.subscribe(place.address, &place.topic),
                 open: false,
                 warm: false,
@@ -118,9 +122,9 @@ impl Reader {
 
     fn ready(&mut self, number: usize) -> Result<()> {
         let stream = &mut self.streams[number];
-        let Some(socket) = &mut stream.socket else { return Ok(()) };
+        let Some(line) = &mut stream.line else { return Ok(()) };
         if !stream.request.is_empty() {
-            match socket.write(&stream.request) {
+            match line.write(&stream.request) {
                 Ok(count) if count == stream.request.len() => stream.request = Vec::new(),
                 Ok(_) => bail!("a fresh socket took half a request"),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
@@ -132,14 +136,14 @@ impl Reader {
         loop {
             let kept = stream.rest.len();
             self.buffer[..kept].copy_from_slice(&stream.rest);
-            let count = match socket.read(&mut self.buffer[kept..]) {
+            let count = match line.read(&mut self.buffer[kept..]) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Ok(count) if count > 0 => count,
                 ended => {
                     if !stream.open {
                         bail!("a stream was closed before it was open ({ended:?})");
                     }
-                    stream.socket = None;
+                    stream.line = None;
                     self.closed += 1;
                     self.shared.closed.fetch_add(1, Ordering::Relaxed);
                     return Ok(());

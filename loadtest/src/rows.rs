@@ -36,6 +36,14 @@ impl fmt::Display for Reach {
 /// miss caches that have nothing to do with looking a topic up.
 pub(crate) const ROWS: &[Row] = &[
     row("idle stream, 10,000: kB", "idle", "kb_per_connection", Some(Reach::Most(3.0))),
+    row("the same over TLS", "idle-tls", "kb_per_connection", None),
+    row("waiting poll, 10,000: kB", "idle-poll", "kb_per_connection", None),
+    row("WebSocket, 10,000: kB", "idle-ws", "kb_per_connection", None),
+    row("the same over TLS", "idle-tls-ws", "kb_per_connection", None),
+    row("HTTP/2 connection with a stream, 5,000: kB", "idle-h2", "kb_per_connection", None),
+    row("the same over TLS", "idle-tls-h2", "kb_per_connection", None),
+    row("HTTP/2, 500 connections of 100 streams: kB a stream", "idle-h2-100", "kb_per_stream", None),
+    row("the same over TLS", "idle-tls-h2-100", "kb_per_stream", None),
     row("streams opened a second", "connect", "opened_per_second", Some(Reach::LeastOf(1.0, "nchan"))),
     row("the same: CPU µs a stream", "connect", "server_cpu_us_per_stream", None),
     row(
@@ -47,6 +55,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("the same", "fanout-1k", "server_cpu_us_per_delivery", Some(Reach::MostOf(1.3, "loop"))),
     row("the same: p50 ms", "fanout-1k", "p50_ms", None),
     row("the same: p99 ms", "fanout-1k", "p99_ms", None),
+    row("the same over TLS: CPU µs a delivery", "fanout-1k-tls", "server_cpu_us_per_delivery", None),
+    row("the same: p99 ms", "fanout-1k-tls", "p99_ms", None),
     row("10,000 streams, 5/s: p99 ms", "fanout-10k", "p99_ms", Some(Reach::MostOf(1.0, "nchan"))),
     row("the same: p50 ms", "fanout-10k", "p50_ms", None),
     row("the same: CPU µs a delivery", "fanout-10k", "server_cpu_us_per_delivery", None),

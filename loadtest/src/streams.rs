@@ -9,9 +9,9 @@ use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
 
-use crate::profile::Profile;
 use crate::reader::{Reader, WAKE};
 use crate::tally::{Counts, latencies};
+use crate::target::Target;
 use crate::wait;
 
 /// How streams are opened and read.
@@ -66,7 +66,7 @@ pub(crate) struct Seen {
 impl Streams {
     /// Opens them all. `start` is what payloads count from.
     pub(crate) fn open(
-        profile: Profile,
+        target: &Target,
         start: Instant,
         places: impl IntoIterator<Item = Place>,
         reading: Reading,
@@ -78,6 +78,7 @@ impl Streams {
             shares[count % reading.readers].push(place);
             count += 1;
         }
+        let tls = target.tls(b"http/1.1")?;
         let shared = Arc::new(Shared {
             start,
             opened: AtomicUsize::new(0),
@@ -92,7 +93,7 @@ impl Streams {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let window = reading.parallel.div_ceil(reading.readers);
-            let reader = Reader::new(profile, poll, share, window, Arc::clone(&shared));
+            let reader = Reader::new(target.profile, tls.clone(), poll, share, window, Arc::clone(&shared));
             readers.push((std::thread::spawn(move || reader.run()), waker));
         }
         let mut streams = Self { count, opened_in: Duration::ZERO, shared, readers };

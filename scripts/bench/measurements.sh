@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # the names are shared with bench.sh and the file beside this one
 # What is measured. Each result is a file $results/MEASUREMENT.SERVER.ROUND.json; what of it counts, and what is to be
-# reached, is in loadtest/src/table.rs.
+# reached, is in loadtest/src/rows.rs.
 
 if [ -n "${BENCH_QUICK:-}" ]; then
     rounds=1 seconds=3 flood=1000 users=20000
@@ -10,8 +10,17 @@ fi
 
 one_node() {
     for name in tidegate nchan loop; do measure idle "$name" idle --connections 10000 --seconds 2; done
+    # The other ways to receive, beside the first.
+    measure idle-tls tidegate idle --connections 10000 --seconds 2
+    measure idle-poll tidegate idle --via poll --connections 10000 --seconds 2
+    for tls in '' -tls; do
+        measure "idle$tls-ws" tidegate idle --via ws --connections 10000 --seconds 2
+        measure "idle$tls-h2" tidegate idle --via h2 --connections 5000 --seconds 2
+        measure "idle$tls-h2-100" tidegate idle --via h2 --connections 500 --streams-per-connection 100 --seconds 2
+    done
     for name in tidegate nchan; do measure connect "$name" connect; done
     for name in tidegate nchan loop; do measure fanout-1k "$name" fanout --rate 50 --seconds "$seconds"; done
+    measure fanout-1k-tls tidegate fanout --rate 50 --seconds "$seconds"
     for name in tidegate nchan loop; do
         measure fanout-10k "$name" fanout --connections 10000 --rate 5 --seconds "$seconds"
     done
@@ -47,6 +56,11 @@ measure() {
     *.redis-benchmark) redis_benchmark "$result" ;;
     redis-*)
         start_pair "$name"
+        load "$result" "$@"
+        ;;
+    *-tls*)
+        "start_$name" TIDEGATE_TLS__DEV=true
+        server[3]=${server[3]/http:/https:}
         load "$result" "$@"
         ;;
     *)

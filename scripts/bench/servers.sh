@@ -44,13 +44,15 @@ listening() {
     done
 }
 
-# start_tidegate [SETTING=VALUE…]: an outbox that holds a whole flood, as Nchan's message buffer below does.
+# start_tidegate [SETTING=VALUE…]: an outbox that holds a whole flood, as Nchan's message buffer below does, and polls that
+# wait for as long as anybody looks.
 start_tidegate() {
     next_port
     local listen=127.0.0.1:$port
     next_port
     start env TIDEGATE_LOG=error TIDEGATE_DRAIN__DELAY=0s TIDEGATE_DRAIN__WINDOW=0s \
-        TIDEGATE_STREAM__OUTBOX_EVENTS=20000 TIDEGATE_STREAM__OUTBOX_BYTES=16MiB "$@" \
+        TIDEGATE_STREAM__OUTBOX_EVENTS=20000 TIDEGATE_STREAM__OUTBOX_BYTES=16MiB \
+        TIDEGATE_LIMITS__POLL_TIMEOUT=10m "$@" \
         "$tidegate" serve --listen "$listen" --admin-listen "127.0.0.1:$port"
     listening
     server=(--profile tidegate --url "http://$listen" --pid "${pids[-1]}")
