@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tidegate_hub::{Subscription, Watch};
 use tokio::task::futures::TaskLocalFuture;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Limits;
 use crate::io::Io;
@@ -71,23 +71,46 @@ where
 /// client takes some: without this a stream whose client takes nothing would stay, with all that waits for it, until the connection ends.
 pub(crate) fn leash(subscription: &Subscription) {
     // There is none but on HTTP/2.
-    let _ = LEASH.try_with(|leash| leash.0.set(subscription.watch()));
+    let _ = LEASH.try_with(|leash| leash.0.set(End::Cut(subscription.watch())));
+}
+
+/// Has what the library keeps of the current request's WebSocket end with the guard. Its task waits until the client takes what was written,
+/// also when nobody is behind it any more, and nobody is told then that the client takes nothing.
+pub(crate) fn bind() -> DropGuard {
+    let over = CancellationToken::new();
+    let _ = LEASH.try_with(|leash| leash.0.set(End::Over(over.clone())));
+    over.drop_guard()
 }
 
 tokio::task_local! {
     static LEASH: Leash;
 }
 
-/// Set when the task's request has become a stream.
+/// Set when the task's request has become a stream, or a WebSocket.
 #[derive(Clone, Default)]
-struct Leash(Arc<OnceLock<Watch>>);
+struct Leash(Arc<OnceLock<End>>);
 
-/// Spawns the library's tasks, one for each request, each with a leash.
+/// When to end what the library does for it.
+enum End {
+    Cut(Watch),
+    Over(CancellationToken),
+}
+
+/// Spawns the library's tasks, one for each request, each with a leash, and one for each WebSocket.
 #[derive(Clone)]
 struct Tasks;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
+        // A request's task spawns only what writes for its WebSocket.
+        let over = LEASH.try_with(|leash| match leash.0.get() {
+            Some(End::Over(over)) => Some(over.clone()),
+            _ => None,
+        });
+        if let Ok(Some(over)) = over {
+            tokio::spawn(over.run_until_cancelled_owned(task));
+            return;
+        }
         let leash = Leash::default();
         tokio::spawn(Leashed { task: LEASH.scope(leash.clone(), task), leash });
     }
@@ -110,6 +133,9 @@ impl<F: Future<Output = ()>> Future for Leashed<F> {
         if this.task.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        this.leash.0.get().map_or(Poll::Pending, |watch| watch.poll_cut(cx))
+        match this.leash.0.get() {
+            Some(End::Cut(watch)) => watch.poll_cut(cx),
+            _ => Poll::Pending,
+        }
     }
 }

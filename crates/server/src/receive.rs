@@ -104,8 +104,19 @@ pub(crate) fn more_topics(
     names.map(|(n, name)| allowed(app, who, &format!("subscribe[{n}]"), name)).collect()
 }
 
+/// Topics that a stream is to have no longer, if they are not more than it can have.
+pub(crate) fn fewer_topics(app: &Inner, names: &[String]) -> Result<Vec<Topic>, Problem> {
+    let most = app.options.topics;
+    if names.len() > most {
+        let detail = format!("A stream has at most {most} topics, this message names {}.", names.len());
+        return Err(Problem::invalid("unsubscribe", detail));
+    }
+    let names = names.iter().enumerate();
+    names.map(|(n, name)| named(&format!("unsubscribe[{n}]"), name)).collect()
+}
+
 /// The topic that `field` names.
-pub(crate) fn named(field: &str, name: &str) -> Result<Topic, Problem> {
+fn named(field: &str, name: &str) -> Result<Topic, Problem> {
     Topic::parse(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
 }
 

@@ -11,6 +11,7 @@ use tidegate_protocol::Format;
 use crate::admission::Refused;
 use crate::app::App;
 use crate::connection::Connection;
+use crate::h2;
 use crate::problem::Problem;
 use crate::receive::{self, Wish};
 use crate::stream::Counted;
@@ -39,10 +40,11 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
             let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
                 return Problem::internal().into_response();
             };
+            let bound = h2::bind();
             // Ends with the connection at the latest, which is waited for.
             tokio::spawn(async move {
                 if let Ok(upgraded) = upgrade.await {
-                    ws::run(TokioIo::new(upgraded), Bytes::new(), session, ()).await;
+                    ws::run(TokioIo::new(upgraded), Bytes::new(), session, bound).await;
                 }
             });
         }

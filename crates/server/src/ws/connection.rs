@@ -97,7 +97,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let ended = self.take(cx);
             // One message a round, and all that is said is in the socket before the next: so no client's answers pile up.
-            let heard = if self.work.is_none() && ended.is_none() { self.hear(cx) } else { Poll::Pending };
+            // Of one that is ending only what waits still goes out: what let it speak may be over.
+            let hears = self.work.is_none() && self.session.subscription.left().is_none();
+            let heard = if hears { self.hear(cx) } else { Poll::Pending };
             match (ended, heard) {
                 (Some(ended), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(ended),
                 (None, Poll::Pending) if self.codec.outgoing.len() == 0 => return Poll::Pending,
@@ -199,9 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Work::Topics(reference)
             }
             Request::Unsubscribe(names) => {
-                let topics = names.iter().enumerate();
-                let topics = topics.map(|(n, name)| receive::named(&format!("unsubscribe[{n}]"), name));
-                subscription.unsubscribe(topics.collect::<Result<_, _>>()?);
+                subscription.unsubscribe(receive::fewer_topics(app, &names)?);
                 Work::Topics(reference)
             }
             Request::Publish(event) => {

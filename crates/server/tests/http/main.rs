@@ -17,3 +17,4 @@ mod tls_wire;
 mod users;
 mod ws;
 mod ws_bounds;
+mod ws_slow;
