@@ -235,11 +235,13 @@ async fn requests_are_answered_as_on_other_versions() {
     assert_eq!((wrong.status.as_u16(), &wrong.body["field"]), (400, &json!("topic")));
     assert_eq!(connection.send(Method::GET, "/nowhere", &[], None).await.status, 404);
     assert_eq!(connection.send(Method::PUT, "/v1/publish", &[], None).await.status, 405);
-    let tunnel = connection.send(Method::CONNECT, "/v1/ws", &[], None).await;
-    assert_eq!(
-        (tunnel.status.as_u16(), &tunnel.body["type"]),
-        (501, &json!("urn:tidegate:problem:not-over-h3"))
-    );
+    for method in [Method::CONNECT, Method::GET] {
+        let tunnel = connection.send(method, "/v1/ws?topic=a", &[], None).await;
+        assert_eq!(
+            (tunnel.status.as_u16(), &tunnel.body["type"]),
+            (501, &json!("urn:tidegate:problem:not-over-h3"))
+        );
+    }
 
     let token = token("ann", &["room:*"], &[], Duration::from_secs(60));
     let cookie = format!("tidegate_token={token}");
