@@ -14,6 +14,7 @@ pub mod publish;
 pub mod redis;
 pub mod request;
 pub mod sse;
+pub mod websocket;
 
 /// The `main` of a target.
 #[macro_export]

@@ -18,4 +18,4 @@ macro_rules! targets {
     };
 }
 
-targets!(client config credentials data envelope forwarded names publish redis request sse);
+targets!(client config credentials data envelope forwarded names publish redis request sse websocket);

@@ -16,3 +16,12 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 pub fn events(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(Vec<Topic>, String)>, Problem> {
     crate::routes::publish::events(headers, body)
 }
+
+/// See [`crate::ws::hear`].
+pub fn websocket(input: &[u8], step: usize, most: usize) -> (Vec<String>, String, Vec<u8>) {
+    crate::ws::hear(input, step, most)
+}
+
+pub fn message(text: &str) -> Option<Problem> {
+    crate::ws::problem(text)
+}

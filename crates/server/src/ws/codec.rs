@@ -120,3 +120,87 @@ impl Write for Pipe {
         Ok(())
     }
 }
+
+/// Everything that is heard of `input` when it comes in pieces of `step` bytes: the texts, how it ends, and the frames with which it is answered.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn hear(input: &[u8], step: usize, most: usize) -> (Vec<String>, String, Vec<u8>) {
+    let mut codec = Codec::new(most);
+    let (mut texts, mut end) = (Vec::new(), None);
+    for piece in input.chunks(step.max(1)) {
+        codec.receive(piece);
+        while end.is_none() {
+            match codec.next() {
+                Ok(None) => break,
+                Ok(Some(Received::Text(text))) => texts.push(text.to_string()),
+                Ok(Some(Received::Life)) => {}
+                Ok(Some(Received::Close)) => end = Some("closed".to_owned()),
+                Err(close) => {
+                    codec.close(close);
+                    end = Some(format!("{close:?}"));
+                }
+            }
+        }
+    }
+    let mut answers = Vec::new();
+    while codec.outgoing.len() > 0 {
+        let bytes: Vec<u8> = codec.outgoing.parts().iter().flat_map(|part| part.to_vec()).collect();
+        codec.outgoing.advance(bytes.len());
+        answers.extend(bytes);
+    }
+    (texts, end.unwrap_or_default(), answers)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A frame with a mask, of a client that may mean anything.
+    fn frame() -> impl Strategy<Value = Vec<u8>> {
+        let first = prop_oneof![8 => Just(0x81_u8), 2 => Just(0x01), 2 => Just(0x80), 3 => Just(0x89), 1 => any::<u8>()];
+        (first, any::<[u8; 4]>(), "[a-z\u{e9}]{0,140}").prop_map(|(first, mask, text)| {
+            let mut frame = vec![first];
+            match u8::try_from(text.len()) {
+                Ok(short) if short < 126 => frame.push(0x80 | short),
+                _ => {
+                    frame.push(0x80 | 126);
+                    frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+                }
+            }
+            frame.extend(mask);
+            frame.extend(text.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+            frame
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_come_the_same_is_heard(
+            frames in prop::collection::vec(frame(), 1..12),
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            step in 1_usize..600,
+        ) {
+            let mut bytes = frames.concat();
+            for (at, byte) in noise {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            prop_assert_eq!(hear(&bytes, bytes.len(), 200), hear(&bytes, step, 200));
+        }
+
+        #[test]
+        fn whole_texts_are_heard_as_they_were_said(texts in prop::collection::vec("\\PC{0,50}", 0..8), step in 1_usize..80) {
+            let bytes: Vec<u8> = texts
+                .iter()
+                .flat_map(|text| {
+                    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+                    [&[0x81, 0x80 | 126][..], &length, &[0; 4], text.as_bytes()].concat()
+                })
+                .collect();
+            prop_assert_eq!(hear(&bytes, step, 4_096), (texts, String::new(), Vec::new()));
+        }
+    }
+}

@@ -133,6 +133,12 @@ pub(super) fn refer(object: Bytes, reference: Option<&Reference>) -> Bytes {
     }
 }
 
+/// The problem with a message, if there is one.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn problem(text: &str) -> Option<Problem> {
+    Message::parse(text).request.err()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -18,8 +18,12 @@ use tidegate_hub::Subscription;
 use crate::app::App;
 use crate::stream::Counted;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use codec::hear;
 pub(crate) use connection::run;
 pub(crate) use handshake::{Handshake, accept};
+#[cfg(feature = "fuzzing")]
+pub(crate) use message::problem;
 
 /// A WebSocket that was opened, on its way to its task.
 pub(crate) struct Session {

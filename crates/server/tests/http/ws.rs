@@ -18,12 +18,12 @@ const WAYS: [(&str, bool, bool); 4] = [
     ("HTTP/2 over TLS", true, true),
 ];
 
-async fn start(tls: bool, setup: Setup) -> Node {
+pub(crate) async fn start(tls: bool, setup: Setup) -> Node {
     let tls = tls.then(|| Certificates::self_signed(&["localhost", "127.0.0.1"]).unwrap());
     Node::start(Setup { tls, ..setup }).await
 }
 
-fn builder(node: &Node, query: &str, h2: bool) -> Builder {
+pub(crate) fn builder(node: &Node, query: &str, h2: bool) -> Builder {
     let mut builder = WebSocket::builder(&node.url(&format!("/v1/ws?{query}")));
     if node.base().starts_with("https") {
         builder = builder.trust(&node.pem());

@@ -8,3 +8,4 @@ mod fan_out;
 mod redis_faults;
 mod rolling;
 mod users;
+mod websocket;

@@ -1,0 +1,3 @@
+#![cfg_attr(fuzzing, no_main)]
+
+tidegate_fuzz::target!(tidegate_fuzz::websocket::run);
