@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::cluster::{Node, options, publication, topic};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// On one thread: nothing of the node runs before the test waits.
+#[tokio::test]
 async fn a_node_is_ready_soon_after_its_start() {
     let redis = RedisServer::start().await;
     let slow =
