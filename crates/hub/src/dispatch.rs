@@ -9,10 +9,12 @@ use tidegate_protocol::{Event, Partition, Position, Topic};
 
 use crate::emitter::{Emitter, Given, Joined, Next};
 use crate::item::Item;
-use crate::{Inner, blocks, flush};
+use crate::{Inner, Options, blocks, flush};
 
-/// Events handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill for nothing.
+/// Events, and bytes of them, handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill
+/// for nothing, and clients that read be cut. At most half of what an outbox takes.
 const ROUND: usize = 256;
+const ROUND_BYTES: usize = 256 << 10;
 
 /// Bytes joined into one piece. More in one write gains nothing, and an outbox takes a piece as a whole or not at all.
 const RUN_BYTES: usize = 64 << 10;
@@ -31,11 +33,10 @@ pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
         if !more {
             return;
         }
-        let mut done = 0;
         while let Some(delivery) = batch.pop_front() {
-            done += hub.handle(delivery, &mut batch, &mut touched);
-            if done >= ROUND {
-                done = 0;
+            hub.handle(delivery, &mut batch, &mut touched);
+            let (events, bytes) = round(&hub.options);
+            if touched.events >= events || touched.bytes >= bytes {
                 touched.rouse(&hub).await;
                 tokio::task::yield_now().await;
             }
@@ -44,9 +45,15 @@ pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
     }
 }
 
-/// Connections that something was queued for.
+fn round(options: &Options) -> (usize, usize) {
+    (ROUND.min(options.outbox_events / 2).max(1), ROUND_BYTES.min(options.outbox_bytes / 2))
+}
+
+/// Connections that something was queued for, and how much was handed on since they were last seen to.
 #[derive(Default)]
 struct Touched {
+    events: usize,
+    bytes: usize,
     sinks: Vec<Arc<Emitter>>,
     wakers: Vec<Waker>,
     evicted: Vec<Arc<Emitter>>,
@@ -63,6 +70,7 @@ impl Touched {
 
     /// Tasks first: they run on other cores while this one writes.
     async fn rouse(&mut self, hub: &Arc<Inner>) {
+        (self.events, self.bytes) = (0, 0);
         self.wakers.drain(..).for_each(Waker::wake);
         flush::all(hub, &mut self.sinks).await;
         // Only here: while their channel was dispatched to, its lock was held.
@@ -71,21 +79,18 @@ impl Touched {
 }
 
 impl Inner {
-    fn handle(
-        self: &Arc<Self>,
-        delivery: Delivery,
-        rest: &mut VecDeque<Delivery>,
-        touched: &mut Touched,
-    ) -> usize {
+    fn handle(self: &Arc<Self>, delivery: Delivery, rest: &mut VecDeque<Delivery>, touched: &mut Touched) {
+        touched.events += 1;
         match delivery {
             Delivery::Event(event) => {
-                let run = same_topic(event, rest);
+                let run = same_topic(event, rest, &self.options);
+                touched.events += run.len() - 1;
+                touched.bytes += run.iter().map(|item| item.event.data.as_bytes().len()).sum::<usize>();
                 self.fan_out(&run, touched);
                 if let Some(last) = run.last() {
                     let mark = &last.event.mark;
                     self.seen.advance(mark.partition, mark.position());
                 }
-                return run.len();
             }
             Delivery::Control { user, seen: (partition, position), control } => {
                 self.control(&user, &control);
@@ -113,7 +118,6 @@ impl Inner {
                 self.gap.notify_one();
             }
         }
-        1
     }
 
     fn fan_out(&self, items: &[Item], touched: &mut Touched) {
@@ -179,10 +183,11 @@ impl Inner {
 }
 
 /// The events of the same topic that follow directly. Others in between end the run: a connection may have both.
-fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>) -> Vec<Item> {
+fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>, options: &Options) -> Vec<Item> {
+    let (most, most_bytes) = round(options);
     let mut run = vec![Item::new(first)];
     let mut bytes = run[0].event.data.as_bytes().len();
-    while run.len() < ROUND && bytes < RUN_BYTES {
+    while run.len() < most && bytes < most_bytes.min(RUN_BYTES) {
         match rest.front() {
             Some(Delivery::Event(next)) if next.topic == run[0].event.topic => {}
             _ => break,

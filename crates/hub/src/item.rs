@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use tidegate_protocol::{Event, Format, Frame};
+use tidegate_protocol::{Event, Format, Frame, Position, Topic};
 
 /// An event with its bytes: encoded once a node and format, shared by every ring and outbox.
 #[derive(Clone)]
@@ -32,6 +32,15 @@ impl Item {
     /// What it costs a ring.
     pub(crate) fn weight(&self) -> usize {
         320 + 2 * self.event.data.as_bytes().len()
+    }
+
+    /// Whether it was stored in the topic before that place.
+    pub(crate) fn precedes(&self, (topic, begin): &(Topic, Position)) -> bool {
+        let mark = &self.event.mark;
+        mark.stored()
+            && mark.epoch == begin.epoch
+            && mark.offset <= begin.offset
+            && self.event.topic == *topic
     }
 
     /// Puts events of several topics into the one order that every connection keeps.

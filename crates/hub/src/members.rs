@@ -93,14 +93,17 @@ impl Inner {
     /// Changes what a stream receives. Live events wait while it catches up with a new topic, so nothing overtakes that.
     pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Change) {
         if let Change::Left(topic) = &change {
-            // First: whoever is at a join or a change may be just about to attach it, and must not go live with it.
-            emitter.note(change.clone());
-            // At once: what is dispatched from now on is not for the stream.
-            self.unseat_all(emitter, false, |seat| seat == topic);
+            // At once: what is dispatched from now on is not for the stream. And again if nobody is at a join or a change, for one that has
+            // just ended may have attached it meanwhile; whoever is at one does it before going live.
+            let unseat = || self.unseat_all(emitter, false, |seat| seat == topic);
+            unseat();
+            if !emitter.note(change.clone()) {
+                unseat();
+            }
         } else if let Change::Dropped(topics) = &change {
-            let noted = emitter.note(change.clone());
-            self.unseat_all(emitter, true, |seat| topics.contains(seat));
-            if !noted {
+            // In its turn: what the client wished before comes first.
+            if !emitter.note(change.clone()) {
+                self.unseat_all(emitter, true, |seat| topics.contains(seat));
                 emitter.note_or_tell(change.clone(), self.wheel.now(), |format, cursor| {
                     blocks::topics(format, cursor, false, topics)
                 });
@@ -120,6 +123,7 @@ impl Inner {
     async fn apply(self: &Arc<Self>, emitter: &Arc<Emitter>) -> Result<(), Error> {
         let mut found: Vec<(Arc<Channel>, Found)> = Vec::new();
         let mut resets = Vec::new();
+        let mut begins: Vec<(Topic, Position)> = Vec::new();
         let mut told = Vec::new();
         let mut base = Cursor::default();
         loop {
@@ -151,7 +155,10 @@ impl Inner {
                         }
                         for channel in new {
                             let head = base.get(channel.partition);
+                            begins.extend(head.map(|head| (channel.topic.clone(), head)));
                             if let Some(page) = self.catch_up(emitter, &channel, head, &base).await? {
+                                whole(std::iter::once(&page))?;
+                                resets.extend(page.reset.map(|reason| (channel.topic.clone(), reason)));
                                 found.push((channel, page));
                             }
                         }
@@ -163,6 +170,7 @@ impl Inner {
                         emitter.forgo(&topics);
                         found.retain(|(channel, _)| !topics.contains(&channel.topic));
                         resets.retain(|(lost, _)| !topics.contains(lost));
+                        begins.retain(|(begun, _)| !topics.contains(begun));
                         told.push((false, topics));
                     }
                 }
@@ -176,6 +184,8 @@ impl Inner {
                             let say = blocks::topics(merge.format(), merge.place(), *added, topics);
                             merge.say(Word::Topics, say);
                         }
+                        // Stragglers from before: those between them and the beginning may never come.
+                        held.retain(|item| !begins.iter().any(|begin| item.precedes(begin)));
                         self.add(merge, held, &level, std::mem::take(&mut found), &resets);
                     }
                     Err(behind) => short = behind,
@@ -186,8 +196,14 @@ impl Inner {
                 Release::Done => return Ok(()),
                 Release::Changed => {}
                 Release::Uneven => {
+                    let lost =
+                        |found: &[(_, Found)]| found.iter().filter(|(_, page)| page.reset.is_some()).count();
+                    let known = lost(&found);
                     self.lengthen(&mut found, short).await?;
                     whole(found.iter().map(|(_, page)| page))?;
+                    if lost(&found) > known {
+                        return Err(Error::Unavailable("events were trimmed meanwhile".into()));
+                    }
                 }
                 Release::Reset => return Err(Error::Unavailable("events were lost meanwhile".into())),
             }

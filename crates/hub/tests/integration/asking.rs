@@ -85,10 +85,12 @@ async fn a_poll_that_was_cut_leaves_the_client_where_it_was() {
     let rig = Rig::new(1, Options { outbox_events: 3, ..quiet() });
     let mut slow = rig.objects(&["topic:a"], Resume::Live).await;
     assert!(batch(&mut slow, false).await.cursor.is_some());
+    let mut other = rig.join(None, &["topic:a"], Resume::Live).await;
+    other.ready().await;
     for n in 0..5 {
         rig.publish("topic:a", &n.to_string()).await;
     }
-    rig.settled().await;
+    other.all(5).await;
     let batch = batch(&mut slow, true).await;
     assert!(batch.events.is_empty() && batch.cursor.is_none());
 }

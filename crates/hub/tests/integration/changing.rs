@@ -3,27 +3,37 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidegate_hub::{Options, Resume};
 
-use crate::rig::{Rig, quiet, topic};
+use crate::rig::{Rig, publish, quiet, topic};
 
 const TOPICS: [&str; 4] = ["topic:a", "topic:b", "topic:c", "topic:d"];
-const EVENTS: u32 = 1_500;
+const CHANGES: usize = 40;
 
 async fn run(partitions: u8, seed: u64) {
-    let rig = Arc::new(Rig::new(partitions, Options { outbox_events: 100_000, ..quiet() }));
+    // The dispatch may be far behind here: nobody is cut for that, and no topic is let go of which events are still on their way.
+    let linger = Duration::from_secs(3_600);
+    let options = Options { outbox_events: 1 << 30, outbox_bytes: 1 << 30, linger, ..quiet() };
+    let rig = Arc::new(Rig::new(partitions, options));
     let mut reader = rig.join(None, &["topic:end"], Resume::Live).await;
     reader.ready().await;
+    let enough = Arc::new(AtomicBool::new(false));
     let publishers = TOPICS.map(|name| {
-        let rig = Arc::clone(&rig);
+        let (rig, enough) = (Arc::clone(&rig), Arc::clone(&enough));
         tokio::spawn(async move {
-            for n in 0..EVENTS {
-                rig.publish(name, &format!("{name} {n}")).await;
+            for n in 0.. {
+                // Kept for long: the publishers may be far ahead.
+                publish(&rig.broker.local, name, &format!("{name} {n}"), 1 << 20).await;
                 tokio::task::yield_now().await;
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         })
     });
@@ -37,7 +47,8 @@ async fn run(partitions: u8, seed: u64) {
     let (mut wished, mut told, mut events, mut over) = (0, 0, 0, false);
     while !over || told < wished {
         let idle = wished == told && last.is_empty();
-        if !over && (idle || wished - told < 4 && rng.random_bool(0.3)) {
+        enough.store(wished >= CHANGES, Ordering::Relaxed);
+        if wished < CHANGES && (idle || wished - told < 4 && rng.random_bool(0.3)) {
             let name = topic(TOPICS[rng.random_range(0..TOPICS.len())]);
             if idle || rng.random() {
                 reader.subscription.subscribe(vec![name]);
@@ -65,17 +76,20 @@ async fn run(partitions: u8, seed: u64) {
                 let (name, n) = data.split_once(' ').unwrap();
                 let n: u32 = n.parse().unwrap();
                 let before = last.get_mut(name).unwrap_or_else(|| panic!("seed {seed}: not wanted: {data}"));
-                assert!(before.is_none_or(|before| n == before + 1), "seed {seed}: {before:?}, then {data}");
+                assert!(
+                    before.is_none_or(|before| n == before + 1),
+                    "{partitions}, seed {seed}: {before:?}, then {data}"
+                );
                 *before = Some(n);
             }
         }
     }
-    assert!(events > 0 && told > 10, "{events} events, {told} changes");
+    assert!(events > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_topic_is_whole_between_its_words() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         run(1, seed).await;
         run(4, seed).await;
     }

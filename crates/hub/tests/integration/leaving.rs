@@ -2,10 +2,40 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use tidegate_broker::Delivery;
 use tidegate_hub::{Error, Flushed, Options, Resume, Sink};
 use tidegate_protocol::Cursor;
 
-use crate::rig::{Rig, quiet};
+use crate::rig::{Rig, event, quiet};
+
+/// A client that reads is not slow, however much comes at once.
+#[tokio::test]
+async fn a_flood_reaches_those_who_read() {
+    let small = Options { outbox_events: 20, outbox_bytes: 1 << 20, ..quiet() };
+    for (options, size) in [(small, 1), (quiet(), 30_000)] {
+        let rig = Rig::new(1, options);
+        let mut reader = rig.join(None, &["topic:a"], Resume::Live).await;
+        reader.ready().await;
+        let (partition, first) = rig.publish("topic:a", "first").await;
+        assert_eq!(reader.data().await, "first");
+        let text = "x".repeat(size);
+        let flood = (1..=100).map(|n| {
+            let offset = first.offset + n;
+            Delivery::Event(Arc::new(event(
+                "topic:a",
+                partition,
+                first.epoch,
+                offset,
+                Some(offset - 1),
+                &text,
+            )))
+        });
+        rig.say(&flood.collect::<Vec<_>>());
+        for n in 1..=100 {
+            assert_eq!(reader.data().await, text, "{n}");
+        }
+    }
+}
 
 /// Who does not read is cut, and comes back for all of it.
 #[tokio::test]
