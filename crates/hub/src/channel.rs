@@ -27,6 +27,8 @@ struct State {
     bytes: usize,
     /// Every event of the topic after this place that was dispatched is in the ring. `None`: not known yet.
     floor: Option<Position>,
+    /// The broker has confirmed the subscription. Whatever was dispatched before may be left over from an earlier one.
+    confirmed: bool,
     /// What was stored up to here has been deleted.
     forgotten: Option<Position>,
     /// When it may be let go, if nobody has come until then.
@@ -63,8 +65,15 @@ impl Channel {
     }
 
     /// The subscription is confirmed at `position`: the ring is whole from there.
+    ///
+    /// Only from there: what is left over from an earlier subscription may have a hole behind it, which the next event would show, and
+    /// until then nothing does.
     pub(crate) fn confirmed(&self, position: Position) {
-        self.state.lock().floor.get_or_insert(position);
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.confirmed, true) {
+            state.cut(position, &self.total);
+            state.floor = Some(position);
+        }
     }
 
     /// Keeps the items (all of this topic, in order) and calls `each` for every emitter, under the lock: an emitter attached before is
@@ -181,6 +190,19 @@ impl State {
         }
     }
 
+    /// Drops what is not after `position`.
+    fn cut(&mut self, position: Position, total: &AtomicUsize) {
+        while let Some(old) = self.ring.front() {
+            let (mark, weight) = (&old.event.mark, old.weight());
+            if mark.epoch == position.epoch && mark.offset > position.offset {
+                break;
+            }
+            self.ring.pop_front();
+            self.bytes -= weight;
+            total.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+
     fn clear(&mut self, total: &AtomicUsize) {
         total.fetch_sub(self.bytes, Ordering::Relaxed);
         self.ring = VecDeque::new();
@@ -238,6 +260,28 @@ mod tests {
         channel.dispatch(&[item(&channel, 20, 15)], &options, |_| {});
         assert_eq!(after(&channel, 12), None);
         assert_eq!(after(&channel, 15), Some(vec![20]));
+    }
+
+    #[test]
+    fn what_was_left_over_before_the_subscription_was_confirmed_is_not_trusted() {
+        let (channel, options) = (channel(), Options::default());
+        // 8 was stored while nobody was subscribed, 12 after the confirmation, which is told here a moment later.
+        for (offset, prev) in [(6, 5), (7, 6)] {
+            channel.dispatch(&[item(&channel, offset, prev)], &options, |_| {});
+        }
+        channel.confirmed(at(10));
+        assert_eq!((after(&channel, 6), after(&channel, 9)), (None, None));
+        assert_eq!(after(&channel, 10), Some(vec![]));
+        channel.confirmed(at(6));
+        assert_eq!(after(&channel, 6), None);
+
+        let channel = self::channel();
+        for (offset, prev) in [(7, 6), (12, 8), (13, 12)] {
+            channel.dispatch(&[item(&channel, offset, prev)], &options, |_| {});
+        }
+        channel.confirmed(at(10));
+        assert_eq!(after(&channel, 7), None);
+        assert_eq!(after(&channel, 10), Some(vec![12, 13]));
     }
 
     #[test]
