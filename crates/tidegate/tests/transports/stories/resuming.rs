@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{assert_whole, numbers};
-use crate::client::{Ask, Client};
+use crate::client::{Ask, Client, Seen};
+use crate::follower::Follower;
 use crate::way::Way;
-use crate::world::{World, publish, storm, unique};
+use crate::world::{World, publish, send, storm, unique};
 
 over_every_transport!(
     resume_on_another_node,
     resume_before_the_first_event,
     resume_with_four_partitions,
+    come_and_go_while_batches_arrive,
     replay_then_live,
     go_on_over_every_other_way,
 );
@@ -49,10 +53,57 @@ async fn resume(way: Way, world: &World, partitions: usize) {
     let mut client = Client::open(way, &bases, &ask).await;
     data.extend(client.data(count - data.len()).await);
     // Topics of one partition come in the order of publishing, those of several each in their own.
-    assert_whole(&data, count, if partitions == 1 { 1 } else { topics.len() });
+    let orders = if partitions == 1 { 1 } else { topics.len() };
+    assert_whole(&data, count, 0..orders, orders);
     assert!(client.cursor().len() <= 128 && client.cursor().split('.').count() <= partitions);
     publish(&bases[0], &topics[0], count).await;
     assert_eq!(client.data(1).await, [count.to_string()], "nothing came twice");
+}
+
+/// What is read of one topic while the next is read may be ahead of it: nothing of either may be passed over.
+async fn come_and_go_while_batches_arrive(way: Way) {
+    const TOPICS: usize = 16;
+    const COUNT: usize = 60 * 2 * TOPICS;
+    let world = World::partitioned().await;
+    let topics: Vec<String> = (0..TOPICS).map(|_| unique("room")).collect();
+    let mut bases = world.bases(way);
+    let mut ask = Ask::new(&topics);
+    ask.cursor = Some(Client::open(way, &bases, &ask).await.leave());
+    // Because of them the nodes have half of the topics at hand.
+    let mut listeners = Vec::new();
+    for base in &bases {
+        listeners.push(Follower::start(way, vec![base.clone()], Ask::new(&topics[..TOPICS / 2])).await);
+    }
+    let publishing = async {
+        let numbers: Vec<usize> = (0..COUNT).collect();
+        for batch in numbers.chunks(2 * TOPICS) {
+            let events = batch.iter().map(|n| json!({ "topic": topics[n % TOPICS], "data": n }));
+            send(&world.plain[0].base(), &events.collect()).await;
+        }
+    };
+    let mut data = Vec::new();
+    let receiving = async {
+        while data.len() < COUNT {
+            bases.rotate_left(1);
+            let client = Client::try_open(way, &bases[..1], &ask).await;
+            // Nobody slows the publisher down: who is a moment late has an outbox that is full.
+            let Ok(mut client) = client else { continue };
+            let visit = COUNT.min(data.len() + 100);
+            while data.len() < visit {
+                match client.next().await {
+                    Seen::Event(event) => data.push(event.data),
+                    Seen::End(_) => break,
+                    other => panic!("{other:?}: {client:?}"),
+                }
+            }
+            ask = ask.after(&client.leave());
+        }
+    };
+    tokio::join!(publishing, receiving);
+    assert_whole(&data, COUNT, 0..TOPICS, TOPICS);
+    for listener in &listeners {
+        assert_whole(&listener.wait_data(COUNT / 2).await.data, COUNT, 0..TOPICS / 2, TOPICS);
+    }
 }
 
 async fn resume_before_the_first_event(way: Way) {

@@ -48,7 +48,7 @@ async fn many_topics_in_one_stream(way: Way) {
     }
     // A batch promises order to each topic alone.
     let data: Vec<String> = events.into_iter().map(|event| event.data).collect();
-    assert_whole(&data, 200, 100);
+    assert_whole(&data, 200, 0..100, 100);
 }
 
 async fn memberships_come_and_go(way: Way) {
