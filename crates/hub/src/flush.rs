@@ -62,11 +62,23 @@ impl Round {
             let from = self.taken.fetch_add(SHARE, Ordering::Relaxed);
             let Some(rest) = self.emitters.get(from..).filter(|rest| !rest.is_empty()) else { return };
             let share = &rest[..rest.len().min(SHARE)];
+            let _seen_to = Share { round: self, count: share.len() };
             share.iter().for_each(|emitter| emitter.flush(&self.hub.metrics, now));
-            let done = self.done.fetch_add(share.len(), Ordering::AcqRel) + share.len();
-            if done == self.emitters.len() {
-                self.over.notify_one();
-            }
+        }
+    }
+}
+
+/// Counted when it is over, in whatever way: the dispatch would wait for ever for a worker that panicked.
+struct Share<'a> {
+    round: &'a Round,
+    count: usize,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let done = self.round.done.fetch_add(self.count, Ordering::AcqRel) + self.count;
+        if done == self.round.emitters.len() {
+            self.round.over.notify_one();
         }
     }
 }
