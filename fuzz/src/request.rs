@@ -121,7 +121,7 @@ impl Gateway {
                 topics: 100,
                 ..Options::default()
             };
-            public(App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone()))
+            public(App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone()), Vec::new())
         };
         let (open, keyed) = (router(Mode::Open), router(Mode::Keys));
         drop(_inside);

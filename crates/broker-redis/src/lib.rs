@@ -101,6 +101,11 @@ impl RedisBroker {
         Ok((Arc::new(broker), deliveries))
     }
 
+    /// Connections for what else a node keeps in the same Redis. Waiting for one, and for an answer, has a deadline.
+    pub fn pool(&self) -> deadpool_redis::Pool {
+        self.reader.pool.clone()
+    }
+
     /// Ends its tasks and connections, and its [`Deliveries`] once they are taken.
     pub fn shutdown(&self) {
         self.tasks.lock().abort_all();

@@ -5,15 +5,17 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::{Value, json};
 use tidegate_broker::ResetReason;
-use tidegate_protocol::{Cursor, Format, Topic, sse};
+use tidegate_protocol::{Cursor, EventName, Format, Topic, sse};
 
-use crate::Heartbeat;
+use crate::{Greeting, Heartbeat};
 
 /// What the gateway says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// The stream is subscribed.
     Ready,
+    /// What the application says at the beginning.
+    Greeting,
     /// Events were lost, or may have been.
     Reset,
     /// The stream ends, and why.
@@ -36,44 +38,47 @@ pub(crate) struct Ready<'a> {
 pub(crate) fn ready(format: Format, ready: &Ready<'_>) -> Vec<u8> {
     let Ready { connection, node, user, topics, .. } = ready;
     let data = json!({ "connection": connection, "node": node, "user": user, "topics": topics });
-    write(format, Some(jittered(ready.retry)), Some(ready.id), "tidegate:ready", &data)
+    write(format, Some(jittered(ready.retry)), Some(ready.id), Some("tidegate:ready"), &data)
 }
 
 pub(crate) fn reset(format: Format, id: &Cursor, topics: &[Topic], reason: ResetReason) -> Vec<u8> {
     let data = json!({ "topics": topics, "reason": reason.as_str() });
-    write(format, None, Some(id), "tidegate:reset", &data)
+    write(format, None, Some(id), Some("tidegate:reset"), &data)
 }
 
 /// No id: the client comes back with the last one it has.
 pub(crate) fn closing(format: Format, retry: Duration, reason: &str) -> Vec<u8> {
-    write(format, Some(jittered(retry)), None, "tidegate:closing", &json!({ "reason": reason }))
+    write(format, Some(jittered(retry)), None, Some("tidegate:closing"), &json!({ "reason": reason }))
 }
 
 /// What a client asked for while connected has been done.
 pub(crate) fn topics(format: Format, id: &Cursor, added: bool, topics: &[Topic]) -> Vec<u8> {
     let event = if added { "tidegate:subscribed" } else { "tidegate:unsubscribed" };
-    write(format, None, Some(id), event, &json!({ "topics": topics }))
+    write(format, None, Some(id), Some(event), &json!({ "topics": topics }))
+}
+
+/// What an application's clients expect at the beginning. No id.
+pub(crate) fn greeting(format: Format, greeting: &Greeting) -> Vec<u8> {
+    word(format, None, Some(greeting.event.as_str()), &greeting.data)
 }
 
 /// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no id.
 pub(crate) fn heartbeat(format: Format, style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
-    if format == Format::Json {
-        let event = match style {
-            Heartbeat::Comment => "tidegate:heartbeat",
-            Heartbeat::Event(name) => name.as_str(),
-        };
-        return write(format, None, moved, event, &Value::Null);
+    match (format, style) {
+        (Format::Sse, Heartbeat::Comment) => {
+            let mut out = brought(moved);
+            out.extend_from_slice(b":\n\n");
+            out
+        }
+        // A page can't see comments, and a WebSocket has none.
+        (Format::Sse, Heartbeat::Named) => word(format, moved, Some("tidegate:heartbeat"), ""),
+        (Format::Json, Heartbeat::Comment | Heartbeat::Named) => {
+            write(format, None, moved, Some("tidegate:heartbeat"), &Value::Null)
+        }
+        (_, Heartbeat::Event { name, data }) => {
+            word(format, moved, name.as_ref().map(EventName::as_str), data)
+        }
     }
-    let mut out = Vec::with_capacity(48);
-    if let Some(cursor) = moved {
-        push_id(cursor, &mut out);
-        out.push(b'\n');
-    }
-    match style {
-        Heartbeat::Comment => out.extend_from_slice(b":\n\n"),
-        Heartbeat::Event(name) => sse::push_block(Some(name.as_str()), Some(b""), &mut out),
-    }
-    out
 }
 
 /// Milliseconds within ±50 % of `base`: what keeps clients from coming back all at once.
@@ -82,7 +87,13 @@ pub(crate) fn jittered(base: Duration) -> u64 {
     rand::rng().random_range(millis.div_ceil(2)..=millis + millis / 2)
 }
 
-fn write(format: Format, retry: Option<u64>, id: Option<&Cursor>, event: &str, data: &Value) -> Vec<u8> {
+fn write(
+    format: Format,
+    retry: Option<u64>,
+    id: Option<&Cursor>,
+    event: Option<&str>,
+    data: &Value,
+) -> Vec<u8> {
     // A connection without topics has no place.
     let id = id.filter(|id| !id.is_empty());
     match format {
@@ -93,7 +104,7 @@ fn write(format: Format, retry: Option<u64>, id: Option<&Cursor>, event: &str, d
                 sse::push_retry(retry, &mut out);
             }
             format.id(id, &mut out);
-            sse::push_block(Some(event), Some(data.as_bytes()), &mut out);
+            sse::push_block(event, Some(data.as_bytes()), &mut out);
             out
         }
         Format::Json => {
@@ -105,6 +116,25 @@ fn write(format: Format, retry: Option<u64>, id: Option<&Cursor>, event: &str, d
             object.to_string().into()
         }
     }
+}
+
+/// An event with a text of somebody else's, without id. With `moved`, a block before it brings the client's cursor up to date.
+fn word(format: Format, moved: Option<&Cursor>, event: Option<&str>, data: &str) -> Vec<u8> {
+    if format == Format::Json {
+        return write(format, None, moved, event, &data.into());
+    }
+    let mut out = brought(moved);
+    sse::push_block(event, Some(data.as_bytes()), &mut out);
+    out
+}
+
+fn brought(moved: Option<&Cursor>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    if let Some(cursor) = moved {
+        push_id(cursor, &mut out);
+        out.push(b'\n');
+    }
+    out
 }
 
 fn push_id(id: &Cursor, out: &mut Vec<u8>) {

@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_channel_lingers_from_the_last_departure() {
         let channel = channel();
-        let emitter = Arc::new(Emitter::new(1, Format::Sse, 0, Tick::MAX, Tick::MAX));
+        let emitter = Arc::new(Emitter::new(1, Format::Sse, 0, Tick::MAX, Tick::MAX, None));
         let first = channel.attach(&emitter);
         assert!(channel.detach(first, 10));
         let second = channel.attach(&emitter);

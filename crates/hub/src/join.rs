@@ -14,7 +14,7 @@ use crate::emitter::{Emitter, Leave, Merge, Release, Subscription};
 use crate::item::Item;
 use crate::replay::Found;
 use crate::wheel::Tick;
-use crate::{Hub, Inner, blocks, level};
+use crate::{Hub, Inner, Manner, blocks, level};
 
 /// A wish to receive.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct Join {
     pub expires: Option<Instant>,
     /// How events look.
     pub format: Format,
+    /// How the stream differs from the node's settings.
+    pub manner: Option<Arc<Manner>>,
 }
 
 /// Where a stream begins.
@@ -87,7 +89,7 @@ impl Hub {
         hub.metrics.joins.inc();
         let emitter = &subscription.emitter;
         emitter.opened();
-        let first = emitter.last.load(Ordering::Relaxed).saturating_add(hub.beat());
+        let first = emitter.last.load(Ordering::Relaxed).saturating_add(hub.beat(emitter));
         hub.wheel.put(Arc::downgrade(emitter), first.min(emitter.expires).min(emitter.oldest));
         Ok(subscription)
     }
@@ -103,11 +105,12 @@ impl Inner {
     fn admit(self: &Arc<Self>, join: &Join) -> Subscription {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let expires = join.expires.map_or(Tick::MAX, |at| self.wheel.tick_at(at));
-        let oldest = self.options.max_age.map_or(Tick::MAX, |age| {
+        let manner = join.manner.as_ref();
+        let oldest = manner.map_or(self.options.max_age, |manner| manner.max_age).map_or(Tick::MAX, |age| {
             let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);
             self.wheel.tick_in(age.mul_f64(factor))
         });
-        let emitter = Emitter::new(id, join.format, self.wheel.now(), expires, oldest);
+        let emitter = Emitter::new(id, join.format, self.wheel.now(), expires, oldest, join.manner.clone());
         self.live.fetch_add(1, Ordering::Relaxed);
         Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self) }
     }
@@ -222,6 +225,9 @@ impl Inner {
             topics: &topics,
         };
         merge.say(Word::Ready, blocks::ready(format, &ready));
+        if let Some(greeting) = join.manner.as_ref().and_then(|manner| manner.greeting.as_ref()) {
+            merge.say(Word::Greeting, blocks::greeting(format, greeting));
+        }
         for (reason, topics) in &plan.resets {
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
             merge.say(Word::Reset, blocks::reset(format, &start, topics, *reason));

@@ -40,7 +40,7 @@ pub use blocks::Word;
 pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription, Watch};
 pub use join::{Error, Join, Resume};
 pub use metrics::Metrics;
-pub use options::{Heartbeat, Options};
+pub use options::{Greeting, Heartbeat, Manner, Options};
 
 use channel::Channel;
 use members::User;

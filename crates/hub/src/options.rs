@@ -44,8 +44,37 @@ pub struct Options {
 pub enum Heartbeat {
     /// `:` and a blank line: seen by no listener.
     Comment,
-    /// An event of this name without id, for clients that watch for it.
-    Event(EventName),
+    /// `tidegate:heartbeat` without id.
+    Named,
+    /// An event without id, for clients that watch for it.
+    Event {
+        /// Its name; `None`: a plain message.
+        name: Option<EventName>,
+        /// Its data; may be empty.
+        data: String,
+    },
+}
+
+/// How one stream differs from the node's settings: an application's clients may expect what another server did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Said once, after `tidegate:ready`.
+    pub greeting: Option<Greeting>,
+    /// As [`Options::heartbeat`].
+    pub heartbeat: Duration,
+    /// As [`Options::heartbeat_style`].
+    pub style: Heartbeat,
+    /// As [`Options::max_age`].
+    pub max_age: Option<Duration>,
+}
+
+/// An event without id at the beginning of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Its name.
+    pub event: EventName,
+    /// Its data.
+    pub data: String,
 }
 
 impl Default for Options {

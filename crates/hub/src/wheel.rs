@@ -125,24 +125,26 @@ impl Inner {
                 return Some(now.saturating_add(deadline));
             }
         }
-        let mut beat = emitter.last.load(Ordering::Relaxed).saturating_add(self.beat());
+        let mut beat = emitter.last.load(Ordering::Relaxed).saturating_add(self.beat(emitter));
         if beat <= now {
+            let style = emitter.manner.as_ref().map_or(&self.options.heartbeat_style, |manner| &manner.style);
             emitter.tell(now, Word::Heartbeat, |format, cursor| {
                 let moved = self.seen.refresh(cursor);
-                let block = blocks::heartbeat(format, &self.options.heartbeat_style, moved.as_ref());
+                let block = blocks::heartbeat(format, style, moved.as_ref());
                 if let Some(moved) = moved {
                     *cursor = moved;
                 }
                 block
             });
-            beat = now.saturating_add(self.beat());
+            beat = now.saturating_add(self.beat(emitter));
         }
         Some(beat.min(emitter.expires).min(emitter.oldest).min(drains).min(stuck))
     }
 
     /// The heartbeat interval in steps, ±10 %: streams that began together don't beat together.
-    pub(crate) fn beat(&self) -> Tick {
-        let steps = steps(self.options.heartbeat);
+    pub(crate) fn beat(&self, emitter: &Emitter) -> Tick {
+        let every = emitter.manner.as_ref().map_or(self.options.heartbeat, |manner| manner.heartbeat);
+        let steps = steps(every);
         rand::rng().random_range(steps - steps / 10..=steps.saturating_add(steps / 10)).max(1)
     }
 }

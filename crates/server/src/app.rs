@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_auth::Authenticator;
 use tidegate_broker::Broker;
-use tidegate_hub::Hub;
+use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
 
 use crate::admission::Admission;
 use crate::rate::Rate;
@@ -22,6 +22,8 @@ pub struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) rate: Rate,
     pub(crate) admission: Admission,
+    /// For streams whose heartbeats are events: otherwise as all.
+    pub(crate) watched: Arc<Manner>,
     draining: AtomicBool,
 }
 
@@ -31,7 +33,9 @@ impl App {
         let rate = Rate::new(&options.limits);
         let admission = Admission::new(&options.admission, metrics.refused.clone());
         let draining = AtomicBool::new(false);
-        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, admission, draining });
+        let HubOptions { heartbeat, max_age, .. } = *hub.options();
+        let watched = Arc::new(Manner { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
+        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, admission, watched, draining });
         tokio::spawn(Rate::sweep(Arc::downgrade(&inner)));
         Self(inner)
     }
@@ -54,7 +58,23 @@ impl App {
         if health.ready { Ok(health.detail) } else { Err(health.detail) }
     }
 
-    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
+    /// Who listens here.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// Whether nobody is asked for a key: the caller is who `?userId=` says.
+    pub fn is_open(&self) -> bool {
+        self.0.auth.is_open()
+    }
+
+    /// The most bytes that an event's data may have.
+    pub fn event_bytes(&self) -> usize {
+        self.0.options.limits.event_bytes
+    }
+
+    /// Where events go.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
         self.0.hub.broker()
     }
 }

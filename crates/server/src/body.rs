@@ -1,8 +1,25 @@
+use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
-use crate::app::Inner;
+use crate::app::{App, Inner};
 use crate::problem::Problem;
+
+/// A body of JSON, within the limits of size and time.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T>
+where
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = read(&App::from_ref(state), request.into_body()).await?;
+        json(&bytes).map(Self)
+    }
+}
 
 /// Reads a whole body within the limits of size and time.
 pub(crate) async fn read(app: &Inner, body: axum::body::Body) -> Result<Bytes, Problem> {

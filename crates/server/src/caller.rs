@@ -1,10 +1,62 @@
+use std::time::Instant;
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 use tidegate_auth::{Error, Identity, Origin, Presented};
 use tidegate_protocol::Topic;
 
-use crate::app::Inner;
+use crate::app::{App, Inner};
 use crate::problem::Problem;
 use crate::query::Query;
+use crate::receive::instant;
+
+/// Who calls: in open mode whom `?userId=` says, elsewhere whom the credential says.
+pub struct Caller {
+    /// And what they may do.
+    pub identity: Identity,
+    open: bool,
+}
+
+impl Caller {
+    /// For a route that is a stream: it has to say itself that credentials can't be checked just now (see [`crate::stream`]).
+    pub async fn of(app: &App, parts: &Parts) -> Result<Self, Problem> {
+        let identity = identify(app, &parts.headers, &parts.uri).await?;
+        Ok(Self { identity, open: app.is_open() })
+    }
+
+    /// The user that calls, or what is missing.
+    pub fn user(&self) -> Result<&str, Problem> {
+        if let Some(user) = self.identity.user.as_deref() {
+            return Ok(user);
+        }
+        if self.open {
+            return Err(Problem::invalid("userId", "Say who you are: ?userId=alice."));
+        }
+        Err(refuse(&self.identity, None, "This needs the token of a user, whose id is its sub.".into()))
+    }
+
+    /// Whether others' rooms and places may be managed. Nobody in open mode: there everybody could.
+    pub fn is_admin(&self) -> bool {
+        !self.open && self.identity.admin
+    }
+
+    /// When the credential expires, for a stream.
+    pub fn expires(&self) -> Option<Instant> {
+        self.identity.expires_at.map(instant)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Self::of(&App::from_ref(state), parts).await
+    }
+}
 
 /// Who sent a request. Without any credential it is nobody in particular: what that may do is for the topic's namespace to say.
 pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {

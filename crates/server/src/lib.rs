@@ -4,6 +4,7 @@
 
 mod admission;
 mod app;
+mod application;
 mod body;
 mod caller;
 mod connection;
@@ -30,8 +31,14 @@ mod ws;
 
 pub use admission::Options as AdmissionOptions;
 pub use app::App;
+pub use application::Application;
+pub use body::Body;
+pub use caller::Caller;
 pub use metrics::Metrics;
 pub use options::{Limits, Namespace, Namespaces, Options, Policy};
 pub use problem::Problem;
-pub use routes::{admin, public};
+pub use query::Query;
+pub use receive::last_event_id;
+pub use routes::{admin, public, stream};
+pub use segment::Segment;
 pub use serve::{Connections, Listener, Shutdown, serve};

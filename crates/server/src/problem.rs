@@ -24,6 +24,9 @@ struct Details {
     /// What became of each event of a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Vec<Value>>,
+    /// What a program may want to know about it.
+    #[serde(flatten)]
+    more: serde_json::Map<String, Value>,
     #[serde(skip)]
     retry_after: Option<u32>,
 }
@@ -37,6 +40,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             results: None,
+            more: serde_json::Map::new(),
             retry_after: None,
         }))
     }
@@ -82,6 +86,11 @@ impl Problem {
     pub fn slow_body() -> Self {
         let detail = "The request's body did not arrive in time. Send it faster, or in smaller requests.";
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body came too slowly", detail)
+    }
+
+    /// 409: it was possible, and something else came first.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "Somebody was faster", detail)
     }
 
     /// 413: more than a limit allows.
@@ -148,6 +157,13 @@ impl Problem {
             "At most {rate} messages a second, and twice as many at once. This one was not read. Wait, or the connection is closed."
         );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many messages", detail).retry(1)
+    }
+
+    /// With a member more, for programs.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.more.insert(name.into(), value.into());
+        self
     }
 
     /// With what became of each event of a batch.

@@ -5,11 +5,11 @@ use http::Uri;
 use crate::problem::Problem;
 
 /// A query's parameters in their order; one name may come several times.
-pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     /// The parser puts U+FFFD where bytes are no UTF-8: a text with it that does not spell it out itself was broken.
-    pub(crate) fn of(uri: &'a Uri) -> Result<Self, Problem> {
+    pub fn of(uri: &'a Uri) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let pairs: Vec<_> = form_urlencoded::parse(text.as_bytes()).collect();
         let broken =
@@ -22,15 +22,18 @@ impl<'a> Query<'a> {
         }
     }
 
-    pub(crate) fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
+    /// Every value of a parameter.
+    pub fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
-    pub(crate) fn one(&self, name: &str) -> Option<&str> {
+    /// The first value of a parameter.
+    pub fn one(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
-    pub(crate) fn number(&self, name: &str) -> Result<Option<u32>, Problem> {
+    /// A parameter that is a whole number.
+    pub fn number(&self, name: &str) -> Result<Option<u32>, Problem> {
         let wrong =
             |text: &str| Problem::invalid(name, format!("{name} must be a whole number, not {text:?}."));
         self.one(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()

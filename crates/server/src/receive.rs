@@ -1,12 +1,13 @@
 //! What every way to receive has in common: who asks, for which topics, from where.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tidegate_auth::Identity;
-use tidegate_hub::{Error, Join, Resume};
+use tidegate_hub::{Error, Join, Manner, Resume};
 use tidegate_protocol::{Format, Topic};
 
 use crate::app::{App, Inner};
@@ -22,6 +23,8 @@ pub(crate) struct Wish {
     pub(crate) topics: Vec<String>,
     pub(crate) last_event_id: Option<String>,
     pub(crate) replay: Option<u32>,
+    /// `event`: heartbeats that a page's script can see.
+    pub(crate) heartbeat: Option<String>,
 }
 
 impl Wish {
@@ -34,6 +37,7 @@ impl Wish {
             topics: query.all("topic").map(Into::into).collect(),
             last_event_id: given(header).or_else(|| given(query.one(id).map(Into::into))),
             replay: query.number("replay")?,
+            heartbeat: query.one("heartbeat").map(Into::into),
         })
     }
 
@@ -42,6 +46,7 @@ impl Wish {
         self.topics.extend(said.topics);
         self.last_event_id = self.last_event_id.take().or(given(said.last_event_id));
         self.replay = said.replay.or(self.replay);
+        self.heartbeat = self.heartbeat.take().or(said.heartbeat);
     }
 }
 
@@ -65,7 +70,19 @@ pub(crate) fn join(app: &Inner, who: &Identity, wish: Wish, format: Format) -> R
         },
         expires: who.expires_at.map(instant),
         format,
+        manner: manner(app, wish.heartbeat.as_deref())?,
     })
+}
+
+fn manner(app: &Inner, heartbeat: Option<&str>) -> Result<Option<Arc<Manner>>, Problem> {
+    match heartbeat {
+        None => Ok(None),
+        Some("event") => Ok(Some(Arc::clone(&app.watched))),
+        Some(other) => {
+            let detail = format!("heartbeat can be \"event\", or is left out; it is {other:?}.");
+            Err(Problem::invalid("heartbeat", detail))
+        }
+    }
 }
 
 /// The topics named, if `who` may have them all.
@@ -137,12 +154,17 @@ pub(crate) fn refused(app: &Inner, error: &Error) -> Problem {
     }
 }
 
+/// The id after which a client wants to go on: `Last-Event-ID`, else `?last_event_id=`.
+pub fn last_event_id(parts: &Parts) -> Result<Option<String>, Problem> {
+    Wish::of(&parts.headers, &parts.uri, "last_event_id").map(|wish| wish.last_event_id)
+}
+
 /// An empty id is none: browsers forget theirs when they get one.
 fn given(id: Option<String>) -> Option<String> {
     id.filter(|id| !id.is_empty())
 }
 
 /// The moment on the clock that does not jump.
-fn instant(at: SystemTime) -> Instant {
+pub(crate) fn instant(at: SystemTime) -> Instant {
     Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default()
 }

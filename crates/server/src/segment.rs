@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::problem::Problem;
 
 /// What stands in the path. Percent-encoded bytes that are no UTF-8 are a problem like any other.
-pub(crate) struct Segment<T>(pub(crate) T);
+pub struct Segment<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
     type Rejection = Problem;

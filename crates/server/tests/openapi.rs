@@ -160,7 +160,10 @@ fn router() -> Router {
     let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics);
     let auth = tidegate_auth::Options { mode: Mode::Open, ..tidegate_auth::Options::default() };
     let options = Options { topics: 1_000, page: true, ..Options::default() };
-    public(App::new(options, Authenticator::new(&auth).unwrap(), hub, Metrics::new(&registry).unwrap()))
+    public(
+        App::new(options, Authenticator::new(&auth).unwrap(), hub, Metrics::new(&registry).unwrap()),
+        Vec::new(),
+    )
 }
 
 /// A path with something in place of its parameters.

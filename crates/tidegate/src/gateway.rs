@@ -107,7 +107,8 @@ impl Gateway {
             None => main.into(),
         };
         let connections = Connections::default();
-        let (main, mut router) = (main.counted(&connections), tidegate_server::public(app.clone()));
+        let (main, mut router) =
+            (main.counted(&connections), tidegate_server::public(app.clone(), Vec::new()));
         let (limits, metrics) = (self.limits, self.metrics);
         let mut http3 = None;
         if let Some(quic) = quic {
@@ -166,7 +167,7 @@ fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
         heartbeat: stream.heartbeat,
         heartbeat_style: match &stream.heartbeat_style {
             HeartbeatStyle::Comment => Heartbeat::Comment,
-            HeartbeatStyle::Event(name) => Heartbeat::Event(name.clone()),
+            HeartbeatStyle::Event(name) => Heartbeat::Event { name: Some(name.clone()), data: String::new() },
         },
         retry: stream.retry,
         max_age: (!stream.max_age.is_zero()).then_some(stream.max_age),

@@ -25,7 +25,7 @@ use crate::item::Item;
 use crate::members::User;
 use crate::outbox::Outbox;
 use crate::wheel::Tick;
-use crate::{Options, blocks};
+use crate::{Manner, Options, blocks};
 
 /// One connection as the hub sees it.
 pub(crate) struct Emitter {
@@ -39,6 +39,8 @@ pub(crate) struct Emitter {
     pub(crate) oldest: Tick,
     /// When the drain takes it.
     pub(crate) drains: AtomicU32,
+    /// How it differs from the node's settings.
+    pub(crate) manner: Option<Arc<Manner>>,
 }
 
 /// An emitter's place in a channel.
@@ -96,7 +98,14 @@ pub(crate) enum Next {
 }
 
 impl Emitter {
-    pub(crate) fn new(id: u64, format: Format, now: Tick, expires: Tick, oldest: Tick) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        format: Format,
+        now: Tick,
+        expires: Tick,
+        oldest: Tick,
+        manner: Option<Arc<Manner>>,
+    ) -> Self {
         Self {
             id,
             state: Mutex::new(State {
@@ -118,6 +127,7 @@ impl Emitter {
             expires,
             oldest,
             drains: AtomicU32::new(Tick::MAX),
+            manner,
         }
     }
 

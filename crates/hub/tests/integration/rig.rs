@@ -148,6 +148,7 @@ impl Rig {
             resume,
             expires: None,
             format: Format::Sse,
+            manner: None,
         };
         self.hub.join(join).await.map(Reader::new)
     }
@@ -155,7 +156,7 @@ impl Rig {
     /// A stream of JSON objects.
     pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
         let topics = topics.iter().map(|name| topic(name)).collect();
-        let join = Join { user: None, topics, resume, expires: None, format: Format::Json };
+        let join = Join { user: None, topics, resume, expires: None, format: Format::Json, manner: None };
         self.hub.join(join).await.unwrap()
     }
 

@@ -3,7 +3,9 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Version, header};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, Version, header};
+use tidegate_hub::Join;
 use tidegate_protocol::Format;
 
 use crate::app::App;
@@ -40,11 +42,23 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
-async fn open(app: &App, parts: &http::request::Parts, wish: Wish) -> Result<Response, Problem> {
+async fn open(app: &App, parts: &Parts, wish: Wish) -> Result<Response, Problem> {
     let Some(who) = receive::identify(app, parts).await? else {
         return Ok(turned_away(app, "unavailable"));
     };
-    let join = receive::join(app, &who, wish, Format::Sse)?;
+    stream(app, parts, receive::join(app, &who, wish, Format::Sse)).await
+}
+
+/// Answers a request with a stream of `join`, over whatever transport it came by. What is wrong with the request is an answer of its own; what
+/// is wrong with the gateway just now is said on a stream, with the time to come back.
+pub async fn stream(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {
+    let join = match join {
+        Ok(join) => join,
+        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return Ok(turned_away(app, "unavailable"));
+        }
+        Err(problem) => return Err(problem),
+    };
     let connection = parts.extensions.get::<Connection>();
     // Not before it is known who asks: strangers must not use up what the rate leaves for others.
     let place = match app.admission.enter(parts) {

@@ -9,7 +9,10 @@ pub(crate) mod publish;
 mod users;
 mod ws;
 
+pub use events::stream;
+
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -22,12 +25,14 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::admission::Refused;
 use crate::app::App;
+use crate::application::{self, Application};
 use crate::caller;
 use crate::connection::Connection;
 use crate::problem::Problem;
 
 /// What the main listener serves.
-pub fn public(app: App) -> Router {
+pub fn public(app: App, applications: Vec<Application>) -> Router {
+    let openapi = application::openapi(pages::OPENAPI, &applications);
     let mut router = Router::new()
         .route("/v1/events", get(events::get).head(events::head).post(events::post))
         .route("/v1/poll", get(poll::get))
@@ -39,19 +44,26 @@ pub fn public(app: App) -> Router {
         .route("/v1/users/{user}/disconnect", post(users::disconnect))
         .route("/healthz", get(operate::healthz))
         .route("/readyz", get(operate::readyz_brief))
-        .route("/openapi.json", get(pages::openapi))
+        .route("/openapi.json", get(|| async { pages::openapi(openapi) }))
         .route("/docs", get(pages::docs));
     if app.options.page {
         router = router.route("/", get(pages::demo));
     }
     let cors = cors(&app);
+    let mut streams = vec!["/v1/events"];
+    let mut router = router.with_state(app.clone());
+    for application in applications {
+        tracing::info!(name = application.name, "application mounted");
+        streams.extend(application.streams);
+        router = router.merge(application.router);
+    }
+    let gatekeeper = Gatekeeper { app, streams: streams.into() };
     router
         .fallback(any(|| async { Problem::not_found("No such path. /docs lists those there are.") }))
         .method_not_allowed_fallback(|| async { Problem::method() })
-        .layer(from_fn_with_state(app.clone(), gate))
+        .layer(from_fn_with_state(gatekeeper, gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors)
-        .with_state(app)
 }
 
 /// What the admin listener serves: nothing of it is for the outside.
@@ -69,14 +81,27 @@ pub fn admin(app: App) -> Router {
         .with_state(app)
 }
 
+/// What the gate needs.
+#[derive(Clone)]
+struct Gatekeeper {
+    app: App,
+    /// Routes that are streams.
+    streams: Arc<[&'static str]>,
+}
+
 /// Counts requests, and turns them away on connections over the limit. Streams are let through: they say it in their own way.
-async fn gate(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+async fn gate(
+    State(Gatekeeper { app, streams }): State<Gatekeeper>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
     let closing = app.draining() && request.version() <= Version::HTTP_11;
     let mut response = if let Some(refusal) = refusal(&app, &route, &request) {
         refusal.into_response()
-    } else if overloaded && !matches!(&*route, "/v1/events" | "/healthz" | "/readyz") {
+    } else if overloaded && !streams.contains(&&*route) && !matches!(&*route, "/healthz" | "/readyz") {
         app.admission.refuse(Refused::Overloaded).problem().into_response()
     } else {
         next.run(request).await

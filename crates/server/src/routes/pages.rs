@@ -1,10 +1,13 @@
 //! What people and tools read about the gateway: the API description, its rendering, the demo page.
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
-pub(super) async fn openapi() -> Response {
-    page("application/json", include_str!("../pages/openapi.json"))
+pub(super) const OPENAPI: &str = include_str!("../pages/openapi.json");
+
+pub(super) fn openapi(document: Bytes) -> Response {
+    page("application/json", document)
 }
 
 pub(super) async fn docs() -> Response {
@@ -16,7 +19,7 @@ pub(super) async fn demo() -> Response {
 }
 
 /// Pages bring all they need themselves: nothing is loaded from elsewhere, and nobody may frame them.
-fn page(kind: &'static str, text: &'static str) -> Response {
+fn page(kind: &'static str, text: impl IntoResponse) -> Response {
     const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                           img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let mut response = text.into_response();

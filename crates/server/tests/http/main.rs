@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod application;
 mod bad_input;
 mod browser;
 mod h2;

@@ -8,7 +8,7 @@ use tidegate_hub::Hub;
 use tidegate_protocol::Pattern;
 use tidegate_server::h3::{Http3, advertise};
 use tidegate_server::tls::Certificates;
-use tidegate_server::{App, Listener, Metrics, Options, Shutdown, admin, public, serve};
+use tidegate_server::{App, Application, Listener, Metrics, Options, Shutdown, admin, public, serve};
 use tidegate_testkit::{DEADLINE, H3};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) h3: bool,
     /// HTTP/3 is advertised, but no packet of it arrives.
     pub(crate) udp_blocked: bool,
+    /// What is served besides.
+    pub(crate) application: Option<fn(App) -> Application>,
 }
 
 pub(crate) fn options() -> Options {
@@ -97,7 +99,8 @@ impl Node {
             Some(certificates) => Listener::tls(listener, certificates),
             None => listener.into(),
         };
-        let mut router = public(app.clone());
+        let mut router =
+            public(app.clone(), setup.application.map(|make| make(app.clone())).into_iter().collect());
         let mut h3 = None;
         if let (true, Some(certificates)) = (setup.h3, &tls) {
             let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits, "").unwrap();

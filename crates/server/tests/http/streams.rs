@@ -168,7 +168,8 @@ async fn a_quiet_stream_beats_and_keeps_its_cursor_fresh() {
             break;
         }
     }
-    let style = tidegate_hub::Heartbeat::Event(EventName::parse("hb").unwrap());
+    let style =
+        tidegate_hub::Heartbeat::Event { name: Some(EventName::parse("hb").unwrap()), data: String::new() };
     let hub = tidegate_hub::Options {
         heartbeat: Duration::from_millis(200),
         heartbeat_style: style,
