@@ -3,26 +3,27 @@
 # The comment stands on the line before the fence: <!-- run: … --> or <!-- not run: … -->.
 
 function directive(line) {
-    sub(/^<!-- */, "", line)
+    sub(/^ *<!-- */, "", line)
     sub(/ *-->[ \t]*$/, "", line)
     return line
 }
 
-in_block && /^```[ \t]*$/ {
+in_block && /^ *```[ \t]*$/ {
     in_block = 0
     if (file != "") close(file)
     next
 }
 
 in_block {
-    if (file != "") print > file
+    if (file != "") print (substr($0, 1, indent) ~ /[^ ]/ ? $0 : substr($0, indent + 1)) > file
     next
 }
 
-/^```/ {
+/^ *```/ {
     in_block = 1
     file = ""
-    language = substr($0, 4)
+    indent = index($0, "`") - 1 # in a list
+    language = substr($0, indent + 4)
     gsub(/[ \t]/, "", language)
     if (language != "" && language != "text") {
         number = sprintf("%03d", ++count)
@@ -34,7 +35,7 @@ in_block {
     next
 }
 
-/^<!-- *(not )?run:/ {
+/^ *<!-- *(not )?run:/ {
     todo = directive($0)
     next
 }

@@ -8,6 +8,7 @@
 #   <!-- run: file NAME -->                  kept as a file, for the blocks after it
 #   <!-- run: once [expect TEXT] -->         runs, ends well, and prints TEXT
 #   <!-- run: receive TOPIC expect TEXT -->  stays; a chat event is published to TOPIC until it has printed TEXT
+#   <!-- run: browser TOPIC expect TEXT -->  the same for a script in a page; the page's origin gives the browser alice's token
 #   <!-- not run: WHY -->                    is listed as not run
 #
 # Blocks in json, toml and nginx need no comment: they are parsed, checked by `tidegate config check` and by `nginx -t`. Any other
@@ -91,6 +92,7 @@ run_block() { # LANGUAGE TODO
     "run: serve") can_run "$language" && serve "$language" "${todo[2]}" ;;
     "run: once") can_run "$language" && run_once "$language" "$expect" ;;
     "run: receive") can_run "$language" && receive "$language" "${todo[2]}" "$expect" ;;
+    "run: browser") can_run html && can_run js && put_into_page && receive html "${todo[2]}" "$expect" ;;
     "not run:") skip "$language (${2#not run: })" ;;
     "") check "$language" ;;
     *) fail "the comment above this block is none that tests/examples/run.sh knows: $2" ;;
@@ -151,6 +153,14 @@ receive() { # LANGUAGE TOPIC EXPECT
     done
     stop_last
     pass
+}
+
+# The page that the browser is sent to: the block as its script, and the token as a cookie.
+put_into_page() {
+    TOKEN=$(tidegate token --user alice --subscribe '**') PAGE_SCRIPT=$code background "$blocks/page.log" node "$here/page.mjs"
+    answers "$APP" && return
+    fail "the page is not served"
+    return 1
 }
 
 check() { # LANGUAGE
