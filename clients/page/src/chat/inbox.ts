@@ -1,0 +1,262 @@
+import { Refusal, ask, pause } from '../api';
+import { type Stream, connect } from '../client';
+import { type Person, credential, other } from '../people';
+import { signal } from '../signal';
+import { type Message, type Page, type Pending, type Room, type RoomUpdate, Thread } from './model';
+import { Outbox } from './outbox';
+
+const pageSize = 30;
+
+/** What keeps a person out of the chat altogether. */
+export type Barrier = 'none' | 'token' | 'off';
+
+/**
+ * The chat of one person: one stream for all of it, and what has to be asked for beside. Knows nothing of the page.
+ *
+ * The stream carries the messages of all the rooms, so it is opened first and everything else is read afterwards: what happens in
+ * between comes twice and is put in once.
+ */
+export class Inbox {
+  readonly rooms = new Map<string, Room>();
+  readonly threads = new Map<string, Thread>();
+  readonly outbox: Outbox;
+  openRoom: string | null = null;
+  /** The red dot: driven by the events alone, as another device of the same person would have it. */
+  dot = false;
+  barrier: Barrier = 'none';
+  state = 'connecting';
+  node = '';
+  /** Whether the person is looking: what arrives in the open room counts as read. */
+  attentive: () => boolean = () => false;
+
+  readonly roomsChanged = signal();
+  readonly threadChanged = signal<string>();
+  readonly statusChanged = signal();
+  /** Every event of the stream, for whoever draws it. */
+  readonly flowed = signal();
+
+  private stream: Stream | null = null;
+  private closed = false;
+  private early: Message[] | null = [];
+  private reading = false;
+
+  constructor(readonly person: Person) {
+    this.outbox = new Outbox(person, (pending) => this.threadChanged.say(pending.roomId), (message) => this.arrive(message));
+  }
+
+  async start(): Promise<void> {
+    if (!(await this.admitted()) || this.closed) return;
+    const stream = connect('/v1/events', { params: { userId: this.person.id }, ...credential(this.person) });
+    this.stream = stream;
+    stream.on('state', (state: string) => {
+      this.state = state;
+      this.statusChanged.say();
+    });
+    stream.on('ready', (ready: { node: string }) => {
+      this.node = ready.node;
+      this.statusChanged.say();
+      if (this.early !== null) void this.load();
+    });
+    stream.on('reset', () => void this.load());
+    const on = <T>(event: string, handler: (data: T) => void): void => {
+      stream.on(event, (data: T) => {
+        handler(data);
+        this.flowed.say();
+      });
+    };
+    on('chat', (message: Message) => (this.early === null ? this.arrive(message) : this.early.push(message)));
+    on('chat-room-update', (update: RoomUpdate) => void this.update(update));
+    on('nav-new-message', () => this.light(true));
+    on('nav-no-any-new-message', () => this.light(false));
+  }
+
+  close(): void {
+    this.closed = true;
+    this.stream?.close();
+    this.outbox.close();
+  }
+
+  /** The rooms, the liveliest first. */
+  sorted(): Room[] {
+    const at = (room: Room): string => room.lastMessage?.createdAt ?? room.createdAt;
+    return [...this.rooms.values()].sort((a, b) => (at(a) < at(b) ? 1 : at(a) > at(b) ? -1 : 0));
+  }
+
+  thread(roomId: string): Thread {
+    const thread = this.threads.get(roomId) ?? new Thread();
+    this.threads.set(roomId, thread);
+    return thread;
+  }
+
+  pending(roomId: string): Pending[] {
+    return this.outbox.items.filter((item) => item.roomId === roomId && item.shadow === null);
+  }
+
+  async enter(roomId: string): Promise<void> {
+    this.openRoom = roomId;
+    this.roomsChanged.say();
+    this.threadChanged.say(roomId);
+    if (!this.thread(roomId).loaded) await this.latest(roomId);
+    this.read();
+  }
+
+  leave(): void {
+    this.openRoom = null;
+    this.roomsChanged.say();
+  }
+
+  async older(roomId: string): Promise<void> {
+    const thread = this.thread(roomId);
+    const before = thread.messages[0]?.id;
+    thread.prepend(await ask<Page>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { query: { before, limit: pageSize } }));
+    this.threadChanged.say(roomId);
+  }
+
+  /** The room of two, or one with a name and any number of people. The same two always meet in the same room. */
+  async invite(people: string[], name: string): Promise<void> {
+    const [only] = people;
+    const room =
+      name === '' && people.length === 1 && only !== undefined
+        ? await ask<Room>(this.person, `/api/chat/users/${encodeURIComponent(only)}/rooms`, { method: 'POST' })
+        : await ask<Room>(this.person, '/api/chat/rooms', { method: 'POST', body: { name: name === '' ? people.join(', ') : name, participants: people } });
+    this.put(room);
+    await this.enter(room.id);
+  }
+
+  /** Says that the open room is read, if there was anything new and the person is looking. */
+  read(): void {
+    const room = this.openRoom === null ? undefined : this.rooms.get(this.openRoom);
+    if (this.reading || room === undefined || room.unreadCount === 0 || !this.attentive()) return;
+    this.reading = true;
+    void this.markRead(room).then(() => {
+      this.reading = false;
+      this.read();
+    });
+  }
+
+  private async markRead(room: Room): Promise<void> {
+    await pause(120); // several messages in a row are one reading
+    const seen = room.lastMessage?.id;
+    try {
+      await ask(this.person, `/api/chat/rooms/${encodeURIComponent(room.id)}/read`, { method: 'POST' });
+    } catch (error) {
+      if (error instanceof Refusal && error.passing) return pause(2_000);
+    }
+    if (room.lastMessage?.id === seen) room.unreadCount = 0;
+    this.roomsChanged.say();
+  }
+
+  /** Whether the chat is there and open to this person; asks until it is known. */
+  private async admitted(): Promise<boolean> {
+    for (let wait = 500; !this.closed; wait = Math.min(wait * 2, 8_000)) {
+      try {
+        this.keep(await ask(this.person, '/api/chat/rooms'));
+        this.hinder('none');
+        return true;
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        if (error.status === 404) this.hinder('off');
+        else if (error.status === 401 || error.status === 403) this.hinder('token');
+        else {
+          this.state = 'offline';
+          this.statusChanged.say();
+          await pause(wait);
+          continue;
+        }
+        return false;
+      }
+    }
+    return false;
+  }
+
+  private async load(): Promise<void> {
+    this.early ??= [];
+    try {
+      this.keep(await ask(this.person, '/api/chat/rooms'));
+      const partner = other(this.person).id;
+      const pair = this.sorted().find((room) => room.direct && room.participants.includes(partner));
+      if (pair === undefined && this.rooms.size === 0) await this.invite([partner], '');
+      else if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = (pair ?? this.sorted()[0])?.id ?? null;
+      if (this.openRoom !== null) await this.latest(this.openRoom);
+    } catch (error) {
+      if (!(error instanceof Refusal) || !error.passing) throw error;
+      await pause(1_000);
+      if (!this.closed) return this.load();
+    }
+    const early = this.early ?? [];
+    this.early = null;
+    for (const message of early) this.arrive(message);
+    this.dot = [...this.rooms.values()].some((room) => room.unreadCount > 0);
+    this.roomsChanged.say();
+    this.statusChanged.say();
+    this.read();
+  }
+
+  private async latest(roomId: string): Promise<void> {
+    const page = await ask<Page>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { query: { limit: pageSize } });
+    this.thread(roomId).replace(page);
+    this.threadChanged.say(roomId);
+  }
+
+  private keep(answer: Room[] | { rooms: Room[] }): void {
+    const rooms = Array.isArray(answer) ? answer : answer.rooms;
+    this.rooms.clear();
+    for (const room of rooms) this.rooms.set(room.id, room);
+    this.roomsChanged.say();
+  }
+
+  private put(room: Room): void {
+    this.rooms.set(room.id, room);
+    this.roomsChanged.say();
+  }
+
+  /** A message, from the stream or from the answer to its sending: whichever is first. */
+  private arrive(message: Message): void {
+    const room = this.rooms.get(message.roomId);
+    if (room === undefined) return void this.fetch(message.roomId);
+    const thread = this.threads.get(message.roomId);
+    const fresh = thread?.loaded ? thread.append(message) : message.createdAt > (room.lastMessage?.createdAt ?? '');
+    if (fresh) {
+      this.outbox.arrived(message);
+      const newest = message.createdAt >= (room.lastMessage?.createdAt ?? '');
+      if (newest && room.lastMessage?.id !== message.id) {
+        room.lastMessage = message;
+        if (message.senderId !== this.person.id && message.messageType === 'MESSAGE') room.unreadCount += 1;
+      }
+      this.roomsChanged.say();
+    }
+    this.threadChanged.say(message.roomId);
+    if (message.roomId === this.openRoom) this.read();
+    if (message.messageType !== 'MESSAGE') void this.fetch(message.roomId);
+  }
+
+  private async update(update: RoomUpdate): Promise<void> {
+    const room = this.rooms.get(update.chatRoomId);
+    if (room === undefined) return this.fetch(update.chatRoomId);
+    if (!update.isRead || room.unreadCount === 0) return;
+    room.unreadCount = 0;
+    this.roomsChanged.say();
+  }
+
+  private async fetch(roomId: string): Promise<void> {
+    try {
+      this.put(await ask<Room>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}`));
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.passing) return;
+      this.rooms.delete(roomId); // deleted, or no longer ours
+      if (this.openRoom === roomId) this.openRoom = null;
+      this.roomsChanged.say();
+    }
+  }
+
+  private light(on: boolean): void {
+    this.dot = on;
+    if (!on) for (const room of this.rooms.values()) room.unreadCount = 0;
+    this.roomsChanged.say();
+  }
+
+  private hinder(barrier: Barrier): void {
+    this.barrier = barrier;
+    this.statusChanged.say();
+  }
+}

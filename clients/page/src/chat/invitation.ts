@@ -1,0 +1,60 @@
+import { Refusal, ask } from '../api';
+import { fill, h, say } from '../dom';
+import { other, userId } from '../people';
+import type { Inbox } from './inbox';
+
+type Users = { users: (string | { id: string })[] } | (string | { id: string })[];
+
+/** Asks with whom to chat: a room of two, or one with a name. */
+export function invitation(inbox: Inbox, done: () => void): void {
+  const { person } = inbox;
+  const prefix = `invite-${person.slot}`;
+  const known = h('datalist', { id: `${prefix}-known` });
+  const people = h('input', { id: `${prefix}-people`, required: true, autocomplete: 'off', value: other(person).id, list: known.id, 'aria-describedby': `${prefix}-hint` });
+  const name = h('input', { id: `${prefix}-name`, autocomplete: 'off', maxlength: '100' });
+  const problem = h('p', { class: 'problem', role: 'alert' });
+  const invite = async (): Promise<void> => {
+    const invited = [...new Set(people.value.split(',').map(userId).filter((id) => id !== '' && id !== person.id))];
+    if (invited.length === 0) return say(problem, 'Name somebody else.');
+    try {
+      await inbox.invite(invited, name.value.trim());
+      dialog.close();
+      done();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      say(problem, error.message);
+    }
+  };
+  const dialog = h(
+    'dialog',
+    { data: { slot: String(person.slot) }, 'aria-labelledby': `${prefix}-title`, on: { close: () => dialog.remove() } },
+    h('h3', { id: `${prefix}-title` }, 'New chat'),
+    h(
+      'form',
+      { on: { submit: (event) => (event.preventDefault(), void invite()) } },
+      h('label', { for: people.id }, 'With'),
+      people,
+      known,
+      h('p', { class: 'hint', id: `${prefix}-hint` }, 'One user name, or several with commas between.'),
+      h('label', { for: name.id }, 'Name of the room'),
+      name,
+      h('p', { class: 'hint' }, 'Empty: with one person it is the room of you two, always the same.'),
+      problem,
+      h('div', { class: 'row end' }, h('button', { type: 'button', on: { click: () => dialog.close() } }, 'Cancel'), h('button', { class: 'primary', type: 'submit' }, 'Start')),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  people.select();
+  void suggest(inbox, known);
+}
+
+async function suggest(inbox: Inbox, known: HTMLElement): Promise<void> {
+  try {
+    const answer = await ask<Users>(inbox.person, '/api/chat/users');
+    const users = (Array.isArray(answer) ? answer : answer.users).map((user) => (typeof user === 'string' ? user : user.id));
+    fill(known, ...users.filter((id) => id !== inbox.person.id).map((id) => h('option', { value: id })));
+  } catch {
+    // Suggestions are a help; without them names are typed.
+  }
+}

@@ -1,0 +1,91 @@
+import { nameOf } from '../people';
+
+export interface Message {
+  id: string;
+  roomId: string;
+  senderId: string;
+  content: string;
+  messageType: 'MESSAGE' | 'JOIN' | 'LEAVE';
+  createdAt: string;
+}
+
+export interface Room {
+  id: string;
+  /** Empty in a room of two. */
+  name: string;
+  participants: string[];
+  /** The one room of its two people. */
+  direct: boolean;
+  createdAt: string;
+  lastMessage: Message | null;
+  unreadCount: number;
+}
+
+/** What a room is called, by one of those in it. */
+export function title(room: Room, me: string): string {
+  return room.name === '' ? room.participants.filter((id) => id !== me).map(nameOf).join(', ') || 'Just you' : room.name;
+}
+
+export interface RoomUpdate {
+  chatRoomId: string;
+  isRead: boolean;
+}
+
+export interface Page {
+  messages: Message[];
+  hasMore: boolean;
+}
+
+/** A message on its way to the gateway, shown before it is there. */
+export interface Pending {
+  /** Its Idempotency-Key: however often it is sent, it counts once. */
+  key: string;
+  roomId: string;
+  content: string;
+  createdAt: string;
+  /** Why it was not taken; null while it is being sent. */
+  failure: string | null;
+  /** The message that came over the stream and is probably this one. */
+  shadow: string | null;
+}
+
+/** The messages of a room in their order, each once, whichever way it came: by page, live, or again after a reconnect. */
+export class Thread {
+  messages: Message[] = [];
+  hasMore = false;
+  loaded = false;
+  private ids = new Set<string>();
+
+  has(id: string): boolean {
+    return this.ids.has(id);
+  }
+
+  /** A live message: false if it was there already. */
+  append(message: Message): boolean {
+    if (this.ids.has(message.id)) return false;
+    this.ids.add(message.id);
+    this.messages.push(message);
+    return true;
+  }
+
+  prepend(page: Page): void {
+    const older = page.messages.filter((message) => !this.ids.has(message.id));
+    for (const message of older) this.ids.add(message.id);
+    this.messages.unshift(...older);
+    this.hasMore = page.hasMore;
+  }
+
+  /** The latest page. What came live after it was read stays behind it; what lies before it stays only if the two meet. */
+  replace(page: Page): void {
+    const inPage = new Set(page.messages.map((message) => message.id));
+    const first = this.messages.findIndex((message) => inPage.has(message.id));
+    const before = first > 0 ? this.messages.slice(0, first) : [];
+    const lastAt = this.messages.findLastIndex((message) => inPage.has(message.id));
+    const latest = page.messages.at(-1)?.createdAt ?? '';
+    const after = this.messages.slice(lastAt + 1).filter((message) => !inPage.has(message.id) && (first >= 0 || message.createdAt >= latest));
+    if (before.length === 0) this.hasMore = page.hasMore;
+    this.messages = [...before, ...page.messages, ...after];
+    this.ids = new Set(this.messages.map((message) => message.id));
+    this.loaded = true;
+  }
+}

@@ -1,0 +1,87 @@
+import { Refusal, ask, pause } from '../api';
+import type { Person } from '../people';
+import type { Message, Pending } from './model';
+
+// Together about half a minute: a gateway that is restarted is back by then, and its answer to the same key is the same message.
+const waits = [300, 700, 1_500, 3_000, 6_000, 10_000, 10_000];
+
+/** Messages that are shown but not yet known to be stored. They are sent one after the other, so that they stay in their order. */
+export class Outbox {
+  items: Pending[] = [];
+  private current: Pending | null = null;
+  private closed = false;
+
+  constructor(
+    private readonly person: Person,
+    private readonly changed: (pending: Pending) => void,
+    private readonly stored: (message: Message) => void,
+  ) {}
+
+  send(roomId: string, content: string): void {
+    const pending: Pending = { key: crypto.randomUUID?.() ?? random(), roomId, content, createdAt: new Date().toISOString(), failure: null, shadow: null };
+    this.items.push(pending);
+    this.changed(pending);
+    void this.run();
+  }
+
+  retry(pending: Pending): void {
+    pending.failure = null;
+    this.changed(pending);
+    void this.run();
+  }
+
+  drop(pending: Pending): void {
+    this.items = this.items.filter((item) => item !== pending);
+    this.changed(pending);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  /**
+   * A message came over the stream. If it may be the one that is being sent, that one is hidden until the answer says which it is:
+   * only the answer knows, since the same text sent twice is two messages.
+   */
+  arrived(message: Message): void {
+    const { current } = this;
+    if (current === null || current.shadow !== null || message.senderId !== this.person.id) return;
+    if (message.roomId !== current.roomId || message.content !== current.content) return;
+    current.shadow = message.id;
+    this.changed(current);
+  }
+
+  private async run(): Promise<void> {
+    if (this.current !== null) return;
+    for (;;) {
+      this.current = this.items.find((item) => item.failure === null) ?? null;
+      if (this.current === null || this.closed) return;
+      await this.post(this.current);
+    }
+  }
+
+  private async post(pending: Pending): Promise<void> {
+    for (let attempt = 0; !this.closed; attempt += 1) {
+      try {
+        const message = await ask<Message>(this.person, `/api/chat/rooms/${encodeURIComponent(pending.roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
+        this.items = this.items.filter((item) => item !== pending);
+        this.stored(message);
+        return this.changed(pending);
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        const wait = waits[attempt];
+        if (!error.passing || wait === undefined) {
+          pending.failure = error.message;
+          pending.shadow = null;
+          return this.changed(pending);
+        }
+        await pause(Math.max(wait, (error.retryAfter ?? 0) * 1_000));
+      }
+    }
+  }
+}
+
+/** Where `crypto.randomUUID` is missing: a page over plain HTTP from another machine. */
+function random(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,200 @@
+import { badge } from '../badge';
+import { type Stream, connect } from '../client';
+import { h, icon, say } from '../dom';
+import { changed, credential, nameOf, people } from '../people';
+import { type Form, Log } from './log';
+import { publisher } from './publisher';
+import { Blocks, short } from './wire';
+
+// Long enough to send something meanwhile.
+const away = 5_000;
+// What comes this soon after a resume was published before it.
+const catchUp = 400;
+const shown = 10; // events from before, so that there is something to look at
+
+interface Source {
+  url: string;
+  topics: string[];
+  slot: 0 | 1;
+}
+
+/** One stream, as it is on the wire, and a way to cut it. */
+export function inspector(section: HTMLElement): void {
+  let stream: Stream | null = null;
+  let lastId = '';
+  let returning: number | undefined;
+  let cutAt = 0;
+  let readyAt = 0;
+  let since = 0;
+  let sinceNote: HTMLElement | null = null;
+  const log = new Log();
+  const blocks = new Blocks();
+  const status = badge();
+
+  const source = h('select', { id: 'source', on: { change: () => choose() } });
+  const topic = h('input', { id: 'watched-topic', value: 'room:1', 'aria-label': 'Topic', autocomplete: 'off', spellcheck: 'false', on: { change: () => choose() } });
+  const line = h('code', { class: 'request' });
+  const cut = h('button', { type: 'button', class: 'primary', on: { click: () => (returning === undefined ? cutOff() : comeBack()) } });
+  const pause = toggle('Pause', (on) => (log.hold = on));
+  const forms = h('div', { class: 'segments', role: 'group', 'aria-label': 'Show data' }, ...(['compact', 'pretty', 'raw'] as const).map(form));
+  const filter = h('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter events', autocomplete: 'off', on: { input: () => (log.filter = filter.value) } });
+  const clear = h('button', { type: 'button', class: 'quiet', on: { click: () => log.clear() } }, 'Clear');
+
+  section.append(
+    h(
+      'div',
+      { class: 'card' },
+      h('div', { class: 'controls' }, h('label', { for: 'source', class: 'unseen' }, 'Watch'), source, topic, status.element),
+      line,
+      h('div', { class: 'controls' }, cut, pause, forms, filter, clear, log.waiting),
+      log.element,
+      publisher(() => wanted()),
+    ),
+  );
+
+  function form(name: Form): HTMLButtonElement {
+    const button = h('button', { type: 'button', 'aria-pressed': String(name === 'compact'), on: { click: () => choose() } }, name.charAt(0).toUpperCase() + name.slice(1));
+    const choose = (): void => {
+      for (const other of forms.children) other.setAttribute('aria-pressed', String(other === button));
+      log.show = name;
+    };
+    return button;
+  }
+
+  function wanted(): Source {
+    const [kind = '', value = ''] = source.value.split(' ');
+    if (kind === 'seats') return { url: `/api/schedules/${value}/seats/events`, topics: [], slot: 0 };
+    if (kind === 'topic') return { url: '/v1/events', topics: [topic.value.trim()], slot: 0 };
+    return { url: '/v1/events', topics: [], slot: value === '1' ? 1 : 0 };
+  }
+
+  function names(): void {
+    const { value } = source;
+    source.replaceChildren(
+      ...people.map((person) => h('option', { value: `user ${person.slot}` }, `${nameOf(person.id)}’s own stream`)),
+      h('option', { value: 'topic' }, 'A topic'),
+      ...['1', '2', '3'].map((id) => h('option', { value: `seats ${id}` }, `Seats, schedule ${id}`)),
+    );
+    if (value !== '') source.value = value;
+  }
+
+  function choose(): void {
+    topic.hidden = source.value !== 'topic';
+    stop();
+    lastId = '';
+    cutAt = 0;
+    log.clear();
+    open();
+  }
+
+  function open(): void {
+    if (!visible()) return;
+    const { url, topics, slot } = wanted();
+    const person = people[slot];
+    const query = new URLSearchParams(topics.map((name) => ['topic', name]));
+    if (person.token === null) query.set('userId', person.id);
+    say(line, `GET ${url}${query.size > 0 ? `?${decodeURIComponent(query.toString())}` : ''}`);
+    blocks.reset();
+    const from = lastId === '' ? { replay: shown } : { lastEventId: lastId };
+    const opened = connect(url, { transport: 'fetch', topics, params: { userId: person.id }, ...from, ...credential(person) });
+    stream = opened;
+    readyAt = 0;
+    opened.on('state', (state: string) => stream === opened && status.show(state));
+    opened.on('raw', (text: string) => stream === opened && came(text));
+    status.show(opened.state);
+    drawCut();
+  }
+
+  function came(text: string): void {
+    for (const block of blocks.take(text)) {
+      if (block.id !== '') lastId = block.id;
+      const late = cutAt > 0 && readyAt > 0 && Date.now() - readyAt < catchUp && !block.comment && !block.event.startsWith('tidegate:');
+      log.add(block, late);
+      if (block.event === 'tidegate:ready') ready(block.data);
+      else if (late) {
+        since += 1;
+        countSince();
+      }
+    }
+  }
+
+  function ready(data: string): void {
+    const { node = '' } = JSON.parse(data) as { node?: string };
+    status.show('open', node);
+    if (cutAt === 0) return;
+    readyAt = Date.now();
+    since = 0;
+    sinceNote = log.note();
+    countSince(node);
+    window.setTimeout(() => (cutAt = 0), catchUp);
+  }
+
+  function countSince(node?: string): void {
+    if (sinceNote === null) return;
+    if (node !== undefined) sinceNote.dataset['node'] = node;
+    const seconds = ((readyAt - cutAt) / 1_000).toFixed(1);
+    say(sinceNote, `Back after ${seconds} s, on ${sinceNote.dataset['node']}. ${since === 0 ? 'Nothing was published meanwhile.' : since === 1 ? '1 event was missed and is here.' : `${since} events were missed and are here.`}`);
+  }
+
+  function cutOff(): void {
+    stop();
+    cutAt = Date.now();
+    log.note('Connection cut. The last id was ', h('code', { title: lastId }, short(lastId)), '. Publish something now.');
+    status.show('offline');
+    const tick = (): void => {
+      const left = Math.ceil((cutAt + away - Date.now()) / 1_000);
+      if (left <= 0) return comeBack();
+      returning = window.setTimeout(tick, 250);
+      drawCut(left);
+    };
+    tick();
+  }
+
+  function comeBack(): void {
+    clearTimeout(returning);
+    returning = undefined;
+    log.note('Connecting again, with ', h('code', { title: lastId }, `Last-Event-ID: ${short(lastId)}`));
+    open();
+  }
+
+  function stop(): void {
+    clearTimeout(returning);
+    returning = undefined;
+    stream?.close();
+    stream = null;
+    status.show('idle');
+    drawCut();
+  }
+
+  function drawCut(left?: number): void {
+    const text = left === undefined ? 'Cut connection' : `Come back now (${left})`;
+    if (cut.textContent !== text) cut.replaceChildren(icon('cut'), text);
+    cut.disabled = stream === null && returning === undefined;
+  }
+
+  const visible = (): boolean => section.offsetParent !== null && document.visibilityState === 'visible';
+
+  /** A browser has six connections to a host over HTTP/1.1, for all its tabs: what nobody looks at gives its own back, and resumes later. */
+  function look(): void {
+    if (visible() && stream === null && returning === undefined) open();
+    else if (!visible() && stream !== null) stop();
+  }
+
+  changed.on(() => {
+    names();
+    choose();
+  });
+  document.addEventListener('visibilitychange', look);
+  new ResizeObserver(look).observe(section);
+  names();
+  choose();
+}
+
+function toggle(text: string, change: (on: boolean) => void): HTMLButtonElement {
+  const button = h('button', { type: 'button', 'aria-pressed': 'false', on: { click: () => set(button.getAttribute('aria-pressed') !== 'true') } }, text);
+  const set = (on: boolean): void => {
+    button.setAttribute('aria-pressed', String(on));
+    change(on);
+  };
+  return button;
+}
