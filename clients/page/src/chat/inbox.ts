@@ -1,5 +1,5 @@
+import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
 import { Refusal, ask, pause } from '../api';
-import { type Stream, connect } from '../client';
 import { type Person, credential, other } from '../people';
 import { signal } from '../signal';
 import { type Message, type Page, type Pending, type Room, type RoomUpdate, Thread } from './model';
@@ -46,13 +46,13 @@ export class Inbox {
 
   async start(): Promise<void> {
     if (!(await this.admitted()) || this.closed) return;
-    const stream = connect('/v1/events', { params: { userId: this.person.id }, ...credential(this.person) });
+    const stream = connect('/v1/events', { params: { userId: this.person.id }, shared: true, ...credential(this.person) });
     this.stream = stream;
-    stream.on('state', (state: string) => {
+    stream.on('state', (state: State) => {
       this.state = state;
       this.statusChanged.say();
     });
-    stream.on('ready', (ready: { node: string }) => {
+    stream.on('ready', (ready: Ready) => {
       this.node = ready.node;
       this.statusChanged.say();
       if (this.early !== null) void this.load();

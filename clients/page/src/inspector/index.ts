@@ -1,5 +1,5 @@
+import { type Stream, connect } from '../../../js/src/index';
 import { badge } from '../badge';
-import { type Stream, connect } from '../client';
 import { h, icon, say } from '../dom';
 import { changed, credential, nameOf, people } from '../people';
 import { type Form, Log } from './log';
@@ -45,8 +45,8 @@ export function inspector(section: HTMLElement): void {
       'div',
       { class: 'card' },
       h('div', { class: 'controls' }, h('label', { for: 'source', class: 'unseen' }, 'Watch'), source, topic, status.element),
-      line,
-      h('div', { class: 'controls' }, cut, pause, forms, filter, clear, log.waiting),
+      h('div', { class: 'controls' }, cut, pause, forms),
+      h('div', { class: 'controls' }, line, log.waiting, filter, clear),
       log.element,
       publisher(() => wanted()),
     ),
@@ -99,8 +99,12 @@ export function inspector(section: HTMLElement): void {
     const opened = connect(url, { transport: 'fetch', topics, params: { userId: person.id }, ...from, ...credential(person) });
     stream = opened;
     readyAt = 0;
-    opened.on('state', (state: string) => stream === opened && status.show(state));
-    opened.on('raw', (text: string) => stream === opened && came(text));
+    opened.on('state', (state) => {
+      if (stream === opened) status.show(state);
+    });
+    opened.on('raw', (text) => {
+      if (stream === opened) came(text);
+    });
     status.show(opened.state);
     drawCut();
   }

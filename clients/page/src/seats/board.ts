@@ -1,5 +1,5 @@
+import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
 import { Refusal, ask, pause } from '../api';
-import { type Stream, connect } from '../client';
 import { type Person, credential } from '../people';
 import { signal } from '../signal';
 
@@ -41,11 +41,11 @@ export class Board {
     if (barrier !== null) return;
     const stream = connect(`${this.path}/events`, { params: { userId: this.watcher.id }, ...credential(this.watcher) });
     this.stream = stream;
-    stream.on('state', (state: string) => {
+    stream.on('state', (state: State) => {
       this.state = state;
       this.statusChanged.say();
     });
-    stream.on('ready', (ready: { node: string }) => {
+    stream.on('ready', (ready: Ready) => {
       this.node = ready.node;
       this.statusChanged.say();
       if (this.early !== null) void this.read();
