@@ -4,7 +4,7 @@
 #
 #   <!-- run: env -->                        its exports are there for every page (only in examples.md)
 #   <!-- run: gateway -->                    started for every page, until the page's end (only in examples.md)
-#   <!-- run: serve URL -->                  started in the background; goes on when URL answers
+#   <!-- run: serve URL -->                  started in the background; goes on when URL answers anything
 #   <!-- run: file NAME -->                  kept as a file, for the blocks after it
 #   <!-- run: once [expect TEXT] -->         runs, ends well, and prints TEXT
 #   <!-- run: receive TOPIC expect TEXT -->  stays; a chat event is published to TOPIC until it has printed TEXT
@@ -111,7 +111,7 @@ start_gateway() {
     export TIDEGATE_LISTEN=127.0.0.1:$gateway_port TIDEGATE_ADMIN_LISTEN=127.0.0.1:$admin_port
     export TIDEGATE_CORS__ORIGINS=http://127.0.0.1:$app_port
     background "$blocks/gateway.log" bash "$dir/gateway"
-    if ! answers "http://127.0.0.1:$gateway_port/readyz"; then
+    if ! answers "http://127.0.0.1:$gateway_port/readyz" --fail; then
         output=$blocks/gateway.log
         at=${at:-docs/examples.md}
         fail "the gateway does not get ready"
@@ -277,9 +277,9 @@ clean_up() {
     rm -rf "$dir"
 }
 
-answers() { # URL
+answers() { # URL [OPTION OF CURL]
     local until=$((SECONDS + within))
-    until curl -sf -o /dev/null "$1"; do
+    until curl -s "${@:2}" -o /dev/null "$1"; do
         [ $SECONDS -le $until ] && kill -0 "${processes[-1]}" 2>/dev/null || return 1
         pause 0.05
     done
