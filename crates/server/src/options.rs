@@ -22,7 +22,7 @@ pub struct Options {
     pub admission: crate::AdmissionOptions,
     /// It listens on this machine only: no page of another host is its own.
     pub loopback: bool,
-    /// Whether the demo page is served at `/`.
+    /// Whether the page is served at `/`.
     pub page: bool,
 }
 

@@ -214,7 +214,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             trusted_proxies: limits.trusted_proxies.iter().map(|network| network.0).collect(),
         },
         loopback: config.listen.ip().is_loopback(),
-        page: config.apps.chat.or(open),
+        page: config.apps.chat.or(open) || config.apps.seats.or(open),
     }
 }
 

@@ -86,7 +86,7 @@ fn announce(config: &Config, node: &str, listen: SocketAddr, admin: SocketAddr) 
     }
     if config.apps.chat.or(config.auth.is_open()) {
         let scheme = if config.tls.is_on() { "https" } else { "http" };
-        tracing::info!("the demo page is at {scheme}://{listen}/");
+        tracing::info!("the page is at {scheme}://{listen}/");
     }
 }
 

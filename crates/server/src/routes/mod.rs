@@ -47,7 +47,7 @@ pub fn public(app: App, applications: Vec<Application>) -> Router {
         .route("/openapi.json", get(|| async { pages::openapi(openapi) }))
         .route("/docs", get(pages::docs));
     if app.options.page {
-        router = router.route("/", get(pages::demo));
+        router = router.route("/", get(pages::app)).route("/assets/{file}", get(pages::asset));
     }
     let cors = cors(&app);
     let mut streams = vec!["/v1/events"];

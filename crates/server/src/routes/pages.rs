@@ -1,32 +1,77 @@
-//! What people and tools read about the gateway: the API description, its rendering, the demo page.
+//! What people and tools read about the gateway: the API description, its rendering, the page.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::problem::Problem;
+use crate::segment::Segment;
 
 pub(super) const OPENAPI: &str = include_str!("../pages/openapi.json");
 
+/// The page's own files are all that it loads: no inline script, nothing from elsewhere, and nobody may frame it.
+const APP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// One file with its script in it.
+const DOCS: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+
 pub(super) fn openapi(document: Bytes) -> Response {
-    page("application/json", document)
+    page("application/json", DOCS, document)
 }
 
 pub(super) async fn docs() -> Response {
-    page("text/html; charset=utf-8", include_str!("../pages/docs.html"))
+    page(HTML, DOCS, include_str!("../pages/docs.html"))
 }
 
-pub(super) async fn demo() -> Response {
-    page("text/html; charset=utf-8", include_str!("../pages/demo.html"))
+pub(super) async fn app(headers: HeaderMap) -> Response {
+    fresh(&headers, HTML, include_bytes!("../pages/app/index.html"))
 }
 
-/// Pages bring all they need themselves: nothing is loaded from elsewhere, and nobody may frame them.
-fn page(kind: &'static str, text: impl IntoResponse) -> Response {
-    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                          img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let mut response = text.into_response();
+/// What the page consists of. Made from `clients/page`, and committed so that building the gateway needs no Node.
+pub(super) async fn asset(Segment(file): Segment<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let (kind, bytes): (_, &'static [u8]) = match &*file {
+        "app.js" => ("text/javascript; charset=utf-8", include_bytes!("../pages/app/app.js")),
+        "app.css" => ("text/css; charset=utf-8", include_bytes!("../pages/app/app.css")),
+        "icon.svg" => ("image/svg+xml", include_bytes!("../pages/app/icon.svg")),
+        _ => return Err(Problem::not_found("The page has no such file.")),
+    };
+    Ok(fresh(&headers, kind, bytes))
+}
+
+/// A file of the page. Browsers ask each time whether theirs is still the one: after an update none mixes old and new.
+fn fresh(headers: &HeaderMap, kind: &'static str, bytes: &'static [u8]) -> Response {
+    let tag = format!("\"{:016x}\"", fnv(bytes));
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.as_bytes() == tag.as_bytes());
+    let mut response = if known {
+        page(kind, APP, StatusCode::NOT_MODIFIED)
+    } else {
+        page(kind, APP, Bytes::from_static(bytes))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn page(kind: &'static str, policy: &'static str, body: impl IntoResponse) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// Tells one build's file from another's; nobody is kept from anything by it.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -10,6 +10,7 @@ mod h2;
 mod http3;
 mod http3_wire;
 mod node;
+mod page;
 mod polling;
 mod publishing;
 mod streams;
