@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use tidegate_broker::Retention;
+
+/// Settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What a room keeps of its messages.
+    pub messages: Retention,
+    /// What a user's own topic keeps: as the namespace `user` is configured.
+    pub notices: Retention,
+    /// Messages that a room's stream begins with, if its client says nothing else.
+    pub replay: u32,
+    /// Between two heartbeats of a room's stream.
+    pub room_heartbeat: Duration,
+    /// Between two heartbeats of a user's own stream.
+    pub user_heartbeat: Duration,
+    /// How long a room's stream may live; 0: as long as any. Each end costs a reconnect.
+    pub room_timeout: Duration,
+    /// How long a user's own stream may live; 0: as long as any. Each end costs a reconnect.
+    pub user_timeout: Duration,
+    /// How long a long poll waits at most, and if it does not say.
+    pub poll_timeout: Duration,
+    /// Bounds on what is kept.
+    pub bounds: Bounds,
+}
+
+/// Bounds on what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Participants of one room. Each gets notifications of every message.
+    pub participants: usize,
+    /// Rooms of one user. The list of rooms has them all.
+    pub rooms_per_user: usize,
+    /// Users that are listed. A larger community has a directory of its own.
+    pub users: usize,
+    /// Rooms of an in-process store.
+    pub rooms: usize,
+    /// Characters of a room's name, of a nickname and of a relation type.
+    pub name: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let month = Duration::from_secs(30 * 86_400);
+        let key_ttl = Duration::from_secs(600);
+        Self {
+            // At a hundred messages a day, a quarter of a year.
+            messages: Retention { size: 10_000, ttl: month, record_ttl: 2 * month, key_ttl },
+            notices: Retention { size: 1_000, ttl: Duration::from_secs(3_600), record_ttl: month, key_ttl },
+            replay: 50,
+            room_heartbeat: Duration::from_secs(10),
+            user_heartbeat: Duration::from_secs(15),
+            room_timeout: Duration::ZERO,
+            user_timeout: Duration::ZERO,
+            poll_timeout: Duration::from_secs(30),
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { participants: 1_000, rooms_per_user: 1_000, users: 1_000, rooms: 10_000, name: 100 }
+    }
+}
