@@ -5,8 +5,24 @@
 //! the [`store::Store`]'s. The store is the truth about who takes part; the broker's memberships follow it.
 
 mod model;
+mod notify;
 mod options;
+mod routes;
+mod service;
 pub mod store;
+mod topics;
+
+use std::sync::Arc;
+
+use tidegate_server::{App, Application};
 
 pub use model::{Message, MessageType, Room, UserProfile, View};
 pub use options::{Bounds, Options};
+
+use service::Chat;
+use store::Store;
+
+/// The application, to be mounted on a node: its routes, with everything they need.
+pub fn application(app: App, options: Options, store: Arc<dyn Store>) -> Application {
+    routes::application(app.clone(), Arc::new(Chat::new(app, options, store)))
+}

@@ -2,13 +2,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidegate_auth::Authenticator;
+use http::StatusCode;
+use tidegate_auth::{Authenticator, Identity};
 use tidegate_broker::Broker;
 use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
 
 use crate::admission::Admission;
 use crate::rate::Rate;
-use crate::{Metrics, Options};
+use crate::{Metrics, Options, Problem};
 
 /// What every route needs: a cheap handle.
 #[derive(Clone)]
@@ -76,6 +77,17 @@ impl App {
     /// Where events go.
     pub fn broker(&self) -> &Arc<dyn Broker> {
         self.0.hub.broker()
+    }
+}
+
+impl Inner {
+    /// Takes `events` from what the caller may publish, or says when to come back.
+    pub fn allow(&self, who: &Identity, events: usize) -> Result<(), Problem> {
+        self.rate.take(&who.label, events).inspect_err(|problem| {
+            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
+                self.metrics.rate_limited.inc();
+            }
+        })
     }
 }
 

@@ -39,6 +39,6 @@ pub use options::{Limits, Namespace, Namespaces, Options, Policy};
 pub use problem::Problem;
 pub use query::Query;
 pub use receive::last_event_id;
-pub use routes::{admin, public, stream};
+pub use routes::{admin, public, stream, wait};
 pub use segment::Segment;
 pub use serve::{Connections, Listener, Shutdown, serve};

@@ -10,6 +10,7 @@ mod users;
 mod ws;
 
 pub use events::stream;
+pub use poll::wait;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -183,7 +184,12 @@ fn cors(app: &App) -> CorsLayer {
             header::CACHE_CONTROL,
             header::CONTENT_TYPE,
         ])
-        .expose_headers([header::RETRY_AFTER, header::CONTENT_TYPE])
+        .expose_headers([
+            HeaderName::from_static("tidegate-cursor"),
+            HeaderName::from_static("tidegate-reset"),
+            header::RETRY_AFTER,
+            header::CONTENT_TYPE,
+        ])
         .vary([header::ORIGIN])
         .max_age(std::time::Duration::from_secs(600));
     if any_origin(app) {

@@ -1,12 +1,14 @@
 //! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and the cursor joins them.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use tidegate_hub::Resume;
+use tidegate_hub::{Batch, Join, Resume};
 use tidegate_protocol::Format;
 use tokio::time::Instant;
 
@@ -57,6 +59,22 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Waits for the first events of `join`, at most so long, for an application with a long poll of its own form. A resumed one has what came since.
+pub async fn wait(app: &App, parts: &Parts, join: Join, timeout: Duration) -> Result<Batch, Problem> {
+    let place = app.admission.enter(parts).map_err(Refused::problem)?;
+    let mut subscription = app.hub.join(join).await.map_err(|error| receive::refused(app, &error))?;
+    let _counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
+    let batch = tokio::time::timeout(timeout, poll_fn(|cx| subscription.poll_batch(cx, true))).await;
+    let batch = match batch {
+        Ok(batch) => batch,
+        Err(_) => poll_fn(|cx| subscription.poll_batch(cx, false)).await,
+    };
+    for event in &batch.events {
+        app.hub.metrics().sent(event.events, event.at);
+    }
+    Ok(batch)
 }
 
 /// Whether the client wants the connection closed behind the answer.

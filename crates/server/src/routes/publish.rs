@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -108,11 +108,7 @@ pub(crate) async fn publish(
             ));
         }
     }
-    app.rate.take(&who.label, batch.len()).inspect_err(|problem| {
-        if problem.status() == StatusCode::TOO_MANY_REQUESTS {
-            app.metrics.rate_limited.inc();
-        }
-    })?;
+    app.allow(who, batch.len())?;
     let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
     let mut results = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter().peekable();

@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::{StatusCode, Uri};
+use tidegate_server::{Body, Caller, Problem, Query, Segment};
+
+use crate::model::{UserProfile, View};
+use crate::service::{Chat, ProfileWish};
+
+pub(super) async fn list(
+    State(chat): State<Arc<Chat>>,
+    caller: Caller,
+) -> Result<Json<Vec<UserProfile>>, Problem> {
+    chat.users(&caller).await.map(Json)
+}
+
+pub(super) async fn set(
+    State(chat): State<Arc<Chat>>,
+    Segment(user): Segment<String>,
+    caller: Caller,
+    Body(wish): Body<ProfileWish>,
+) -> Result<Json<UserProfile>, Problem> {
+    chat.set_profile(&caller, &user, wish).await.map(Json)
+}
+
+/// The room of two.
+pub(super) async fn room(
+    State(chat): State<Arc<Chat>>,
+    Segment(other): Segment<String>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<(StatusCode, Json<View>), Problem> {
+    let user = chat.meet(&caller).await?;
+    let (view, new) = chat.create_direct(user, &other, Query::of(&uri)?.one("relationType")).await?;
+    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
+}
