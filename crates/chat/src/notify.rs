@@ -111,7 +111,7 @@ impl Notices {
         let mut rest = self.batch.into_iter().peekable();
         while rest.peek().is_some() {
             let chunk = rest.by_ref().take(CHUNK).collect();
-            let failed = broker.publish(chunk).await.into_iter().filter_map(Result::err).last();
+            let failed = broker.publish(chunk).await.into_iter().find_map(Result::err);
             if let Some(error) = failed {
                 return tracing::warn!(%error, "not everybody was told");
             }

@@ -1,0 +1,14 @@
+//! The chat over HTTP, on two nodes with one Redis: Alice is on one, Bob on the other.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bad_input;
+mod keys;
+mod mending;
+mod messages;
+mod notices;
+mod people;
+mod polling;
+mod rooms;
+mod streams;
+mod world;
