@@ -22,7 +22,10 @@ const show = (): void => {
     else view.removeAttribute('aria-current');
   }
 };
-window.addEventListener('hashchange', show);
+window.addEventListener('hashchange', () => {
+  show();
+  if (matchMedia('(max-width: 45rem)').matches) scrollTo({ top: 0, behavior: 'instant' });
+});
 show();
 
 const dot = document.querySelector<HTMLElement>('.sections .dot');

@@ -1,3 +1,4 @@
+import { browser, tab } from './kept';
 import { signal } from './signal';
 
 /** One of the two who try the gateway on this page. */
@@ -18,8 +19,8 @@ export const people: readonly [Person, Person] = [load(0), load(1)];
 export const changed = signal<Person>();
 
 function load(slot: 0 | 1): Person {
-  const token = sessionStorage.getItem(tokenKey(slot));
-  return { slot, token, id: (token && subject(token)) ?? localStorage.getItem(nameKey(slot)) ?? names[slot] };
+  const token = tab.get(tokenKey(slot));
+  return { slot, token, id: (token && subject(token)) ?? browser.get(nameKey(slot)) ?? names[slot] };
 }
 
 export const other = (person: Person): Person => people[person.slot === 0 ? 1 : 0];
@@ -34,7 +35,7 @@ export function rename(person: Person, typed: string): void {
   const id = userId(typed);
   if (id === '' || id === person.id || id === other(person).id) return;
   person.id = id;
-  localStorage.setItem(nameKey(person.slot), id);
+  browser.set(nameKey(person.slot), id);
   changed.say(person);
 }
 
@@ -42,7 +43,7 @@ export function rename(person: Person, typed: string): void {
 export function authorize(person: Person, token: string): void {
   person.token = token;
   person.id = subject(token) ?? person.id;
-  sessionStorage.setItem(tokenKey(person.slot), token);
+  tab.set(tokenKey(person.slot), token);
   changed.say(person);
 }
 

@@ -58,6 +58,9 @@ export class Inbox {
       if (this.early !== null) void this.load();
     });
     stream.on('reset', () => void this.load());
+    stream.on('error', ({ status }) => {
+      if (status === 401) this.hinder('token'); // expired, or withdrawn
+    });
     const on = <T>(event: string, handler: (data: T) => void): void => {
       stream.on(event, (data: T) => {
         handler(data);
@@ -113,14 +116,14 @@ export class Inbox {
   }
 
   /** The room of two, or one with a name and any number of people. The same two always meet in the same room. */
-  async invite(people: string[], name: string): Promise<void> {
+  async invite(people: string[], name: string): Promise<Room> {
     const [only] = people;
     const room =
       name === '' && people.length === 1 && only !== undefined
         ? await ask<Room>(this.person, `/api/chat/users/${encodeURIComponent(only)}/rooms`, { method: 'POST' })
         : await ask<Room>(this.person, '/api/chat/rooms', { method: 'POST', body: { name: name === '' ? people.join(', ') : name, participants: people } });
     this.put(room);
-    await this.enter(room.id);
+    return room;
   }
 
   /** Says that the open room is read, if there was anything new and the person is looking. */
@@ -175,9 +178,9 @@ export class Inbox {
       this.keep(await ask(this.person, '/api/chat/rooms'));
       const partner = other(this.person).id;
       const pair = this.sorted().find((room) => room.direct && room.participants.includes(partner));
-      if (pair === undefined && this.rooms.size === 0) await this.invite([partner], '');
-      else if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = (pair ?? this.sorted()[0])?.id ?? null;
-      if (this.openRoom !== null) await this.latest(this.openRoom);
+      const first = pair ?? this.sorted()[0] ?? (await this.invite([partner], ''));
+      if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = first.id;
+      await this.latest(this.openRoom);
     } catch (error) {
       if (!(error instanceof Refusal) || !error.passing) throw error;
       await pause(1_000);

@@ -25,7 +25,7 @@ export class Pane {
     private readonly person: Person,
   ) {
     this.conversation = new Conversation(inbox, () => this.show('rooms'));
-    const create = h('button', { class: 'quiet', type: 'button', on: { click: () => invitation(inbox, () => this.show('conversation')) } }, icon('plus'), 'New chat');
+    const create = h('button', { class: 'quiet', type: 'button', on: { click: () => invitation(inbox, (room) => void this.enter(room)) } }, icon('plus'), 'New chat');
     this.body = h(
       'div',
       { class: 'device-body', data: { showing: 'conversation' } },

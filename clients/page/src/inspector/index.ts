@@ -2,6 +2,7 @@ import { type Stream, connect } from '../../../js/src/index';
 import { badge } from '../badge';
 import { h, icon, say } from '../dom';
 import { changed, credential, nameOf, people } from '../people';
+import { whileSeen } from '../seen';
 import { type Form, Log } from './log';
 import { publisher } from './publisher';
 import { Blocks, short } from './wire';
@@ -21,6 +22,7 @@ interface Source {
 /** One stream, as it is on the wire, and a way to cut it. */
 export function inspector(section: HTMLElement): void {
   let stream: Stream | null = null;
+  let seen = false;
   let lastId = '';
   let returning: number | undefined;
   let cutAt = 0;
@@ -88,7 +90,7 @@ export function inspector(section: HTMLElement): void {
   }
 
   function open(): void {
-    if (!visible()) return;
+    if (!seen) return;
     const { url, topics, slot } = wanted();
     const person = people[slot];
     const query = new URLSearchParams(topics.map((name) => ['topic', name]));
@@ -157,7 +159,7 @@ export function inspector(section: HTMLElement): void {
   function comeBack(): void {
     clearTimeout(returning);
     returning = undefined;
-    log.note('Connecting again, with ', h('code', { title: lastId }, `Last-Event-ID: ${short(lastId)}`));
+    log.note('Connecting again, with ', h('code', { title: lastId }, `last_event_id=${short(lastId)}`));
     open();
   }
 
@@ -176,22 +178,23 @@ export function inspector(section: HTMLElement): void {
     cut.disabled = stream === null && returning === undefined;
   }
 
-  const visible = (): boolean => section.offsetParent !== null && document.visibilityState === 'visible';
-
-  /** A browser has six connections to a host over HTTP/1.1, for all its tabs: what nobody looks at gives its own back, and resumes later. */
-  function look(): void {
-    if (visible() && stream === null && returning === undefined) open();
-    else if (!visible() && stream !== null) stop();
-  }
-
   changed.on(() => {
     names();
     choose();
   });
-  document.addEventListener('visibilitychange', look);
-  new ResizeObserver(look).observe(section);
   names();
-  choose();
+  whileSeen(
+    section,
+    () => {
+      seen = true;
+      if (line.textContent === '') choose();
+      else if (returning === undefined) open();
+    },
+    () => {
+      seen = false;
+      stop();
+    },
+  );
 }
 
 function toggle(text: string, change: (on: boolean) => void): HTMLButtonElement {

@@ -26,6 +26,7 @@ export class Board {
   readonly flowed = signal();
   private stream: Stream | null = null;
   private closed = false;
+  private resting = false;
   private early: Seat[] | null = [];
 
   constructor(
@@ -41,6 +42,7 @@ export class Board {
     if (barrier !== null) return;
     const stream = connect(`${this.path}/events`, { params: { userId: this.watcher.id }, ...credential(this.watcher) });
     this.stream = stream;
+    if (this.resting) stream.close();
     stream.on('state', (state: State) => {
       this.state = state;
       this.statusChanged.say();
@@ -56,6 +58,17 @@ export class Board {
       else this.early.push(seat);
       this.flowed.say();
     });
+  }
+
+  /** Gives the connection back while nobody looks; what was missed comes with the next one. */
+  rest(): void {
+    this.resting = true;
+    this.stream?.close();
+  }
+
+  wake(): void {
+    this.resting = false;
+    this.stream?.open();
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import { Refusal, now } from '../api';
 import { badge } from '../badge';
 import { fill, h, say } from '../dom';
 import { type Person, changed as peopleChanged, nameOf, people } from '../people';
+import { whileSeen } from '../seen';
 import { pulse } from '../tide';
 import { countdown, exactTime } from '../time';
 import { type Act, Board, type Seat } from './board';
@@ -19,6 +20,7 @@ export function seats(section: HTMLElement): void {
   let looked: string | null = null;
   let others: Seat[] = [];
   let timer: number | undefined;
+  let seen = true;
 
   const status = badge();
   const schedule = h('select', { id: 'schedule', on: { change: () => open() } }, ...schedules.map((id) => h('option', { value: id }, `Schedule ${id}`)));
@@ -67,6 +69,7 @@ export function seats(section: HTMLElement): void {
     board.statusChanged.on(() => mine === board && drawStatus());
     drawStatus();
     draw();
+    if (!seen) board.rest();
     void board.start();
   }
 
@@ -182,4 +185,15 @@ export function seats(section: HTMLElement): void {
     else draw();
   });
   open();
+  whileSeen(
+    section,
+    () => {
+      seen = true;
+      board.wake();
+    },
+    () => {
+      seen = false;
+      board.rest();
+    },
+  );
 }

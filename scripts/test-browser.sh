@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# The page in a real browser, over real gateways, nginx and Redis. Needs Node 20 or later, redis-server, nginx and chromium.
+#
+#   scripts/test-browser.sh               all stories
+#   scripts/test-browser.sh seats         those of tests/browser/stories/seats.test.mjs
+#   TIDEGATE_BINARY=…                     the gateway; else target/debug/tidegate is built
+#   CHROMIUM=/usr/bin/chromium            the browser
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+if [ -z "${TIDEGATE_BINARY:-}" ]; then
+    cargo build --quiet --locked --package tidegate
+    TIDEGATE_BINARY=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/tidegate
+    export TIDEGATE_BINARY
+fi
+
+for project in clients/page tests/browser; do
+    # What is installed stays as long as the lock file does.
+    [ "$project/node_modules/.package-lock.json" -nt "$project/package-lock.json" ] || npm --prefix "$project" ci --no-audit --no-fund --silent
+done
+npm --prefix clients/page run --silent check
+
+export PATH=$PATH:/usr/sbin # where Debian has nginx
+cd tests/browser
+exec node --test --test-concurrency=1 stories/"${1:-*}".test.mjs

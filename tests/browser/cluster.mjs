@@ -1,0 +1,106 @@
+// Real processes for the stories: scripts/cluster.sh with ports that are free, or a single gateway with settings of its own.
+// Whatever was started here is ended here, by its pid.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const binary = path.resolve(process.env.TIDEGATE_BINARY ?? path.join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/tidegate'));
+
+// A gateway takes every TIDEGATE_… variable for a setting of its own.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEGATE_')));
+
+/** nginx, gateways and Redis. */
+export async function cluster({ nodes = 3, settings = {} } = {}) {
+  const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-browser.'));
+  const readyFile = path.join(dir, 'ready');
+  const [http, redis, gateways, admins] = [await freePorts(1), await freePorts(1), await freePorts(nodes), await freePorts(nodes)];
+  const ports = { CLUSTER_HTTP_PORT: http, CLUSTER_REDIS_PORT: redis, CLUSTER_GATEWAY_PORT: gateways, CLUSTER_ADMIN_PORT: admins };
+  const script = start(path.join(root, 'scripts/cluster.sh'), [], { ...ports, CLUSTER_NODES: nodes, CLUSTER_READY_FILE: readyFile, CLUSTER_BINARY: binary, ...settings });
+  const said = await until(() => {
+    if (script.child.exitCode !== null) throw new Error(`The cluster did not start:\n${script.log()}`);
+    return readFile(readyFile, 'utf8').catch(() => null);
+  }, 30_000);
+  const values = Object.fromEntries(said.trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  return {
+    url: values.URL,
+    /** As a power cut would. */
+    kill: (node) => process.kill(Number(values[`PID_${node.replace('gateway-', '')}`]), 'SIGKILL'),
+    stop: async () => {
+      await script.stop('SIGTERM');
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** One gateway with everything in its own process. */
+export async function gateway(settings = {}) {
+  const [port, admin] = [await freePorts(1), await freePorts(1)];
+  const url = `http://127.0.0.1:${port}`;
+  const process = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], settings);
+  await until(async () => {
+    if (process.child.exitCode !== null) throw new Error(`The gateway did not start:\n${process.log()}`);
+    return fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
+  });
+  return { url, stop: () => process.stop('SIGTERM') };
+}
+
+/** What a command says. */
+export async function run(command, args, settings = {}) {
+  const child = spawn(command, args, { env: { ...env, ...settings }, stdio: ['ignore', 'pipe', 'inherit'] });
+  let out = '';
+  child.stdout.on('data', (text) => (out += text));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${code}`);
+  return out.trim();
+}
+
+/** Asks until the answer is true. */
+export async function until(condition, within = 15_000) {
+  for (const deadline = Date.now() + within; ; ) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`Not within ${within} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+function start(command, args, settings) {
+  const child = spawn(command, args, { env: { ...env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (log = (log + text).slice(-20_000)));
+  const gone = once(child, 'exit');
+  const stop = async (signal) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    await gone;
+  };
+  return { child, log: () => log, stop };
+}
+
+/** The first of `count` ports in a row that nobody listens on. */
+async function freePorts(count) {
+  for (;;) {
+    const servers = [];
+    try {
+      const first = await listen(0, servers);
+      for (let i = 1; i < count; i += 1) await listen(first + i, servers);
+      return first;
+    } catch (error) {
+      if (error.code !== 'EADDRINUSE' && error.code !== 'ERR_SOCKET_BAD_PORT') throw error;
+    } finally {
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    }
+  }
+}
+
+async function listen(port, servers) {
+  const server = createServer();
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  servers.push(server);
+  return server.address().port;
+}

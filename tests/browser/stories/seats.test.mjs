@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, visit } from '../browser.mjs';
+import { cluster, until } from '../cluster.mjs';
+
+let gateways;
+let browser;
+
+before(async () => {
+  [gateways, browser] = await Promise.all([cluster({ nodes: 2 }), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await gateways?.stop();
+});
+
+test('two race for a seat: one wins, the other sees who, and both maps agree', async () => {
+  const [one, two] = await Promise.all([visit(browser, gateways.url), visit(browser, gateways.url)]);
+  for (const { seats } of [one, two]) await Promise.all([seats.ready(), seats.open()]);
+  await two.seats.as('Bob');
+
+  for (const id of [12, 13, 14, 15]) {
+    await Promise.all([one, two].map(({ seats }) => seats.seat(id).click()));
+    const held = await until(() => one.seats.seat(id).getAttribute('aria-label').then(() => one.seats.seat(id).textContent()).then((text) => /held by (you|Bob)/.exec(text)));
+    const [winner, loser, name] = held[1] === 'you' ? [one, two, 'Alice'] : [two, one, 'Bob'];
+    await loser.seats.problem.filter({ hasText: new RegExp(`^${name} holds B${id - 10} until \\d\\d:\\d\\d:\\d\\d\\.$`) }).waitFor();
+    assert.equal(await winner.seats.problem.textContent(), '');
+    await until(async () => (await one.seats.all()).join() === (await two.seats.all()).join());
+  }
+});
+
+test('what is held can be let go or reserved, and others see it', async () => {
+  const [one, two] = await Promise.all([visit(browser, gateways.url), visit(browser, gateways.url)]);
+  for (const { seats } of [one, two]) await Promise.all([seats.ready(), seats.open()]);
+  const { seats } = one;
+  await seats.section.getByLabel('Schedule').selectOption('2');
+  await two.seats.section.getByLabel('Schedule').selectOption('2');
+  for (const visitor of [one, two]) await Promise.all([visitor.seats.ready(), visitor.seats.open()]);
+
+  await seats.seat(5).click();
+  await two.seats.section.locator('[data-seat="5"][data-status=HELD]').waitFor();
+  await seats.section.getByText(/^Alice holds A5, \d+:\d\d left\.$/).waitFor();
+  await seats.seat(5).click();
+  await two.seats.section.locator('[data-seat="5"][data-status=AVAILABLE]').waitFor();
+  await seats.seat(6).click();
+  await seats.seat(7).click();
+  await seats.section.getByRole('button', { name: 'Reserve 2 seats' }).click();
+  for (const id of [6, 7]) await two.seats.section.locator(`[data-seat="${id}"][data-status=RESERVED]`).waitFor();
+  await two.seats.section.getByText('48 available').waitFor();
+});
