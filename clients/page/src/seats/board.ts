@@ -81,6 +81,15 @@ export class Board {
     this.put([await ask<Seat>(person, `${this.path}/${encodeURIComponent(seat.scheduleSeatId)}/${act}`, { method: 'POST' })]);
   }
 
+  /** A conflict tells what the seat is; its status goes by another name there. */
+  refused(refusal: Refusal): Seat | null {
+    const { scheduleSeatId, seatStatus, heldBy, heldUntil } = refusal.problem as Partial<Seat> & { seatStatus?: Seat['status'] };
+    if (refusal.status !== 409 || scheduleSeatId === undefined || seatStatus === undefined) return null;
+    const seat: Seat = { scheduleSeatId, status: seatStatus, ...(heldBy === undefined ? {} : { heldBy }), ...(heldUntil === undefined ? {} : { heldUntil }) };
+    this.put([seat]);
+    return seat;
+  }
+
   private get path(): string {
     return `/api/schedules/${encodeURIComponent(this.schedule)}/seats`;
   }

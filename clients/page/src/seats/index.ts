@@ -101,8 +101,9 @@ export function seats(section: HTMLElement): void {
       announce({ hold: `You hold ${name}.`, release: `You let go of ${name}.`, reserve: `${name} is yours.` }[what]);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const winner = error.status === 409 ? ({ ...seat, ...error.problem, ...(error.problem['seat'] as object | undefined) } as Seat) : null;
-      say(problem, winner?.heldBy === undefined ? error.message : taken(winner, name));
+      const now = board.refused(error);
+      if (error.status === 401) say(problem, 'This gateway asks who you are: give a token at the chat.');
+      else say(problem, now?.heldBy === undefined ? error.message : taken(now, name));
       nudge(seat.scheduleSeatId);
     }
   }
