@@ -9,6 +9,7 @@
 #   <!-- run: once [expect TEXT] -->         runs, ends well, and prints TEXT
 #   <!-- run: receive TOPIC expect TEXT -->  stays; a chat event is published to TOPIC until it has printed TEXT
 #   <!-- run: browser TOPIC expect TEXT -->  the same for a script in a page; the page's origin gives the browser alice's token
+#   <!-- run: … after serve … -->            only if what the page serves could be started
 #   <!-- not run: WHY -->                    is listed as not run
 #
 # Blocks in json, toml and nginx need no comment: they are parsed, checked by `tidegate config check` and by `nginx -t`. Any other
@@ -50,6 +51,7 @@ main() {
 
 put_gateway_on_path() {
     local binary=${EXAMPLES_BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/tidegate}
+    [ -x "$binary" ] || echo "building the gateway, for there is none at $binary"
     [ -x "$binary" ] || cargo build --locked --quiet -p tidegate --bin tidegate
     mkdir "$dir/bin"
     ln -s "$(realpath "$binary")" "$dir/bin/tidegate"
@@ -66,6 +68,7 @@ cut_into_blocks() { # PAGE
 run_page() { # PAGE
     local number line language todo first=${#processes[@]}
     choose_ports
+    served=
     if [ "$1" != docs/examples.md ]; then
         . "$dir/env"
         start_gateway
@@ -83,7 +86,11 @@ run_page() { # PAGE
 
 run_block() { # LANGUAGE TODO
     local language=$1 expect=
-    read -r -a todo <<<"$2"
+    read -r -a todo <<<"${2/ after serve/}"
+    if [[ $2 == *" after serve"* ]] && [ -z "$served" ]; then
+        skip "$language (what it talks to was not run)"
+        return
+    fi
     case $2 in *" expect "*) expect=${2#* expect } ;; esac
     case "${todo[*]:0:2}" in
     "run: env") keep_env ;;
@@ -123,7 +130,12 @@ serve() { # LANGUAGE URL
     local url
     url=$(put_ports_into_text "$2")
     background "$output" run_code "$1"
-    if answers "$url"; then pass; else fail "nothing answers at $url"; fi
+    if answers "$url"; then
+        served=yes
+        pass
+    else
+        fail "nothing answers at $url"
+    fi
 }
 
 run_once() { # LANGUAGE EXPECT
@@ -297,7 +309,7 @@ pass() {
 fail() { # WHY
     failed=$((failed + 1))
     echo "FAILED   $at: $1"
-    sed 's/^/    /' "$output" | tail -40
+    tail -40 "$output" | awk '{ print "    " $0 }'
 }
 
 skip() { # WHAT
