@@ -69,6 +69,7 @@ export class Inbox {
     };
     on('chat', (message: Message) => (this.early === null ? this.arrive(message) : this.early.push(message)));
     on('chat-room-update', (update: RoomUpdate) => void this.update(update));
+    on('chat-room-removed', ({ chatRoomId }: { chatRoomId: string }) => this.forget(chatRoomId));
     on('nav-new-message', () => this.light(true));
     on('nav-no-any-new-message', () => this.light(false));
   }
@@ -131,21 +132,22 @@ export class Inbox {
     const room = this.openRoom === null ? undefined : this.rooms.get(this.openRoom);
     if (this.reading || room === undefined || room.unreadCount === 0 || !this.attentive()) return;
     this.reading = true;
-    void this.markRead(room).then(() => {
+    void this.markRead(room.id).then(() => {
       this.reading = false;
       this.read();
     });
   }
 
-  private async markRead(room: Room): Promise<void> {
+  private async markRead(roomId: string): Promise<void> {
     await pause(120); // several messages in a row are one reading
-    const seen = room.lastMessage?.id;
+    const seen = this.rooms.get(roomId)?.lastMessage?.id;
     try {
-      await ask(this.person, `/api/chat/rooms/${encodeURIComponent(room.id)}/read`, { method: 'POST' });
+      await ask(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/read`, { method: 'POST' });
     } catch (error) {
       if (error instanceof Refusal && error.passing) return pause(2_000);
     }
-    if (room.lastMessage?.id === seen) room.unreadCount = 0;
+    const room = this.rooms.get(roomId);
+    if (room !== undefined && room.lastMessage?.id === seen) room.unreadCount = 0;
     this.roomsChanged.say();
   }
 
@@ -180,6 +182,7 @@ export class Inbox {
       const pair = this.sorted().find((room) => room.direct && room.participants.includes(partner));
       const first = pair ?? this.sorted()[0] ?? (await this.invite([partner], ''));
       if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = first.id;
+      for (const [id, thread] of this.threads) if (id !== this.openRoom) thread.loaded = false; // read when it is entered
       await this.latest(this.openRoom);
     } catch (error) {
       if (!(error instanceof Refusal) || !error.passing) throw error;
@@ -201,8 +204,7 @@ export class Inbox {
     this.threadChanged.say(roomId);
   }
 
-  private keep(answer: Room[] | { rooms: Room[] }): void {
-    const rooms = Array.isArray(answer) ? answer : answer.rooms;
+  private keep(rooms: Room[]): void {
     this.rooms.clear();
     for (const room of rooms) this.rooms.set(room.id, room);
     this.roomsChanged.say();
@@ -246,10 +248,16 @@ export class Inbox {
       this.put(await ask<Room>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}`));
     } catch (error) {
       if (!(error instanceof Refusal) || error.passing) return;
-      this.rooms.delete(roomId); // deleted, or no longer ours
-      if (this.openRoom === roomId) this.openRoom = null;
-      this.roomsChanged.say();
+      this.forget(roomId);
     }
+  }
+
+  /** The room is deleted, or no longer ours. */
+  private forget(roomId: string): void {
+    this.rooms.delete(roomId);
+    this.threads.delete(roomId);
+    if (this.openRoom === roomId) this.openRoom = null;
+    this.roomsChanged.say();
   }
 
   private light(on: boolean): void {

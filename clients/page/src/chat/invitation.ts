@@ -4,8 +4,6 @@ import { other, userId } from '../people';
 import type { Inbox } from './inbox';
 import type { Room } from './model';
 
-type Users = { users: (string | { id: string })[] } | (string | { id: string })[];
-
 /** Asks with whom to chat: a room of two, or one with a name. */
 export function invitation(inbox: Inbox, done: (room: Room) => void): void {
   const { person } = inbox;
@@ -56,9 +54,8 @@ export function invitation(inbox: Inbox, done: (room: Room) => void): void {
 
 async function suggest(inbox: Inbox, known: HTMLElement): Promise<void> {
   try {
-    const answer = await ask<Users>(inbox.person, '/api/chat/users');
-    const users = (Array.isArray(answer) ? answer : answer.users).map((user) => (typeof user === 'string' ? user : user.id));
-    fill(known, ...users.filter((id) => id !== inbox.person.id).map((id) => h('option', { value: id })));
+    const users = await ask<{ id: string }[]>(inbox.person, '/api/chat/users');
+    fill(known, ...users.filter(({ id }) => id !== inbox.person.id).map(({ id }) => h('option', { value: id })));
   } catch {
     // Suggestions are a help; without them names are typed.
   }

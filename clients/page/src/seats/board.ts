@@ -11,7 +11,6 @@ export interface Seat {
 }
 
 export type Act = 'hold' | 'release' | 'reserve';
-type Seats = Seat[] | { seats: Seat[] };
 
 /** The seats of one schedule, as the gateway says they are. */
 export class Board {
@@ -99,10 +98,10 @@ export class Board {
     this.early ??= [];
     for (let wait = 500; !this.closed; wait = Math.min(wait * 2, 8_000)) {
       try {
-        const answer = await ask<Seats>(this.watcher, this.path);
+        const seats = await ask<Seat[]>(this.watcher, this.path);
         const early = this.early ?? [];
         if (this.stream !== null) this.early = null;
-        this.put([...(Array.isArray(answer) ? answer : answer.seats), ...early]);
+        this.put([...seats, ...early]);
         return null;
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;

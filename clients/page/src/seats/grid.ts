@@ -1,7 +1,7 @@
 import { now } from '../api';
 import { h, say, unseen } from '../dom';
 import { type Person, nameOf } from '../people';
-import { countdown } from '../time';
+import { countdown, exactTime } from '../time';
 import type { Seat } from './board';
 
 const columns = 10;
@@ -14,6 +14,7 @@ export function place(index: number): string {
 interface Cell {
   button: HTMLButtonElement;
   mark: HTMLElement;
+  time: HTMLElement;
   words: HTMLElement;
 }
 
@@ -49,14 +50,16 @@ export class Grid {
     this.at = Math.min(this.at, Math.max(0, ids.length - 1));
     this.cells = ids.map((id, index) => {
       const mark = h('span', { class: 'mark', 'aria-hidden': 'true' });
+      const time = h('span', { class: 'left', 'aria-hidden': 'true' });
       const words = unseen('');
       const button = h(
         'button',
         { type: 'button', class: 'seat', role: 'gridcell', data: { seat: id }, tabindex: index === this.at ? '0' : '-1', on: { click: () => this.press(id), focus: () => this.focused(index) } },
         mark,
+        time,
         words,
       );
-      return { button, mark, words };
+      return { button, mark, time, words };
     });
     const rows: HTMLElement[] = [];
     for (let start = 0; start < ids.length; start += columns) {
@@ -76,8 +79,9 @@ export class Grid {
     const holder = own ? 'you' : nameOf(seat.heldBy ?? 'somebody');
     if (seat.status === 'AVAILABLE') say(cell.words, `${name}, available`);
     else if (seat.status === 'RESERVED') say(cell.words, `${name}, reserved by ${holder}`);
-    else say(cell.words, `${name}, held by ${holder}`);
-    button.title = seat.status === 'HELD' ? `${name}: held by ${holder}, ${countdown(left)} left` : cell.words.textContent ?? '';
+    else say(cell.words, `${name}, held by ${holder} until ${exactTime(seat.heldUntil ?? '')}`);
+    say(cell.time, seat.status === 'HELD' ? countdown(left) : '');
+    if (button.title !== cell.words.textContent) button.title = cell.words.textContent ?? '';
   }
 
   private focused(index: number): void {
