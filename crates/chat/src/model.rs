@@ -32,7 +32,7 @@ pub struct View {
     /// The room.
     #[serde(flatten)]
     pub room: Room,
-    /// It outlives the history that it was in.
+    /// Its beginning, if it is long. It outlives the history that it was in.
     pub last_message: Option<Message>,
     /// Messages that the user has not read; 0 for who takes no part.
     pub unread_count: u64,
@@ -62,6 +62,9 @@ pub struct Message {
     /// ISO 8601, UTC, with milliseconds.
     pub created_at: String,
 }
+
+/// Characters of a room's last message that are remembered with the room: a list has up to a thousand of them.
+const LISTED: usize = 1_000;
 
 /// What kind of message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,9 +113,22 @@ impl Message {
         (message, at)
     }
 
+    /// As a list of rooms has it, of which each is to stay small.
+    pub(crate) fn in_list(&self) -> Self {
+        Self { content: shortened(&self.content, LISTED), ..self.clone() }
+    }
+
     /// Whether it is unread for whom it is new.
     pub(crate) fn counts(&self) -> bool {
         self.message_type == MessageType::Message
+    }
+}
+
+/// The beginning of a text.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
     }
 }
 
@@ -152,6 +168,12 @@ mod tests {
         for strange in ["", "1", "0k3x9a-1f", "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
             assert_eq!(moment(strange), None, "{strange}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_shown_in_part() {
+        assert_eq!(shortened("안녕", 2), "안녕");
+        assert_eq!(shortened("안녕!", 2), "안녕…");
     }
 
     #[test]

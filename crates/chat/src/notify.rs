@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate_broker::{Broker, Publication, Retention};
 use tidegate_protocol::{Data, EventName, Topic};
 
-use crate::model::{Message, UserProfile, View, now};
+use crate::model::{Message, UserProfile, View, now, shortened};
 use crate::options::Options;
 
 /// Characters of a message that a list of rooms shows. It goes to every participant.
@@ -68,7 +68,7 @@ impl Partners {
             chat_room_id: room,
             partner_nickname: nickname,
             partner_profile_image: image,
-            last_message: last.map(|message| preview(&message.content)),
+            last_message: last.map(|message| shortened(&message.content, PREVIEW)),
             last_message_time: time,
             relation_type: relation,
             is_read,
@@ -129,25 +129,5 @@ impl Notices {
             retention: self.retention,
             key: self.about.as_ref().map(|about| format!("chat {about} {event}")),
         });
-    }
-}
-
-fn preview(content: &str) -> String {
-    match content.char_indices().nth(PREVIEW) {
-        Some((end, _)) => format!("{}…", &content[..end]),
-        None => content.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_message_is_shown_in_part() {
-        assert_eq!(preview("안녕"), "안녕");
-        let long = "가".repeat(PREVIEW);
-        assert_eq!(preview(&long), long);
-        assert_eq!(preview(&format!("{long}나")), format!("{long}…"));
     }
 }

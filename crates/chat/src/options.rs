@@ -5,7 +5,7 @@ use tidegate_broker::Retention;
 /// Settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What a room keeps of its messages.
+    /// What a room keeps of its messages: at least one.
     pub messages: Retention,
     /// What a user's own topic keeps: as the namespace `user` is configured.
     pub notices: Retention,

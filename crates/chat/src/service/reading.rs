@@ -8,7 +8,7 @@ use tidegate_protocol::{Cursor, Event, Position, Topic};
 use tidegate_server::Problem;
 
 use super::{Chat, outsider, whole};
-use crate::model::{Message, moment};
+use crate::model::{Message, View, moment};
 use crate::notify::Notices;
 use crate::topics::{self, CHAT};
 
@@ -17,6 +17,9 @@ const STEP: u32 = 500;
 
 /// How far clocks of nodes may be apart, in milliseconds: a search goes back so much further.
 const SKEW: u64 = 60_000;
+
+/// How often at most a reader is told how it stands: whoever sends says it too.
+const TELLINGS: usize = 3;
 
 /// A page of messages.
 #[derive(Debug, Serialize)]
@@ -111,16 +114,32 @@ impl Chat {
         let page = self.history(&topic, Span::Last { limit: 1 }).await?;
         let newest = page.events.last().map(|event| event.mark.position());
         let unread = self.store.read(room, user, newest).await?.ok_or_else(outsider)?;
-        if let Some(view) = self.store.room(room, Some(user)).await? {
-            let mut notices = Notices::new(&self.options, None);
+        self.tell_read(room, user).await?;
+        Ok(unread)
+    }
+
+    /// Says how it stands with the room and with all rooms, and again if that changed while it was being said: else the last word could be an old one.
+    async fn tell_read(&self, room: &str, user: &str) -> Result<(), Problem> {
+        let mut told: Option<(View, bool)> = None;
+        for _ in 0..TELLINGS {
+            let Some(view) = self.store.room(room, Some(user)).await? else { return Ok(()) };
+            let now = (view, self.store.unread(user).await?);
+            if told.as_ref() == Some(&now) {
+                break;
+            }
+            let (view, unread) = &now;
             let partners = self.partners(view.room.direct, &view.room.name, &view.room.participants).await?;
-            notices.update(user, &partners.line(&view, user));
-            if !self.store.unread(user).await? {
-                notices.all_read(user);
+            let mut notices = Notices::new(&self.options, None);
+            notices.update(user, &partners.line(view, user));
+            match (unread, &told) {
+                (false, _) => notices.all_read(user),
+                (true, Some((_, false))) => notices.unread(user),
+                (true, _) => {}
             }
             notices.send(self.broker()).await;
+            told = Some(now);
         }
-        Ok(unread)
+        Ok(())
     }
 
     async fn history(&self, topic: &Topic, span: Span) -> Result<Page, Problem> {

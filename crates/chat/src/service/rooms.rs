@@ -127,7 +127,9 @@ impl Chat {
 
     /// The user's rooms, the one in which something happened last first.
     pub(crate) async fn rooms(&self, user: &str) -> Result<Vec<View>, Problem> {
-        Ok(self.store.rooms(user).await?)
+        let rooms = self.store.rooms(user).await?;
+        self.mend(user, rooms.iter().map(|view| view.room.id.as_str()).collect()).await?;
+        Ok(rooms)
     }
 
     /// A room as `user` sees it.

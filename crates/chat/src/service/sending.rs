@@ -1,5 +1,6 @@
 //! Sending: the broker stores and sends a message in one step; then the store learns its place, and then everybody is told that there is news.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use tidegate_server::{Caller, Problem};
 use super::{Chat, name, no_room, reading, whole};
 use crate::model::{Message, MessageType};
 use crate::notify::{Notices, Partners};
+use crate::store::{Noted, Reader};
 use crate::topics::{self, CHAT};
 
 /// A message as a client writes it.
@@ -89,7 +91,7 @@ impl Chat {
         // There is always a history: the settings see to it.
         let (_, place) = receipt.mark.ok_or_else(Problem::internal)?;
         let message = if key.is_some() { self.at(&topic, place).await? } else { message };
-        match self.store.note(place, &message).await {
+        match self.store.note(place, &message.in_list()).await {
             Ok(Some(noted)) => {
                 self.announce(&noted, &message, key.is_some()).await;
                 Ok(message)
@@ -122,7 +124,7 @@ impl Chat {
     }
 
     /// Tells everybody in the room that there is news. The message itself is stored and sent: nothing that fails here may say otherwise.
-    async fn announce(&self, noted: &crate::store::Noted, message: &Message, keyed: bool) {
+    async fn announce(&self, noted: &Noted, message: &Message, keyed: bool) {
         let mut notices = Notices::new(&self.options, keyed.then(|| message.id.clone()));
         let users: Vec<_> = noted.readers.iter().map(|reader| reader.user.clone()).collect();
         let partners = match self.partners(noted.direct, &noted.name, &users).await {
@@ -147,6 +149,31 @@ impl Chat {
             notices.all_read(&message.sender_id);
         }
         notices.send(self.broker()).await;
+        if message.counts()
+            && let Err(problem) = self.correct(noted, &message.room_id, &partners).await
+        {
+            tracing::warn!(?problem, "who had read a message meanwhile was told otherwise");
+        }
+    }
+
+    /// Who read the message while everybody was being told of it has heard last that it is unread: says that it is not. Who reads it
+    /// from now on says so later than that.
+    async fn correct(&self, noted: &Noted, room: &str, partners: &Partners) -> Result<(), Problem> {
+        let Some(now) = self.store.readers(room).await? else { return Ok(()) };
+        let read: HashSet<&str> =
+            now.iter().filter(|reader| !reader.unread).map(|reader| reader.user.as_str()).collect();
+        let told = noted.readers.iter().filter(|reader| reader.unread);
+        let mut notices = Notices::new(&self.options, None);
+        for Reader { user, .. } in told.filter(|reader| read.contains(reader.user.as_str())) {
+            if let Some(view) = self.store.room(room, Some(user)).await? {
+                notices.update(user, &partners.line(&view, user));
+            }
+            if !self.store.unread(user).await? {
+                notices.all_read(user);
+            }
+        }
+        notices.send(self.broker()).await;
+        Ok(())
     }
 
     /// Whom each participant sees in the room.

@@ -41,7 +41,8 @@ impl Chat {
     /// A user's own stream: news, and the messages of all rooms.
     pub(crate) async fn user_stream(&self, caller: &Caller, resume: Resume) -> Result<Join, Problem> {
         let user = self.meet(caller).await?;
-        self.mend(user).await?;
+        let rooms = self.store.rooms_of(user).await?;
+        self.mend(user, rooms.iter().map(String::as_str).collect()).await?;
         Ok(Join {
             user: Some(topics::user("userId", user)?),
             topics: Vec::new(),
@@ -68,12 +69,10 @@ impl Chat {
     }
 
     /// Makes the broker's memberships those of the store, where somebody died between the two.
-    async fn mend(&self, user: &str) -> Result<(), Problem> {
+    pub(super) async fn mend(&self, user: &str, wanted: HashSet<&str>) -> Result<(), Problem> {
         let own = topics::user("userId", user)?;
         let held = self.broker().memberships(&own).await?;
         let held: HashSet<&str> = held.iter().filter_map(topics::room_of).collect();
-        let rooms = self.store.rooms_of(user).await?;
-        let wanted: HashSet<&str> = rooms.iter().map(String::as_str).collect();
         for room in held.symmetric_difference(&wanted) {
             tracing::info!(room, "a membership was not as the store has it: mended");
             self.settle(room, &topics::room(room)?, user).await?;

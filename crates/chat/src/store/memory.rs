@@ -14,6 +14,13 @@ use crate::model::{Message, Room, UserProfile, View};
 use crate::options::{Bounds, Options};
 use kept::Kept;
 
+/// Places of messages in all rooms together, shared among them evenly: 32 bytes each. A message whose place is not remembered is looked for in
+/// the history, and a user who has not read for so long has fewer unread messages than were sent.
+const PLACES: usize = 1_000_000;
+
+/// Participations in all rooms together: a room of thousands in thousands of rooms would fill the memory.
+const SEATS: usize = 200_000;
+
 /// One node's store, within the process. What it holds is gone with it.
 pub struct Memory {
     bounds: Bounds,
@@ -31,6 +38,8 @@ struct Inner {
     pairs: HashMap<[String; 2], String>,
     /// The rooms of each user.
     seats: HashMap<String, BTreeSet<String>>,
+    /// How many there are of all users together.
+    taken: usize,
     users: BTreeMap<String, UserProfile>,
 }
 
@@ -57,10 +66,10 @@ impl Store for Memory {
             return Err(Error::RoomFull);
         }
         for user in &room.participants {
-            inner.check_seats(user, self.bounds.rooms_per_user)?;
+            inner.check_seats(user, self.bounds.rooms_per_user, room.participants.len())?;
         }
         for user in &room.participants {
-            inner.seats.entry(user.clone()).or_default().insert(room.id.clone());
+            inner.seat(&room.id, user);
             inner.meet(user, self.bounds.users);
         }
         if let Some(pair) = pair {
@@ -104,8 +113,8 @@ impl Store for Memory {
         if kept.marks.len() >= self.bounds.participants {
             return Err(Error::RoomFull);
         }
-        inner.check_seats(user, self.bounds.rooms_per_user)?;
-        inner.seats.entry(user.into()).or_default().insert(room.into());
+        inner.check_seats(user, self.bounds.rooms_per_user, 1)?;
+        inner.seat(room, user);
         inner.meet(user, self.bounds.users);
         if let Some(kept) = inner.rooms.get_mut(room) {
             kept.add(user);
@@ -135,8 +144,14 @@ impl Store for Memory {
 
     async fn note(&self, place: Position, message: &Message) -> Result<Option<Noted>, Error> {
         let mut inner = self.inner.lock();
+        let size = self.size.min(PLACES / inner.rooms.len().max(1));
         let kept = inner.rooms.get_mut(&message.room_id);
-        Ok(kept.map(|kept| kept.fresh(self.ttl).note(place, message, self.size)))
+        Ok(kept.map(|kept| kept.fresh(self.ttl).note(place, message, size)))
+    }
+
+    async fn readers(&self, room: &str) -> Result<Option<Vec<Reader>>, Error> {
+        let mut inner = self.inner.lock();
+        Ok(inner.rooms.get_mut(room).map(|kept| kept.fresh(self.ttl).readers()))
     }
 
     async fn place(&self, room: &str, message: &str) -> Result<Option<Position>, Error> {
@@ -181,14 +196,22 @@ impl Store for Memory {
 }
 
 impl Inner {
-    fn check_seats(&self, user: &str, most: usize) -> Result<(), Error> {
+    /// Whether the user may have one room more, and all together `seats`.
+    fn check_seats(&self, user: &str, most: usize, seats: usize) -> Result<(), Error> {
+        if self.taken + seats > SEATS {
+            return Err(Error::Full("participations"));
+        }
         let full = self.seats.get(user).is_some_and(|rooms| rooms.len() >= most);
         if full { Err(Error::UserFull(user.into())) } else { Ok(()) }
     }
 
+    fn seat(&mut self, room: &str, user: &str) {
+        self.taken += usize::from(self.seats.entry(user.into()).or_default().insert(room.into()));
+    }
+
     fn unseat(&mut self, room: &str, user: &str) {
         if let Some(rooms) = self.seats.get_mut(user) {
-            rooms.remove(room);
+            self.taken -= usize::from(rooms.remove(room));
             if rooms.is_empty() {
                 self.seats.remove(user);
             }

@@ -51,6 +51,9 @@ pub trait Store: Send + Sync + 'static {
     /// A place of another epoch than the last one: what was known of places before is worth nothing, and is dropped.
     async fn note(&self, place: Position, message: &Message) -> Result<Option<Noted>, Error>;
 
+    /// The participants, and whether each has something unread; `None`: there is no such room.
+    async fn readers(&self, room: &str) -> Result<Option<Vec<Reader>>, Error>;
+
     /// The place of a message. Messages that history has dropped may still have one.
     async fn place(&self, room: &str, message: &str) -> Result<Option<Position>, Error>;
 

@@ -192,6 +192,13 @@ impl Store for Redis {
         answers::noted(self.call(script!("note"), &arguments).await?)
     }
 
+    async fn readers(&self, room: &str) -> Result<Option<Vec<Reader>>, Error> {
+        match self.call(script!("readers"), &[room]).await? {
+            Value::Nil => Ok(None),
+            readers => answers::readers(readers).map(Some),
+        }
+    }
+
     async fn place(&self, room: &str, message: &str) -> Result<Option<Position>, Error> {
         answers::place(self.call(script!("place"), &[room, message]).await?)
     }

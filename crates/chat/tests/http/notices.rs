@@ -87,6 +87,7 @@ async fn who_has_it_open_may_read_before_it_is_noted() {
     let room = alice.room("ours", &["bob"]).await;
     let path = format!("/api/chat/rooms/{room}");
     let mut stream = bob.open(&format!("{path}/subscribe")).await;
+    let mut news = bob.news().await;
     let sending = async {
         for n in 0..20 {
             alice.say(&room, &n.to_string()).await;
@@ -100,4 +101,18 @@ async fn who_has_it_open_may_read_before_it_is_noted() {
     };
     tokio::join!(sending, reading);
     assert_eq!(bob.get(&path).await.body["unreadCount"], 0);
+    // Nor is the last word that he has something to read.
+    alice.post("/v1/publish", json!({ "user": "bob", "event": "end", "data": 1 })).await;
+    let (mut dot, mut read) = (true, false);
+    loop {
+        let event = news.next().await.unwrap();
+        match event.event.as_str() {
+            "nav-new-message" => dot = true,
+            "nav-no-any-new-message" => dot = false,
+            "chat-room-update" => read = event.data.contains(r#""isRead":true"#),
+            "end" => break,
+            _ => {}
+        }
+    }
+    assert!(!dot && read);
 }

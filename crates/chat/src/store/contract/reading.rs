@@ -40,6 +40,8 @@ pub async fn unread_until_read([a, b]: Nodes<'_>) {
     let flags: Vec<_> = noted.readers.iter().map(|reader| (&*reader.user, reader.unread)).collect();
     assert_eq!(flags, [("ann", true), ("ben", false), ("zoe", true)]);
     assert_eq!(unread(b, &room, "ben").await, 0);
+    assert_eq!(b.readers(&room).await.unwrap(), Some(noted.readers));
+    assert_eq!(b.readers("nowhere").await.unwrap(), None);
 
     assert_eq!(b.read(&room, "zoe", None).await.unwrap(), Some(0));
     assert_eq!(b.read(&room, "ann", Some(at(6))).await.unwrap(), Some(0), "the newest is further");

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tidegate_protocol::{Epoch, Offset, Position};
+use uuid::Uuid;
 
 use crate::model::{Message, Room, View};
 use crate::store::{Noted, Reader};
@@ -15,7 +16,7 @@ pub(super) struct Kept {
     /// What offsets here belong to; `None` before the first message.
     epoch: Option<Epoch>,
     /// Where each message is, oldest first: those that count as unread, and the others.
-    index: [VecDeque<(Offset, String)>; 2],
+    index: [VecDeque<(Offset, Uuid)>; 2],
     last: Option<(Offset, Message)>,
     noted: Instant,
 }
@@ -72,7 +73,7 @@ impl Kept {
         let index = &mut self.index[usize::from(message.counts())];
         let at = index.partition_point(|(offset, _)| *offset < place.offset);
         if index.get(at).is_none_or(|(offset, _)| *offset != place.offset) {
-            index.insert(at, (place.offset, message.id.clone()));
+            index.insert(at, (place.offset, Uuid::try_parse(&message.id).unwrap_or_default()));
             let excess = index.len().saturating_sub(size);
             index.drain(..excess);
             self.noted = Instant::now();
@@ -91,9 +92,10 @@ impl Kept {
     }
 
     pub(super) fn place(&self, message: &str) -> Option<Position> {
+        let message = Uuid::try_parse(message).ok()?;
         // Asked rarely, and newest first: who asks has mostly been here lately.
-        let found = |index: &VecDeque<(Offset, String)>| {
-            index.iter().rev().find(|(_, id)| id == message).map(|(offset, _)| *offset)
+        let found = |index: &VecDeque<(Offset, Uuid)>| {
+            index.iter().rev().find(|(_, id)| *id == message).map(|(offset, _)| *offset)
         };
         let offset = self.index.iter().find_map(found)?;
         Some(Position { epoch: self.epoch?, offset })
