@@ -83,7 +83,7 @@ async fn bounds_are_said() {
 /// What others may have put into the stream is none of ours: nobody is shown it, and nobody fails at it.
 #[tokio::test]
 async fn strange_events_are_passed_over() {
-    use tidegate_broker::{Broker, Publication};
+    use tidegate_broker::Publication;
     use tidegate_protocol::{Data, EventName, Topic};
     let world = World::open().await;
     let (alice, bob) = world.people();

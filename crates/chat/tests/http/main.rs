@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod alone;
 mod bad_input;
 mod keys;
 mod mending;
 mod messages;
 mod notices;
+mod openapi;
 mod people;
 mod polling;
 mod rooms;

@@ -1,7 +1,6 @@
 //! What a node that died between two steps leaves behind.
 
 use serde_json::json;
-use tidegate_broker::Broker;
 use tidegate_protocol::Topic;
 
 use crate::world::{World, contents, next};

@@ -6,9 +6,9 @@ use prometheus::Registry;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tidegate_auth::{ApiKey, Authenticator, Claims, JwtKey, JwtOptions, KeyMaterial, Mode, SigningKey};
-use tidegate_broker::Broker;
+use tidegate_broker::{Broker, Deliveries, Local, LocalOptions};
 use tidegate_broker_redis::RedisBroker;
-use tidegate_chat::store::{Redis, Store};
+use tidegate_chat::store::{Memory, Redis, Store};
 use tidegate_hub::Hub;
 use tidegate_server::{App, Listener, Metrics, Options, Shutdown, public, serve};
 use tidegate_testkit::http::Answer;
@@ -29,7 +29,7 @@ pub(crate) struct World {
 pub(crate) struct Node {
     addr: SocketAddr,
     hub: Hub,
-    pub(crate) broker: Arc<RedisBroker>,
+    pub(crate) broker: Arc<dyn Broker>,
     shutdown: Shutdown,
     keyed: bool,
 }
@@ -59,6 +59,15 @@ impl World {
 }
 
 impl Node {
+    /// A node with nothing but itself.
+    pub(crate) async fn alone() -> Self {
+        let registry = Registry::new();
+        let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
+        let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
+        let chat = tidegate_chat::Options::default();
+        Self::serve(&registry, broker, deliveries, Arc::new(Memory::new(&chat)), chat, false).await
+    }
+
     async fn start(redis: &RedisServer, chat: tidegate_chat::Options, keyed: bool) -> Self {
         let registry = Registry::new();
         let options =
@@ -66,19 +75,25 @@ impl Node {
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
         let (broker, deliveries) = RedisBroker::start(options, metrics).unwrap();
         eventually("the broker is ready", async || broker.health().ready.then_some(())).await;
-        let hub_metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub = Hub::start(
-            tidegate_hub::Options::default(),
-            Arc::clone(&broker) as Arc<dyn Broker>,
-            deliveries,
-            hub_metrics,
-        );
-        let metrics = Metrics::new(&registry).unwrap();
+        let store = Arc::new(Redis::new(broker.pool(), "tg", &chat));
+        Self::serve(&registry, broker, deliveries, store, chat, keyed).await
+    }
+
+    async fn serve(
+        registry: &Registry,
+        broker: Arc<dyn Broker>,
+        deliveries: Deliveries,
+        store: Arc<dyn Store>,
+        chat: tidegate_chat::Options,
+        keyed: bool,
+    ) -> Self {
+        let metrics = tidegate_hub::Metrics::new(registry).unwrap();
+        let hub = Hub::start(tidegate_hub::Options::default(), Arc::clone(&broker), deliveries, metrics);
+        let metrics = Metrics::new(registry).unwrap();
         let options =
             Options { cookie: "tidegate_token".into(), topics: 1_000, loopback: true, ..Options::default() };
         let limits = options.limits.clone();
         let app = App::new(options, Authenticator::new(&auth(keyed)).unwrap(), hub.clone(), metrics.clone());
-        let store: Arc<dyn Store> = Arc::new(Redis::new(broker.pool(), "tg", &chat));
         let router = public(app.clone(), vec![tidegate_chat::application(app, chat, store)]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
