@@ -29,13 +29,14 @@ async function start(t, command, args, env, ready) {
     log += text;
   });
   const exited = once(child, "exit");
+  exited.catch(() => {});
   const stop = async (signal = "SIGKILL") => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-    await exited;
+    await exited.catch(() => {});
   };
   t.after(() => stop());
   await until(async () => {
-    if (child.exitCode !== null) throw new Error(`${command} ended:\n${log}`);
+    if (!child.pid || child.exitCode !== null) throw new Error(`${command} ended:\n${log}`);
     return await ready();
   });
   return { stop, log: () => log };
@@ -88,8 +89,7 @@ export async function redis(t) {
   return `redis://127.0.0.1:${port}`;
 }
 
-export const SECRET = "a secret for tests that is long enough";
-export const API_KEY = "a key for tests, long enough";
+export const API_KEY = "a-key-for-tests-long-enough";
 
 /** Settings of a gateway that wants tokens. */
 export const keyed = {
