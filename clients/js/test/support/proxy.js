@@ -22,6 +22,7 @@ export async function proxy(t, port) {
     client.on("data", (bytes) => {
       request = String(bytes);
       server.emit("asked", request);
+      if (how.mode === "502") return client.end("HTTP/1.1 502 Bad Gateway\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
       upstream.write(bytes);
     });
     upstream.on("data", (bytes) => {
@@ -46,7 +47,7 @@ export async function proxy(t, port) {
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     cut,
-    /** `pass`, `refuse` new connections, `silent`: nothing of what the gateway says, `buffer`: nothing of streams. */
+    /** `pass`, `refuse` new connections, `silent`: nothing of what the gateway says, `buffer`: nothing of streams, `502`. */
     be: (mode) => {
       how.mode = mode;
     },
