@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to it that the programs the tests start are there: redis-server, nginx and chromium, real ones, and a C compiler and
-# curl for the build and the scripts. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to install.
+# Sees to it that the programs the tests start are there: redis-server, nginx and chromium, real ones, Node and Python for the
+# clients that they test, and a C compiler and curl for the build and the scripts. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to install.
 set -euo pipefail
 
 missing=()
@@ -15,6 +15,9 @@ needs curl curl
 needs redis-server redis-server
 needs nginx nginx
 needs chromium chromium
+needs node nodejs
+needs npm npm
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0
@@ -36,6 +39,6 @@ fi
 
 echo "The tests start real programs, and these are missing: ${missing[*]}" >&2
 echo "  Debian, Ubuntu:  sudo apt-get install ${missing[*]}" >&2
-echo "  Fedora:          sudo dnf install gcc curl redis nginx chromium" >&2
-echo "  macOS:           brew install redis nginx && brew install --cask chromium" >&2
+echo "  Fedora:          sudo dnf install gcc curl redis nginx chromium nodejs npm python3" >&2
+echo "  macOS:           brew install redis nginx node python && brew install --cask chromium" >&2
 exit 1

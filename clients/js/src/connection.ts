@@ -26,6 +26,8 @@ export class Connection implements Source {
   #watch: Timer;
   // When something last came.
   #heard = 0;
+  // Heartbeats are seen. An EventSource shows none that are comments.
+  #beats = false;
   // Since when nothing but long polling comes through. 0: streams do, as far as is known.
   #held = 0;
   #token: string | undefined;
@@ -78,7 +80,7 @@ export class Connection implements Source {
   }
 
   check(): void {
-    const silent = this.#watchdog && Date.now() - this.#heard > this.#watchdog;
+    const silent = this.#patience && Date.now() - this.#heard > this.#patience;
     if (this.#state === "offline" || (this.#opened && silent)) this.reconnect();
   }
 
@@ -88,8 +90,12 @@ export class Connection implements Source {
   }
 
   /** How much silence is too much. A poll has a time-out of its own. */
-  get #watchdog(): number {
+  get #patience(): number {
     return this.transport === "poll" ? 0 : (this.#settings.options.watchdog ?? 45_000);
+  }
+
+  #watchSilence(): void {
+    this.#within(this.#beats || this.transport === "fetch" ? this.#patience : 0, () => this.#lost());
   }
 
   get #auto(): boolean {
@@ -141,7 +147,7 @@ export class Connection implements Source {
       }),
       alive: heard(() => {
         this.#heard = Date.now();
-        if (this.#opened) this.#within(this.#watchdog, () => this.#lost());
+        if (this.#opened) this.#watchSilence();
         this.#sink.beat();
       }),
       message: heard((message) => this.#message(message)),
@@ -151,7 +157,7 @@ export class Connection implements Source {
       }),
       raw: heard((text) => this.#sink.raw(text)),
       resuming: heard(() => {
-        if (!this.#failed() && run === this.#run) this.#within(this.#watchdog, () => this.#lost());
+        if (!this.#failed() && run === this.#run) this.#within(this.#patience, () => this.#lost());
       }),
       end: heard((failure) => this.#lost(failure)),
     };
@@ -162,11 +168,14 @@ export class Connection implements Source {
     const moved = message.id !== "" && message.id !== this.#id;
     if (moved) this.#id = message.id;
     else message.id = this.#id;
-    if (message.event === HEARTBEAT) this.#isOpen();
-    if (message.event === HEARTBEAT) return this.#sink.place(this.#id);
     const closing = message.event === CLOSING;
     // Who is turned away is told so by this as well.
     if (!closing) this.#isOpen();
+    if (message.event === HEARTBEAT) {
+      this.#beats = true;
+      this.#watchSilence();
+      return this.#sink.place(this.#id);
+    }
     const expired = closing && message.data.includes('"token_expired"');
     if (expired) this.#stale = true;
     this.#sink.message(message, moved);
@@ -188,7 +197,7 @@ export class Connection implements Source {
     this.#opened = true;
     this.#failures = 0;
     this.#heard = Date.now();
-    this.#within(this.#watchdog, () => this.#lost());
+    this.#watchSilence();
     this.#say("open");
   }
 

@@ -1,5 +1,5 @@
 import { Parser } from "./parser.js";
-import { address, type Failure, isGateway, refused, type Request } from "./request.js";
+import { address, type Failure, refused, type Request } from "./request.js";
 import type { Message, TransportName } from "./types.js";
 
 /** What an attempt tells. After `end`, and once it was dropped, it tells nothing. */
@@ -36,8 +36,8 @@ function resumed({ url, since, replay }: Request, more: Record<string, string | 
 }
 
 function eventsource(request: Request, hooks: Hooks, names: Iterable<string>): Attempt {
-  const heartbeat = isGateway(request.url) ? "event" : undefined;
-  const url = resumed(request, { heartbeat, access_token: request.token });
+  // It shows no comments.
+  const url = resumed(request, { heartbeat: "event", access_token: request.token });
   const source = new EventSource(url, { withCredentials: request.credentials });
   const probe = new AbortController();
   const heard = new Set<string>();

@@ -40,7 +40,7 @@ test("tabs that share", async (t) => {
       await all.shift().close();
       await publishing;
       for (const one of all) assert.deepEqual((await one.seen(has, sent)).data, numbers(sent));
-      assert.equal((await all[0].look()).role, "leader");
+      await all[0].seen((seen) => seen.stream.role === "leader");
       await until(() => between.connections === 1);
     }
     const [last] = all;

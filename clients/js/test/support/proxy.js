@@ -2,14 +2,15 @@
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** Passes bytes on, until it is told otherwise. */
-export async function proxy(t, port) {
+/** Passes bytes on to the first of these that takes them, until it is told otherwise. */
+export async function proxy(t, ...ports) {
   const pairs = new Set();
   const held = new Set();
   const how = { mode: "pass" };
-  const server = createServer((client) => {
+  const server = createServer(async (client) => {
     if (how.mode === "refuse") return client.destroy();
-    const upstream = connect(port, "127.0.0.1");
+    const upstream = await first(ports);
+    if (!upstream) return client.destroy();
     const pair = { client, upstream };
     pairs.add(pair);
     const end = () => {
@@ -57,4 +58,13 @@ export async function proxy(t, port) {
       return pairs.size;
     },
   };
+}
+
+async function first(ports) {
+  for (const port of ports) {
+    const socket = connect(port, "127.0.0.1");
+    const up = await once(socket, "connect").then(() => true, () => false);
+    if (up) return socket;
+  }
+  return undefined;
 }
