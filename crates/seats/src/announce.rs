@@ -1,0 +1,100 @@
+//! From the outboxes to the streams.
+//!
+//! Publishing right after a change would lose the event of a node that dies in between, and two nodes could publish two changes of a seat in
+//! the wrong order. So a change is in its schedule's outbox from the instant at which it is made, and anybody may empty an outbox, from
+//! its first change on: publish it, then take it out.
+//!
+//! Two who empty the same outbox do no harm. Each publishes a change only after all earlier ones were published, by itself or by whoever took
+//! them out. The broker stores what comes with the same key once. So the first of the two puts the change into its place, and the
+//! other is told that it is there.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Weak;
+use std::time::{Duration, SystemTime};
+
+use tidegate_broker::{Publication, Retention};
+use tidegate_protocol::{Data, EventName};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::Seats;
+use crate::model::{Act, millis};
+use crate::place::Schedule;
+use crate::store::{NOBODY, Version};
+
+/// How long a request waits for its change to be announced. The change is safe, and announced later if need be.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the broker knows what has been published: a node that stood still in between for less can't publish it again.
+const KEY_TTL: Duration = Duration::from_secs(3600);
+
+/// Seats and schedules that are cared for in one go, so that one node does not do it all.
+const CHORES: usize = 1_000;
+
+impl Seats {
+    /// Announces the schedule's changes up to `version`, or leaves it to others.
+    pub(crate) async fn announce(&self, schedule: &Schedule, version: Version) {
+        match timeout(PATIENCE, self.empty(schedule, version)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%schedule, %error, "a change of a seat is announced later"),
+            Err(_) => tracing::warn!(%schedule, "a change of a seat is announced later: it takes too long"),
+        }
+    }
+
+    /// Publishes what is in the outbox up to `version`. Later changes are for those who made them.
+    async fn empty(&self, schedule: &Schedule, version: Version) -> Result<(), String> {
+        // Only so that the requests of this node don't all publish the same.
+        let turn = BuildHasherDefault::<DefaultHasher>::default().hash_one(schedule) as usize;
+        let _turn = self.turns[turn % self.turns.len()].lock().await;
+        let name = EventName::parse("seatStatusChange").map_err(|error| error.to_string())?;
+        let mut announced = 0;
+        loop {
+            let next = self.store.next(schedule, announced).await.map_err(|error| error.to_string())?;
+            let Some((head, change)) = next.filter(|(head, _)| *head <= version) else { return Ok(()) };
+            // Not the version alone: the count begins anew when the store has lost its data.
+            let key = format!("{head} {change}");
+            let publication = Publication {
+                topic: schedule.topic().clone(),
+                name: Some(name.clone()),
+                data: Data::Json(change.into()),
+                at: millis(SystemTime::now()),
+                retention: Retention { key_ttl: KEY_TTL, ..self.options.retention },
+                key: Some(key),
+            };
+            for result in self.broker.publish(vec![publication]).await {
+                result.map_err(|error| error.to_string())?;
+            }
+            announced = head;
+        }
+    }
+
+    async fn care(&self) -> Result<(), crate::store::Error> {
+        let chores = self.store.chores(CHORES).await?;
+        let mut schedules = BTreeSet::from_iter(chores.waiting);
+        for place in chores.due {
+            // Somebody may have been quicker, here or on another node: then there is nothing to change.
+            if let Err(error) = self.change(&place, NOBODY, Act::Settle).await {
+                tracing::debug!(?place, ?error, "a hold that is over is seen to later");
+            }
+            schedules.insert(place.schedule);
+        }
+        for schedule in &schedules {
+            self.announce(schedule, Version::MAX).await;
+        }
+        Ok(())
+    }
+}
+
+/// Makes held seats available when their time is over, and announces what dead nodes have left. Runs on every node, as long as there are
+/// `seats`.
+pub(crate) async fn sweep(seats: Weak<Seats>, every: Duration) {
+    let mut ticks = interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(seats) = seats.upgrade() else { return };
+        if let Err(error) = seats.care().await {
+            tracing::debug!(%error, "the seats' store can't be asked just now");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+-- Writes a change of a seat down and puts it into the outbox, if what was looked at is still so: the seat, and how many the user holds.
+--
+-- KEYS  1 the schedule's seats  2 the user's holds in it  3 the schedule's outbox  4 version  5 due holds  6 schedules that wait
+-- ARGV  1 seat  2 its version as seen  3 the user's holds as seen  4 when that was (ms)  5 the schedule  6 the change
+--       7 its status  8 held until (ms)  9 how long the schedule is kept (ms)  10 changes that may wait
+-- Gives the new version, or false.
+local seat = redis.call('HGET', KEYS[1], ARGV[1])
+local seen = seat and string.match(seat, '^%d+') or '0'
+if seen ~= ARGV[2] or redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[4], '+inf') ~= tonumber(ARGV[3]) then
+  return false
+end
+if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[10]) then
+  return redis.error_reply('BUSY too many changes wait for being announced')
+end
+
+-- INCR comes first among the writes: it is the one that Redis refuses when memory is full or the server is read-only.
+local version = string.format('%.0f', redis.call('INCR', KEYS[4]))
+local written = version .. ' ' .. ARGV[6]
+redis.call('RPUSH', KEYS[3], written)
+redis.call('SADD', KEYS[6], ARGV[5])
+
+-- Names have no white space.
+local place = ARGV[5] .. ' ' .. ARGV[1]
+if ARGV[7] == 'AVAILABLE' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], written)
+  redis.call('PEXPIRE', KEYS[1], ARGV[9])
+end
+if ARGV[7] == 'HELD' then
+  redis.call('ZADD', KEYS[5], ARGV[8], place)
+  redis.call('ZADD', KEYS[2], ARGV[8], ARGV[1])
+  redis.call('PEXPIREAT', KEYS[2], ARGV[8])
+else
+  redis.call('ZREM', KEYS[5], place)
+  redis.call('ZREM', KEYS[2], ARGV[1])
+end
+return tonumber(version)
