@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use tidegate_broker::{Publication, Retention};
 use tidegate_protocol::{Data, EventName};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::Seats;
 use crate::model::{Act, millis};
@@ -88,10 +88,8 @@ impl Seats {
 /// Makes held seats available when their time is over, and announces what dead nodes have left. Runs on every node, as long as there are
 /// `seats`.
 pub(crate) async fn sweep(seats: Weak<Seats>, every: Duration) {
-    let mut ticks = interval(every.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(every).await;
         let Some(seats) = seats.upgrade() else { return };
         if let Err(error) = seats.care().await {
             tracing::debug!(%error, "the seats' store can't be asked just now");

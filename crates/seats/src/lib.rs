@@ -12,9 +12,11 @@ mod announce;
 pub mod model;
 mod options;
 mod place;
+mod routes;
 mod seats;
 pub mod store;
 
 pub use options::Options;
 pub use place::{Place, Schedule};
+pub use routes::application;
 pub use seats::{Error, Seats};

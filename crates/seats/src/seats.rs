@@ -56,6 +56,12 @@ impl Seats {
         Ok(seats)
     }
 
+    /// A seat's number, as it stands in a path: plain decimal.
+    pub fn number(&self, text: &str) -> Option<u32> {
+        let number = text.parse().ok().filter(|number| (1..=self.options.seats).contains(number))?;
+        (number.to_string() == text).then_some(number)
+    }
+
     /// Does what `user` asks for, if the rules allow it, and gives the seat as it then is. If that is a change, it has been announced, or
     /// will be by whoever can: it is written down.
     pub async fn act(&self, place: &Place, user: &str, act: Act) -> Result<Seat, Error> {

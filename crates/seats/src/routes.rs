@@ -1,0 +1,146 @@
+//! HTTP: the seats of a schedule, their stream of changes, and the three things that a user can do to one.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::HeaderValue;
+use tidegate_broker::{Read, Span};
+use tidegate_hub::{Heartbeat, Join, Manner, Resume};
+use tidegate_protocol::{Cursor, Format};
+use tidegate_server::{App, Application, Caller, Problem, Segment, last_event_id, stream};
+
+use crate::Options;
+use crate::model::{Act, Refusal, Seat};
+use crate::place::{Place, Schedule};
+use crate::seats::{Error, Seats};
+use crate::store::{self, Store};
+
+/// What a page with the list goes on from: the place of the schedule's changes just before the list was read.
+const CURSOR: &str = "tidegate-cursor";
+
+/// The event that says so is no change of any seat: the number is none.
+const HEARTBEAT: &str = r#"{"scheduleSeatId":-1,"status":null,"isHeartbeat":true}"#;
+
+const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
+
+/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the routes.
+pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
+    let manner = Arc::new(Manner {
+        greeting: None,
+        heartbeat: options.heartbeat,
+        style: Heartbeat::Event { name: None, data: HEARTBEAT.into() },
+        max_age: options.timeout,
+    });
+    let seats = Seats::start(store, Arc::clone(app.broker()), options);
+    let router = Router::new()
+        .route("/api/schedules/{schedule}/seats", get(list))
+        .route(EVENTS, get(events))
+        .route("/api/schedules/{schedule}/seats/{seat}/hold", post(hold))
+        .route("/api/schedules/{schedule}/seats/{seat}/release", post(release))
+        .route("/api/schedules/{schedule}/seats/{seat}/reserve", post(reserve))
+        .with_state(Room { app, seats, manner });
+    Application { name: "seats", router, streams: &[EVENTS], openapi: include_str!("openapi.json") }
+}
+
+#[derive(Clone)]
+struct Room {
+    app: App,
+    seats: Arc<Seats>,
+    manner: Arc<Manner>,
+}
+
+impl FromRef<Room> for App {
+    fn from_ref(room: &Room) -> Self {
+        room.app.clone()
+    }
+}
+
+/// Every seat. The cursor is read first: what changes in between is both in the list and on the stream, which does no harm.
+async fn list(State(room): State<Room>, Segment(schedule): Segment<String>) -> Result<Response, Problem> {
+    let schedule = valid(&schedule)?;
+    let (topic, broker) = (schedule.topic(), room.app.broker());
+    let read = Read { topic: topic.clone(), span: Span::Last { limit: 1 } };
+    let page = broker.history(vec![read]).await?.pop().ok_or_else(Problem::internal)?;
+    let cursor = Cursor::single(topic.partition(broker.partitions()), page.head).to_string();
+    let mut response = Json(room.seats.all(&schedule).await?).into_response();
+    if let Ok(cursor) = HeaderValue::from_str(&cursor) {
+        response.headers_mut().insert(CURSOR, cursor);
+    }
+    Ok(response)
+}
+
+/// Every change: the schedule's topic, in the manner that the seats' clients expect.
+async fn events(
+    State(room): State<Room>,
+    Segment(schedule): Segment<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let join = Join {
+        user: None,
+        topics: vec![valid(&schedule)?.topic().clone()],
+        resume: last_event_id(&parts)?.map_or(Resume::Live, Resume::After),
+        expires: None,
+        format: Format::Sse,
+        manner: Some(room.manner),
+    };
+    stream(&room.app, &parts, Ok(join)).await
+}
+
+type Path = Segment<(String, String)>;
+
+async fn hold(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
+    act(&room.seats, path, &caller, Act::Hold).await
+}
+
+async fn release(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
+    act(&room.seats, path, &caller, Act::Release).await
+}
+
+async fn reserve(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
+    act(&room.seats, path, &caller, Act::Reserve).await
+}
+
+async fn act(seats: &Seats, path: Path, caller: &Caller, act: Act) -> Result<Json<Seat>, Problem> {
+    let Segment((schedule, seat)) = path;
+    let schedule = valid(&schedule)?;
+    let number = seats.number(&seat).ok_or_else(|| {
+        Problem::not_found(format!("{schedule} has no seat {seat:?}: they are numbered from 1."))
+    })?;
+    Ok(Json(seats.act(&Place { schedule, number }, caller.user()?, act).await?))
+}
+
+fn valid(schedule: &str) -> Result<Schedule, Problem> {
+    Schedule::parse(schedule).map_err(|error| Problem::invalid("schedule", error))
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => refusal.into(),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The seat's own `status` goes by another name: in a problem that is the HTTP status.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let mut problem = Self::conflict(refusal.to_string());
+        let seat = serde_json::to_value(refusal.seat).unwrap_or_default();
+        for (name, value) in seat.as_object().into_iter().flatten() {
+            problem = problem.with(if name == "status" { "seatStatus" } else { name }, value.clone());
+        }
+        problem
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        tracing::warn!(%error, "the seats can't be asked");
+        Self::unavailable("The seats can't be asked just now. Try again: asking twice does no harm.")
+    }
+}
