@@ -148,9 +148,7 @@ async fn every_metric_of_the_code_was_seen() {
     for name in fs::read_dir(repository("crates")).unwrap() {
         literals(&name.unwrap().path().join("src"), &mut named);
     }
-    for other in ["tidegate_token"] {
-        named.remove(other);
-    }
+    named.remove("tidegate_token"); // the cookie
     let unseen: Vec<_> = named.iter().filter(|name| !exported.0.contains_key(*name)).collect();
     assert!(unseen.is_empty(), "named in the code, not exported by a gateway that was made to: {unseen:?}");
     assert!(named.len() > 20, "{named:?}");
