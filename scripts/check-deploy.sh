@@ -53,6 +53,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 binary() {
     local target=${CARGO_TARGET_DIR:-$root/target} found
+    # shellcheck disable=SC2012 # the newest of two, by names that are known
     found=${CHECK_BINARY:-$(ls -t "$target"/{debug,release}/tidegate 2>/dev/null | head -n 1)}
     if [ -z "$found" ]; then
         cargo build --locked --package tidegate >&2 || return 1
@@ -217,9 +218,9 @@ PYTHON
 sysctls() {
     local key absent=()
     [ -d /proc/sys ] || { without "deploy/sysctl.md" "no Linux"; return; }
-    for key in $(sed -n 's/^\([a-z0-9_]*\.[a-z0-9_.]*\) *=.*/\1/p' deploy/sysctl.md); do
+    while read -r key; do
         [ -e "/proc/sys/${key//.//}" ] || absent+=("$key")
-    done
+    done < <(sed -n 's/^\([a-z0-9_]*\.[a-z0-9_.]*\) *=.*/\1/p' deploy/sysctl.md)
     if [ ${#absent[@]} -eq 0 ]; then
         echo "ok       deploy/sysctl.md"
     else
