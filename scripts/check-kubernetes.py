@@ -102,6 +102,9 @@ def pod(deployment: dict, secret: dict, binary: str) -> None:
     deadline = seconds(settings["drain"]["deadline"])
     grace = spec["terminationGracePeriodSeconds"]
     require(grace >= pre_stop + deadline + 5, f"deployment.yaml: a grace period of {grace} s is not 5 s more than preStop ({pre_stop} s) and drain.deadline ({deadline:g} s)")
+    going = pre_stop + seconds(settings["drain"]["delay"]) + seconds(settings["drain"]["window"])
+    ready = deployment["spec"]["minReadySeconds"]
+    require(ready >= going, f"deployment.yaml: minReadySeconds ({ready} s) is less than a pod takes to go ({going:g} s): two would at once")
 
     hpa = yaml.safe_load((FOLDER / "hpa.yaml").read_text())["spec"]
     target = next(int(metric["pods"]["target"]["averageValue"]) for metric in hpa["metrics"] if metric["type"] == "Pods")
