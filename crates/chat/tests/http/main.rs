@@ -11,6 +11,7 @@ mod notices;
 mod openapi;
 mod people;
 mod polling;
+mod races;
 mod rooms;
 mod streams;
 mod world;
