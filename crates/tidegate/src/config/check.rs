@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_auth::{Authenticator, Mode};
-use tidegate_protocol::Topic;
+use tidegate_protocol::{EventName, Topic};
 use tidegate_server::tls::{Certificates, File};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, origins: &Origins, problems: &mut Problems)
     checker.topics(config);
     checker.bounds(config);
     checker.drain(config);
+    checker.apps(config);
 }
 
 struct Checker<'a> {
@@ -273,6 +274,49 @@ impl Checker<'_> {
         self.require(burst, "limits.publish_burst", "has no effect without limits.publish_rate");
         let burst = limits.connect_burst == 0 || limits.connect_rate > 0;
         self.require(burst, "limits.connect_burst", "has no effect without limits.connect_rate");
+    }
+
+    fn apps(&mut self, config: &Config) {
+        let (chat, seats) = (&config.chat, &config.seats);
+        let event = chat.connect_event.is_empty() || EventName::parse(&chat.connect_event).is_ok();
+        self.require(
+            event,
+            "chat.connect_event",
+            "no name that an event can have: no control characters, at most 128 bytes, not tidegate:…",
+        );
+        for (path, count) in [
+            ("chat.history_size", chat.history_size as usize),
+            ("chat.participants", chat.participants),
+            ("chat.rooms", chat.rooms),
+            ("seats.seats", seats.seats as usize),
+            ("seats.user_holds", seats.user_holds as usize),
+        ] {
+            self.require(count > 0, path, ZERO);
+        }
+        let second = Duration::from_secs(1);
+        for (path, time) in [
+            ("chat.user_heartbeat", chat.user_heartbeat),
+            ("chat.room_heartbeat", chat.room_heartbeat),
+            ("chat.poll_timeout", chat.poll_timeout),
+            ("seats.hold", seats.hold),
+            ("seats.heartbeat", seats.heartbeat),
+        ] {
+            self.require(time >= second, path, "must be at least 1s");
+        }
+        for (path, time) in [
+            ("chat.user_timeout", chat.user_timeout),
+            ("chat.room_timeout", chat.room_timeout),
+            ("seats.timeout", seats.timeout),
+        ] {
+            self.require(time.is_zero() || time >= second, path, "must be 0s (never) or at least 1s");
+        }
+        self.require(!chat.history_ttl.is_zero(), "chat.history_ttl", ZERO);
+        self.require(seats.sweep >= Duration::from_millis(100), "seats.sweep", "must be at least 100ms");
+        self.require(
+            seats.keep > seats.hold,
+            "seats.keep",
+            "is not longer than seats.hold: what is held would be forgotten",
+        );
     }
 
     fn drain(&mut self, config: &Config) {

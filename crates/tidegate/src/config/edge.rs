@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{HeartbeatStyle, Network, Size, Toggle};
+use super::values::{HeartbeatStyle, Network, Size};
 
 /// HTTP/3 beside the main listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,14 +220,4 @@ impl Default for Drain {
             deadline: Duration::from_secs(30),
         }
     }
-}
-
-/// The built-in applications.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Apps {
-    /// The chat. `"auto"`: on in open mode, off where keys decide.
-    pub(crate) chat: Toggle,
-    /// The seat reservation example. `"auto"`: as for the chat.
-    pub(crate) seats: Toggle,
 }

@@ -4,6 +4,7 @@
 //! go and said with the place where it was written. `deploy/tidegate.toml` shows every setting with its default.
 
 mod access;
+mod apps;
 mod broker;
 mod check;
 mod edge;
@@ -24,8 +25,9 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 pub(crate) use access::{ApiKey, Auth, AuthMode, JwtKey};
+pub(crate) use apps::{Apps, Chat, Seats};
 pub(crate) use broker::{Allowed, History, Idempotency, Namespace, Redis};
-pub(crate) use edge::{Apps, Cors, Drain, Http3, Limits, Log, LogFormat, Stream, Tls};
+pub(crate) use edge::{Cors, Drain, Http3, Limits, Log, LogFormat, Stream, Tls};
 pub(crate) use problems::{Origins, Problem, Problems};
 pub(crate) use sources::Sources;
 pub(crate) use values::{HeartbeatStyle, Size};
@@ -72,6 +74,10 @@ pub(crate) struct Config {
     pub(crate) idempotency: Idempotency,
     /// The built-in applications.
     pub(crate) apps: Apps,
+    /// The chat.
+    pub(crate) chat: Chat,
+    /// The seat reservation example.
+    pub(crate) seats: Seats,
 }
 
 impl Default for Config {
@@ -93,6 +99,8 @@ impl Default for Config {
             drain: Drain::default(),
             idempotency: Idempotency::default(),
             apps: Apps::default(),
+            chat: Chat::default(),
+            seats: Seats::default(),
         }
     }
 }

@@ -159,6 +159,13 @@ pub(crate) enum HeartbeatStyle {
     Event(EventName),
 }
 
+impl HeartbeatStyle {
+    /// An event of this name; a comment, if it is no name.
+    pub(crate) fn event(name: &str) -> Self {
+        EventName::parse(name).map_or(Self::Comment, Self::Event)
+    }
+}
+
 impl FromStr for HeartbeatStyle {
     type Err = String;
 
