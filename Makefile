@@ -8,9 +8,12 @@ help: ## this list
 run: ## one gateway with everything in its own process, on 127.0.0.1:8080
 	cargo run --release --locked
 
-test: ## all tests; installs the servers they start (or says which are missing)
+test: ## all tests; installs the programs they start (or says which are missing)
 	scripts/setup.sh
 	cargo test --workspace --locked
+	scripts/test-clients.sh
+	scripts/test-browser.sh
+	tests/examples/run.sh
 
 lint: ## formatting, clippy, and who may depend on whom
 	cargo fmt --all --check

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use tidegate_broker::Retention;
+use tidegate_hub::{Greeting, Heartbeat};
+use tidegate_protocol::EventName;
 
 /// Settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What a room keeps of its messages: at least one.
     pub messages: Retention,
@@ -11,8 +13,14 @@ pub struct Options {
     pub notices: Retention,
     /// Messages that a room's stream begins with, if its client says nothing else.
     pub replay: u32,
+    /// What a user's own stream begins with: what the first clients of such streams waited for.
+    pub greeting: Option<Greeting>,
+    /// What a heartbeat of a room's stream looks like.
+    pub room_heartbeat_style: Heartbeat,
     /// Between two heartbeats of a room's stream.
     pub room_heartbeat: Duration,
+    /// What a heartbeat of a user's own stream looks like.
+    pub user_heartbeat_style: Heartbeat,
     /// Between two heartbeats of a user's own stream.
     pub user_heartbeat: Duration,
     /// How long a room's stream may live; 0: as long as any. Each end costs a reconnect.
@@ -44,11 +52,15 @@ impl Default for Options {
     fn default() -> Self {
         let month = Duration::from_secs(30 * 86_400);
         let key_ttl = Duration::from_secs(600);
+        let name = |text| EventName::parse(text).ok();
         Self {
             // At a hundred messages a day, a quarter of a year.
             messages: Retention { size: 10_000, ttl: month, record_ttl: 2 * month, key_ttl },
             notices: Retention { size: 1_000, ttl: Duration::from_secs(3_600), record_ttl: month, key_ttl },
             replay: 50,
+            greeting: name("ping").map(|event| Greeting { event, data: "connect success".into() }),
+            room_heartbeat_style: Heartbeat::Event { name: name("hb"), data: String::new() },
+            user_heartbeat_style: Heartbeat::Event { name: name("heartbeat"), data: "heartbeat".into() },
             room_heartbeat: Duration::from_secs(10),
             user_heartbeat: Duration::from_secs(15),
             room_timeout: Duration::ZERO,

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_broker::Broker;
-use tidegate_hub::{Greeting, Heartbeat, Manner};
-use tidegate_protocol::{EventName, Topic};
+use tidegate_hub::Manner;
+use tidegate_protocol::Topic;
 use tidegate_server::{App, Caller, Problem};
 
 use crate::options::Options;
@@ -48,13 +48,13 @@ impl Chat {
         let room_manner = Manner {
             greeting: None,
             heartbeat: options.room_heartbeat,
-            style: Heartbeat::Event { name: name("hb"), data: String::new() },
+            style: options.room_heartbeat_style.clone(),
             max_age: aged(options.room_timeout),
         };
         let user_manner = Manner {
-            greeting: name("ping").map(|event| Greeting { event, data: "connect success".into() }),
+            greeting: options.greeting.clone(),
             heartbeat: options.user_heartbeat,
-            style: Heartbeat::Event { name: name("heartbeat"), data: "heartbeat".into() },
+            style: options.user_heartbeat_style.clone(),
             max_age: aged(options.user_timeout),
         };
         let (room_manner, user_manner) = (Arc::new(room_manner), Arc::new(user_manner));
@@ -141,9 +141,4 @@ fn no_room() -> Problem {
 
 fn outsider() -> Problem {
     Problem::forbidden(Some("roomId"), "Only participants may do this. One of them can add you.")
-}
-
-/// A name that is one of ours.
-fn name(text: &str) -> Option<EventName> {
-    EventName::parse(text).ok()
 }

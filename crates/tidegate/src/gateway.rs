@@ -13,10 +13,12 @@ use tidegate_broker_redis::RedisBroker;
 use tidegate_hub::{Heartbeat, Hub};
 use tidegate_server::h3::{self, Http3};
 use tidegate_server::{
-    AdmissionOptions, App, Connections, Limits, Listener, Namespace, Namespaces, Policy, Shutdown,
+    AdmissionOptions, App, Application, Connections, Limits, Listener, Namespace, Namespaces, Policy,
+    Shutdown,
 };
 use tokio::net::TcpListener;
 
+use crate::apps;
 use crate::config::{Allowed, Config, HeartbeatStyle, Size};
 use crate::lifecycle::Phases;
 use crate::tls::Tls;
@@ -30,6 +32,7 @@ pub(crate) struct Gateway {
     limits: Limits,
     window: Duration,
     tls: Option<Tls>,
+    applications: Vec<Application>,
 }
 
 /// HTTP/3, ready to be served.
@@ -46,7 +49,7 @@ impl Gateway {
         process_metrics(&registry)?;
         let tls = Tls::load(&config.tls, config.listen, &registry)?;
         let broker_metrics = tidegate_broker::Metrics::new(&registry)?;
-        let (broker, deliveries) = broker(config, node, broker_metrics)?;
+        let Link { broker, deliveries, redis } = link(config, node, broker_metrics)?;
         let hub =
             Hub::start(hub_options(config, node), broker, deliveries, tidegate_hub::Metrics::new(&registry)?);
         let metrics = tidegate_server::Metrics::new(&registry)?;
@@ -60,8 +63,10 @@ impl Gateway {
         })?;
         let options = server_options(config, max_connections);
         let (limits, window) = (options.limits.clone(), config.drain.window);
+        let namespaces = options.namespaces.clone();
         let app = App::new(options, auth.clone(), hub.clone(), metrics.clone());
-        Ok(Self { app, hub, auth, metrics, limits, window, tls })
+        let applications = apps::build(config, &namespaces, &app, redis.as_deref());
+        Ok(Self { app, hub, auth, metrics, limits, window, tls, applications })
     }
 
     /// The main listener's certificate, if it has one.
@@ -108,7 +113,7 @@ impl Gateway {
         };
         let connections = Connections::default();
         let (main, mut router) =
-            (main.counted(&connections), tidegate_server::public(app.clone(), Vec::new()));
+            (main.counted(&connections), tidegate_server::public(app.clone(), self.applications));
         let (limits, metrics) = (self.limits, self.metrics);
         let mut http3 = None;
         if let Some(quic) = quic {
@@ -127,11 +132,15 @@ impl Gateway {
     }
 }
 
-fn broker(
-    config: &Config,
-    node: &str,
-    metrics: tidegate_broker::Metrics,
-) -> anyhow::Result<(Arc<dyn Broker>, Deliveries)> {
+/// What joins the nodes.
+struct Link {
+    broker: Arc<dyn Broker>,
+    deliveries: Deliveries,
+    /// The same broker, if it is Redis: the applications' stores are in it too.
+    redis: Option<Arc<RedisBroker>>,
+}
+
+fn link(config: &Config, node: &str, metrics: tidegate_broker::Metrics) -> anyhow::Result<Link> {
     let redis = &config.redis;
     if redis.url.is_empty() {
         let options = LocalOptions {
@@ -140,7 +149,7 @@ fn broker(
             ..LocalOptions::default()
         };
         let (broker, deliveries) = Local::new(options, metrics);
-        return Ok((broker, deliveries));
+        return Ok(Link { broker, deliveries, redis: None });
     }
     let options = tidegate_broker_redis::Options {
         url: redis.url.expose().to_owned(),
@@ -157,7 +166,7 @@ fn broker(
         node: node.to_owned(),
     };
     let (broker, deliveries) = RedisBroker::start(options, metrics).context("redis")?;
-    Ok((broker, deliveries))
+    Ok(Link { broker: Arc::clone(&broker) as _, deliveries, redis: Some(broker) })
 }
 
 fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
@@ -214,7 +223,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             trusted_proxies: limits.trusted_proxies.iter().map(|network| network.0).collect(),
         },
         loopback: config.listen.ip().is_loopback(),
-        page: config.apps.chat.or(open) || config.apps.seats.or(open),
+        page: config.apps.any(open),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tidegate: a one-way gate for events. Whatever is POSTed to any node reaches every stream of every node, in order, once.
 
+mod apps;
 mod cli;
 mod client;
 mod config;

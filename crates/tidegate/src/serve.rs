@@ -84,7 +84,7 @@ fn announce(config: &Config, node: &str, listen: SocketAddr, admin: SocketAddr) 
     if config.tls.is_on() && config.http3.enabled {
         tracing::info!("HTTP/3 on UDP {listen}");
     }
-    if config.apps.chat.or(config.auth.is_open()) {
+    if config.apps.any(config.auth.is_open()) {
         let scheme = if config.tls.is_on() { "https" } else { "http" };
         tracing::info!("the page is at {scheme}://{listen}/");
     }

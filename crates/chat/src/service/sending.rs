@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tidegate_broker::{Publication, Read, Span};
-use tidegate_protocol::{Data, Position, Topic};
+use tidegate_protocol::{Data, EventName, Position, Topic};
 use tidegate_server::{Caller, Problem};
 
-use super::{Chat, name, no_room, reading, whole};
+use super::{Chat, no_room, reading, whole};
 use crate::model::{Message, MessageType};
 use crate::notify::{Notices, Partners};
 use crate::store::{Noted, Reader};
@@ -80,7 +80,7 @@ impl Chat {
         let topic = topics::room(&message.room_id)?;
         let publication = Publication {
             topic: topic.clone(),
-            name: name(CHAT),
+            name: EventName::parse(CHAT).ok(),
             data: Data::Json(json(&message)?.into()),
             at,
             retention: self.options.messages,

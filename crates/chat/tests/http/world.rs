@@ -48,7 +48,8 @@ impl World {
 
     pub(crate) async fn start(options: tidegate_chat::Options, keyed: bool) -> Self {
         let redis = RedisServer::start().await;
-        let (a, b) = (Node::start(&redis, options, keyed).await, Node::start(&redis, options, keyed).await);
+        let (a, b) =
+            (Node::start(&redis, options.clone(), keyed).await, Node::start(&redis, options, keyed).await);
         Self { a, b, redis }
     }
 

@@ -16,6 +16,13 @@ pub(crate) struct Apps {
     pub(crate) seats: Toggle,
 }
 
+impl Apps {
+    /// Whether there is one for the page to show.
+    pub(crate) fn any(&self, open: bool) -> bool {
+        self.chat.or(open) || self.seats.or(open)
+    }
+}
+
 /// The chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
