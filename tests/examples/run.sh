@@ -10,6 +10,7 @@
 #   <!-- run: receive TOPIC expect TEXT -->  stays; a chat event is published to TOPIC until it has printed TEXT
 #   <!-- run: browser TOPIC expect TEXT -->  the same for a script in a page; the page's origin gives the browser alice's token
 #   <!-- run: … after serve … -->            only if what the page serves could be started
+#   <!-- run: once needs PATH … -->          only if the gateway has this path
 #   <!-- not run: WHY -->                    is listed as not run
 #
 # Blocks in json, toml and nginx need no comment: they are parsed, checked by `tidegate config check` and by `nginx -t`. Any other
@@ -17,7 +18,7 @@
 #
 # Languages that are not installed are listed as not run; the exit code is 1 for failures only.
 #
-#   EXAMPLES_BINARY=    the gateway to run; else target/debug/tidegate, built if it is not there
+#   EXAMPLES_BINARY=    the gateway to run; else target/debug/tidegate, which has to be built before
 #   PYTHON=python3
 set -euo pipefail
 shopt -s nullglob
@@ -51,8 +52,10 @@ main() {
 
 put_gateway_on_path() {
     local binary=${EXAMPLES_BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/tidegate}
-    [ -x "$binary" ] || echo "building the gateway, for there is none at $binary"
-    [ -x "$binary" ] || cargo build --locked --quiet -p tidegate --bin tidegate
+    if [ ! -x "$binary" ]; then
+        echo "There is no gateway at $binary: cargo build -p tidegate, or name one in EXAMPLES_BINARY." >&2
+        exit 1
+    fi
     mkdir "$dir/bin"
     ln -s "$(realpath "$binary")" "$dir/bin/tidegate"
     export PATH=$dir/bin:$PATH:/usr/sbin
@@ -87,6 +90,10 @@ run_page() { # PAGE
 run_block() { # LANGUAGE TODO
     local language=$1 expect=
     read -r -a todo <<<"${2/ after serve/}"
+    if [ "${todo[2]:-}" = needs ] && ! is_there "${todo[3]}"; then
+        skip "$language (this gateway has no ${todo[3]})"
+        return
+    fi
     if [[ $2 == *" after serve"* ]] && [ -z "$served" ]; then
         skip "$language (what it talks to was not run)"
         return
@@ -106,6 +113,10 @@ run_block() { # LANGUAGE TODO
     esac || true
 }
 
+is_there() { # PATH
+    [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$gateway_port$1")" != 404 ]
+}
+
 # --- What a comment asks for -------------------------------------------------------------------------------------------------
 
 keep_env() {
@@ -116,7 +127,7 @@ keep_env() {
 
 start_gateway() {
     export TIDEGATE_LISTEN=127.0.0.1:$gateway_port TIDEGATE_ADMIN_LISTEN=127.0.0.1:$admin_port
-    export TIDEGATE_CORS__ORIGINS=http://127.0.0.1:$app_port
+    export TIDEGATE_CORS__ORIGINS=http://127.0.0.1:$app_port TIDEGATE_APPS__CHAT=true TIDEGATE_APPS__SEATS=true
     background "$blocks/gateway.log" bash "$dir/gateway"
     if ! answers "http://127.0.0.1:$gateway_port/readyz" --fail; then
         output=$blocks/gateway.log
