@@ -6,7 +6,7 @@ use axum::extract::{FromRef, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use tidegate_broker::{Read, Span};
 use tidegate_hub::{Heartbeat, Join, Manner, Resume};
 use tidegate_protocol::{Cursor, Format};
@@ -35,13 +35,14 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         max_age: options.timeout,
     });
     let seats = Seats::start(store, Arc::clone(app.broker()), options);
-    let router = Router::new()
-        .route("/api/schedules/{schedule}/seats", get(list))
-        .route(EVENTS, get(events))
-        .route("/api/schedules/{schedule}/seats/{seat}/hold", post(hold))
-        .route("/api/schedules/{schedule}/seats/{seat}/release", post(release))
-        .route("/api/schedules/{schedule}/seats/{seat}/reserve", post(reserve))
-        .with_state(Room { app, seats, manner });
+    let mut router =
+        Router::new().route("/api/schedules/{schedule}/seats", get(list)).route(EVENTS, get(events));
+    for (name, act) in [("hold", Act::Hold), ("release", Act::Release), ("reserve", Act::Reserve)] {
+        let path = format!("/api/schedules/{{schedule}}/seats/{{seat}}/{name}");
+        let handle = move |State(room): State<Room>, path: Path, caller: Caller| ask(room, path, caller, act);
+        router = router.route(&path, post(handle));
+    }
+    let router = router.with_state(Room { app, seats, manner });
     Application { name: "seats", router, streams: &[EVENTS], openapi: include_str!("openapi.json") }
 }
 
@@ -66,6 +67,7 @@ async fn list(State(room): State<Room>, Segment(schedule): Segment<String>) -> R
     let page = broker.history(vec![read]).await?.pop().ok_or_else(Problem::internal)?;
     let cursor = Cursor::single(topic.partition(broker.partitions()), page.head).to_string();
     let mut response = Json(room.seats.all(&schedule).await?).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(cursor) = HeaderValue::from_str(&cursor) {
         response.headers_mut().insert(CURSOR, cursor);
     }
@@ -92,21 +94,10 @@ async fn events(
 
 type Path = Segment<(String, String)>;
 
-async fn hold(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
-    act(&room.seats, path, &caller, Act::Hold).await
-}
-
-async fn release(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
-    act(&room.seats, path, &caller, Act::Release).await
-}
-
-async fn reserve(State(room): State<Room>, path: Path, caller: Caller) -> Result<Json<Seat>, Problem> {
-    act(&room.seats, path, &caller, Act::Reserve).await
-}
-
-async fn act(seats: &Seats, path: Path, caller: &Caller, act: Act) -> Result<Json<Seat>, Problem> {
+/// What one user asks for one seat.
+async fn ask(room: Room, path: Path, caller: Caller, act: Act) -> Result<Json<Seat>, Problem> {
     let Segment((schedule, seat)) = path;
-    let schedule = valid(&schedule)?;
+    let (schedule, seats) = (valid(&schedule)?, room.seats);
     let number = seats.number(&seat).ok_or_else(|| {
         Problem::not_found(format!("{schedule} has no seat {seat:?}: they are numbered from 1."))
     })?;

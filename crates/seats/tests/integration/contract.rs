@@ -37,6 +37,7 @@ suite! {
     who_comes_after_the_end_need_not_wait_for_anybody,
     nothing_is_written_on_what_is_no_longer_so,
     an_outbox_is_emptied_from_its_head,
+    an_outbox_has_an_end,
     what_a_dead_node_left_is_announced,
 }
 
@@ -197,6 +198,29 @@ async fn an_outbox_is_emptied_from_its_head(kind: Kind) {
     assert_eq!(next(versions[0]).await, Some((versions[2], 3)), "who is late takes nothing out");
     assert_eq!(next(versions[2]).await, None);
     assert_eq!(store.chores(10).await.unwrap().waiting, []);
+}
+
+async fn an_outbox_has_an_end(kind: Kind) {
+    let house = House::open(kind, &Options { sweep: Duration::from_secs(3600), ..slow() }).await;
+    let write = async || {
+        let sight = house.store.look(&place(1), "ann").await.unwrap();
+        let change = Change { seat: Seat { number: 1, status: reserved("ann") }, timestamp: sight.now };
+        house.store.write(&place(1), "ann", &sight, &change).await
+    };
+    let mut last = write().await.unwrap().unwrap();
+    if let Some(redis) = &house.redis {
+        // The same in one go.
+        let more =
+            "for n = 2, 10000 do redis.call('RPUSH', KEYS[1], redis.call('INCR', KEYS[2]) .. ' {}') end";
+        redis.cli(&["EVAL", more, "2", "tg:{seats}:o:공연:1", "tg:{seats}:version"]).await;
+        last = 10_000;
+    }
+    while last < 10_000 {
+        last = write().await.unwrap().unwrap();
+    }
+    assert!(write().await.unwrap_err().to_string().contains("too many changes"));
+    assert!(house.store.next(&schedule(), last - 1).await.unwrap().is_some());
+    assert!(write().await.unwrap().is_some(), "as soon as one is announced");
 }
 
 async fn what_a_dead_node_left_is_announced(kind: Kind) {

@@ -23,7 +23,7 @@ pub(crate) struct House {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) broker: Arc<dyn Broker>,
     _deliveries: Deliveries,
-    _redis: Option<RedisServer>,
+    pub(crate) redis: Option<RedisServer>,
 }
 
 impl House {
@@ -42,13 +42,7 @@ impl House {
         let node = |store: &Arc<dyn Store>| {
             Seats::start(Arc::clone(store), Arc::<Local>::clone(&broker), options.clone())
         };
-        Self {
-            nodes: [node(&first), node(&second)],
-            store: first,
-            broker,
-            _deliveries: deliveries,
-            _redis: redis,
-        }
+        Self { nodes: [node(&first), node(&second)], store: first, broker, _deliveries: deliveries, redis }
     }
 
     /// What `user` gets of the seat, on either node.

@@ -10,7 +10,7 @@ if seen ~= ARGV[2] or redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[4], '+inf') ~= t
   return false
 end
 if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[10]) then
-  return redis.error_reply('BUSY too many changes wait for being announced')
+  return redis.error_reply('FULL too many changes wait for being announced')
 end
 
 -- INCR comes first among the writes: it is the one that Redis refuses when memory is full or the server is read-only.
