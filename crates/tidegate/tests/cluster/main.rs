@@ -7,5 +7,6 @@ mod failover;
 mod fan_out;
 mod redis_faults;
 mod rolling;
+mod seats;
 mod users;
 mod websocket;
