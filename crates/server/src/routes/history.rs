@@ -77,7 +77,12 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let who = caller::identify(&app, request.headers(), request.uri()).await?;
     caller::require_admin(&who)?;
-    app.broker().forget(&parse(&topic)?).await?;
+    let topic = parse(&topic)?;
+    if topic.is_reserved() {
+        // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
+        return Err(Problem::forbidden(Some("topic"), "Topics starting with $ are the gateway's own."));
+    }
+    app.broker().forget(&topic).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -46,6 +46,15 @@ async fn who_may_do_what() {
         assert_eq!(send(Some(&*alice)).await.status, 403);
         assert!(send(Some(API_KEY)).await.status.is_success());
     }
+    // The gateway's own topics are nobody's to forget or to join others to.
+    for path in ["/v1/users/alice/topics/$chat:1", "/v1/topics/$chat:1/events"] {
+        let url = node.url(path);
+        assert_eq!(
+            http::send(reqwest::Method::DELETE, &url, Some(API_KEY), None).await.status,
+            403,
+            "{path}"
+        );
+    }
     let answer =
         http::send(reqwest::Method::GET, &node.url("/v1/users/bob/topics"), Some(&alice), None).await;
     assert_eq!(answer.status, 403);
