@@ -23,7 +23,7 @@ const programs = {
 /** Runs it; `lines` grows with what it reports. */
 function run(t, [command, ...args], url) {
   const child = spawn(command, [...args, url], { cwd: here, stdio: ["ignore", "pipe", "inherit"] });
-  t.after(() => child.kill());
+  t.after(() => child.pid && child.kill());
   const lines = [];
   createInterface(child.stdout).on("line", (line) => lines.push(JSON.parse(line)));
   return async () => {

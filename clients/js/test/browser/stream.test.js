@@ -100,6 +100,28 @@ test("in a page", async (t) => {
     assert.deepEqual(data, [1, 2]);
   });
 
+  await t.test("heartbeats that a page can see: their absence is a connection that is dead", async (t) => {
+    const node = await gateway(t, { env: { TIDEGATE_STREAM__HEARTBEAT: "1s" } });
+    const between = await proxy(t, node.port);
+    const context = await chromium.newContext();
+    t.after(() => context.close());
+    const page = await tab(context, origin, `${between.url}/v1/events`, { ...options, watchdog: 1600, openTimeout: 500 });
+    await page.seen(isOpen);
+    await page.evaluate(() => {
+      window.seen.stream.cut();
+      window.since = Date.now();
+    });
+    // Longer than the watchdog, in which only heartbeats come.
+    await page.waitForFunction("Date.now() - window.since > 4000");
+    const { states } = await page.look();
+    assert.deepEqual(states, ["open", "connecting", "open"]);
+    between.be("silent");
+    await page.seen((seen) => seen.stream.state === "offline");
+    await node.publish("room:1", 1);
+    between.be("pass");
+    assert.deepEqual((await page.seen(has, 1)).data, [1]);
+  });
+
   await t.test("where nothing comes through it polls", async (t) => {
     const node = await gateway(t);
     const between = await proxy(t, node.port);

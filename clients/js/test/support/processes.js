@@ -31,12 +31,13 @@ async function start(t, command, args, env, ready) {
   const exited = once(child, "exit");
   exited.catch(() => {});
   const stop = async (signal = "SIGKILL") => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    // Without a pid it never began, and the signal would go to this process and its group.
+    if (child.pid && child.exitCode === null && child.signalCode === null) child.kill(signal);
     await exited.catch(() => {});
   };
   t.after(() => stop());
   await until(async () => {
-    if (!child.pid || child.exitCode !== null) throw new Error(`${command} ended:\n${log}`);
+    if (!child.pid || child.exitCode !== null) throw new Error(`${command} did not start, or ended:\n${log}`);
     return await ready();
   });
   return { stop, log: () => log };
