@@ -1,10 +1,12 @@
-import { type Failure, isGateway, request } from "./request.js";
+import { type Failure, isGateway, isLong, request } from "./request.js";
 import type { Settings, Sink, Source } from "./source.js";
 import { type Attempt, type Hooks, transports } from "./transports.js";
 import type { Message, State, TransportName } from "./types.js";
 
 const CLOSING = "tidegate:closing";
 const HEARTBEAT = "tidegate:heartbeat";
+/** The longest that a timer takes: more of it is none at all. */
+const LONGEST = 2 ** 31 - 1;
 const GATEWAY = ["message", "tidegate:ready", "tidegate:reset", CLOSING, HEARTBEAT];
 
 /** Keeps one stream alive: attempts, the waits between them, time-outs, tokens, the change between transports. */
@@ -103,10 +105,10 @@ export class Connection implements Source {
   }
 
   #choose(): TransportName {
-    const { options, names } = this.#settings;
+    const { options, names, topics } = this.#settings;
     if (options.transport && options.transport !== "auto") return options.transport;
     if (this.#held) return "poll";
-    const plain = !options.token && !options.headers && !names.has("*") && !names.has("raw");
+    const plain = !options.token && !options.headers && !names.has("*") && !names.has("raw") && !isLong(topics);
     return plain && typeof EventSource === "function" ? "eventsource" : "fetch";
   }
 
@@ -124,8 +126,8 @@ export class Connection implements Source {
     }
     if (run !== this.#run) return;
     this.#stale = this.#opened = false;
-    this.transport = this.#choose();
     const asked = request(url, options, topics, this.#id, this.#token);
+    this.transport = this.#choose();
     this.#attempt = transports[this.transport](asked, this.#hooks(run), [...GATEWAY, ...names.keys()]);
     this.#within(options.openTimeout ?? 10_000, () => {
       if (!this.#auto || this.#held || !asked.pollUrl) return this.#lost();
@@ -232,7 +234,8 @@ export class Connection implements Source {
   #again(retryAfter = 0): void {
     const { min = 1000, max = 30_000 } = this.#settings.options.retry ?? {};
     const jitter = Math.random() * Math.min(max, min * 2 ** this.#failures);
-    this.#wait = setTimeout(() => this.#connect(), Math.max(this.#retry, retryAfter, jitter));
+    const wait = Math.min(LONGEST, Math.max(this.#retry, retryAfter, jitter));
+    this.#wait = setTimeout(() => this.#connect(), wait);
   }
 
   #within(milliseconds: number, late: () => void): void {

@@ -6,6 +6,8 @@ export interface Request {
   url: string;
   /** The long poll's; none where there is none. */
   pollUrl: string | undefined;
+  /** For fetch: the same where the topics are too many for an address. */
+  post: { url: string; body: string } | undefined;
   topics: readonly string[];
   /** Where to go on; empty at the beginning. */
   since: string;
@@ -29,14 +31,21 @@ export function isGateway(url: string): boolean {
   return /\/v1\/events(\?|$)/.test(url);
 }
 
+/** Whether so many topics are no address for the proxies on the way, which take 4 to 8 kB. */
+export function isLong(topics: readonly string[]): boolean {
+  return topics.join("&topic=").length > 3000;
+}
+
 export function request(url: string, options: Options, topics: readonly string[], since: string, token?: string): Request {
   const poll = options.pollUrl ?? (isGateway(url) ? url.replace(/\/v1\/events(?=\?|$)/, "/v1/poll") : undefined);
-  const query: Query = [...topics.map((topic) => ["topic", topic] as const), ...Object.entries(options.params ?? {})];
+  const params: Query = Object.entries(options.params ?? {});
+  const query: Query = [...topics.map((topic) => ["topic", topic] as const), ...params];
   const headers: Record<string, string> = { ...options.headers };
   if (token) headers.Authorization = `Bearer ${token}`;
   return {
     url: address(url, query),
     pollUrl: poll && address(poll, query),
+    post: isLong(topics) && isGateway(url) ? { url: address(url, params), body: JSON.stringify({ topics }) } : undefined,
     topics,
     since,
     replay: since ? undefined : options.replay,

@@ -6,13 +6,12 @@ import type { Message, Problem, State, TransportName } from "./types.js";
 
 /** What tabs say to each other. */
 type Word = { from: string } & (
-  | { say: "hello"; names: string[] }
+  | { say: "hello" }
   | { say: "here"; to?: string; id: string; state: State; transport: TransportName | null; ready?: Message }
   | { say: "message"; message: Message; moved: boolean }
   | { say: "state"; state: State; transport: TransportName | null }
   | { say: "place"; id: string }
   | { say: "problem"; problem: Problem }
-  | { say: "want"; names: string[] }
   | { say: "do"; what: "cut" | "reconnect" | "check" }
 );
 
@@ -46,8 +45,6 @@ export class Shared implements Source {
   readonly #key: string;
   readonly #tab = Math.random().toString(36).slice(2);
   readonly #known = new Set<string>();
-  // Names that other tabs have handlers for.
-  readonly #wanted = new Set<string>();
   #id: string;
   #state: State = "closed";
   #channel: BroadcastChannel | undefined;
@@ -117,9 +114,8 @@ export class Shared implements Source {
     this.#do("check");
   }
 
-  want(name: string): void {
-    if (this.#connection) this.#connection.want(name);
-    else this.#post({ say: "want", names: [name] });
+  want(): void {
+    // All names come.
   }
 
   #do(what: "cut" | "reconnect" | "check"): void {
@@ -142,16 +138,18 @@ export class Shared implements Source {
         setTimeout(() => signal.aborted || this.#lead(), SETTLE);
       });
     // A steal can't be called off, and need not.
-    navigator.locks.request(this.#key, steal ? { steal } : { signal }, held).catch(() => {
-      // Another tab found this one silent, as a page is that was frozen.
-      if (!signal.aborted) this.wake();
+    navigator.locks.request(this.#key, steal ? { steal } : { signal }, held).catch(({ name }) => {
+      if (signal.aborted) return;
+      // Another tab found this one silent, as a page is that was frozen; or a page in a sandbox has no locks.
+      if (name === "AbortError") this.wake();
+      else this.#alone();
     });
     this.#hello();
   }
 
   #hello(): void {
     this.#asked = true;
-    this.#post({ say: "hello", names: [...this.#settings.names.keys()] });
+    this.#post({ say: "hello" });
     this.#expect(PATIENCE);
   }
 
@@ -169,13 +167,11 @@ export class Shared implements Source {
     clearTimeout(this.#silence);
     this.role = "leader";
     this.#held = undefined;
-    const { names } = this.#settings;
-    const wanted = this.#wanted;
-    const all = {
-      has: (name: string) => names.has(name) || wanted.has(name),
-      keys: () => [...names.keys(), ...wanted],
-    };
-    this.#connection = new Connection({ ...this.#settings, names: all }, this.#both, this.#id);
+    const { options } = this.#settings;
+    // Another tab may have a handler for any name, which an EventSource would have to know.
+    const transport = options.transport === "eventsource" ? "fetch" : options.transport;
+    const all = { ...this.#settings, options: { ...options, transport }, names: new Set(["*"]) };
+    this.#connection = new Connection(all, this.#both, this.#id);
     this.#connection.open();
     this.#here();
   }
@@ -216,7 +212,7 @@ export class Shared implements Source {
 
   #hear(word: Word): void {
     if (this.role === "leader") return this.#answer(word);
-    if (word.say === "hello" || word.say === "want" || word.say === "do") return;
+    if (word.say === "hello" || word.say === "do") return;
     if (word.say === "here" && word.to && word.to !== this.#tab) return;
     const { watchdog, retry } = this.#settings.options;
     this.#asked = false;
@@ -228,12 +224,6 @@ export class Shared implements Source {
   }
 
   #answer(word: Word): void {
-    if (word.say === "hello" || word.say === "want") {
-      for (const name of word.names) {
-        this.#wanted.add(name);
-        this.#connection?.want(name);
-      }
-    }
     if (word.say === "hello") this.#here(word.from);
     if (word.say === "do") this.#connection?.[word.what]();
   }

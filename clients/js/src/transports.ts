@@ -31,13 +31,13 @@ export const transports: Record<TransportName, Transport> = { eventsource, fetch
 
 const ACCEPT = "text/event-stream";
 
-function resumed({ url, since, replay }: Request, more: Record<string, string | undefined> = {}): string {
+function resumed(url: string, { since, replay }: Request, more: Record<string, string | undefined> = {}): string {
   return address(url, [["last_event_id", since], ["replay", replay], ...Object.entries(more)]);
 }
 
 function eventsource(request: Request, hooks: Hooks, names: Iterable<string>): Attempt {
   // It shows no comments.
-  const url = resumed(request, { heartbeat: "event", access_token: request.token });
+  const url = resumed(request.url, request, { heartbeat: "event", access_token: request.token });
   const source = new EventSource(url, { withCredentials: request.credentials });
   const probe = new AbortController();
   const heard = new Set<string>();
@@ -90,8 +90,12 @@ function eventsource(request: Request, hooks: Hooks, names: Iterable<string>): A
 function streamed(request: Request, hooks: Hooks): Attempt {
   const abort = new AbortController();
   const run = async (): Promise<Failure | undefined> => {
-    const headers = { ...request.init.headers, Accept: ACCEPT };
-    const response = await fetch(resumed(request), { ...request.init, headers, signal: abort.signal });
+    const { post, init } = request;
+    const headers: Record<string, string> = { ...(init.headers as object), Accept: ACCEPT };
+    if (post) headers["Content-Type"] = "application/json";
+    const url = resumed(post?.url ?? request.url, request);
+    const method = post ? "POST" : "GET";
+    const response = await fetch(url, { ...init, method, body: post?.body ?? null, headers, signal: abort.signal });
     const failure = await refused(response, ACCEPT);
     if (failure || !response.body) return failure;
     hooks.answered();

@@ -67,6 +67,12 @@ test("Retry-After is the least as well", async (t) => {
   assert.equal(said.problems[0].status, 503);
 });
 
+test("a wait that no timer can hold is a long one, and not none", async (t) => {
+  const { pass, asked } = world(t, status(503, { "Retry-After": "99999999" }), { retry: { min: 10 } });
+  await pass(20_000);
+  assert.equal(asked.length, 1);
+});
+
 test("so many failures in a row are the end, and it says so", async (t) => {
   const { waits, pass, said, asked, stream } = world(t, down, { retry: { min: 10, attempts: 3 } });
   await waits(3);

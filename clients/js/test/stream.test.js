@@ -72,6 +72,18 @@ test("other topics go on from the same place", async (t) => {
   assert.deepEqual(seen.data, [1, 2, 3]);
 });
 
+test("a thousand topics, which no address would hold", async (t) => {
+  const { url, publish } = await gateway(t);
+  const topics = Array.from({ length: 1000 }, (_, n) => `room:with-a-long-name-${n}`);
+  const { stream, seen } = opened(t, url, { topics });
+  await seen.until(({ states }) => states.at(-1) === "open");
+  await publish(topics[999], 1);
+  await seen.until(({ data }) => data.length === 1);
+  stream.cut();
+  await publish(topics[0], 2);
+  await seen.until(({ data }) => data.length === 2);
+});
+
 test("a closed stream says nothing more, and opens again where it was", async (t) => {
   const { url, publish } = await gateway(t);
   const { stream, seen } = opened(t, url);
