@@ -1,4 +1,6 @@
 // Browsers, and the page as its users name its parts.
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { chromium } from 'playwright-core';
 
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
@@ -16,8 +18,16 @@ export async function visit(browser, url, options = {}) {
     window.violations = [];
     document.addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
   });
+  if (process.env.PAGE_FILES) await page.route(/\/$|\/assets\//, instead);
   await page.goto(url);
   return { page, seen, context, device: (name) => device(page, name), seats: seatMap(page) };
+}
+
+/** PAGE_FILES=folder: a page that is being worked on, with the headers of the one in the binary. */
+async function instead(route) {
+  const response = await route.fetch();
+  const file = path.basename(new URL(route.request().url()).pathname) || 'index.html';
+  await route.fulfill({ response, body: await readFile(path.join(process.env.PAGE_FILES, file)) });
 }
 
 /** The chat of one person on the page. */

@@ -41,12 +41,12 @@ export async function cluster({ nodes = 3, settings = {} } = {}) {
 export async function gateway(settings = {}) {
   const [port, admin] = [await freePorts(1), await freePorts(1)];
   const url = `http://127.0.0.1:${port}`;
-  const process = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], settings);
+  const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], settings);
   await until(async () => {
-    if (process.child.exitCode !== null) throw new Error(`The gateway did not start:\n${process.log()}`);
+    if (server.child.exitCode !== null) throw new Error(`The gateway did not start:\n${server.log()}`);
     return fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
   });
-  return { url, stop: () => process.stop('SIGTERM') };
+  return { url, stop: () => server.stop('SIGTERM') };
 }
 
 /** What a command says. */
@@ -74,6 +74,9 @@ function start(command, args, settings) {
   let log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (log = (log + text).slice(-20_000)));
   const gone = once(child, 'exit');
+  const last = () => child.kill('SIGTERM'); // a test that ends in an error of its own leaves nothing behind
+  process.once('exit', last);
+  gone.then(() => process.off('exit', last));
   const stop = async (signal) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     await gone;

@@ -68,6 +68,7 @@ export class Conversation {
     say(this.people, room === undefined || room.direct ? '' : room.participants.map((id) => (id === me ? 'you' : nameOf(id))).join(', '));
     this.log.setAttribute('aria-label', `Messages with ${name}`);
     this.element.classList.toggle('nothing', room === undefined);
+    this.composer.disabled = room === undefined;
     if (this.inbox.openRoom !== this.room) this.draw();
   }
 
@@ -141,9 +142,10 @@ export class Conversation {
   }
 
   private pendingItem(item: Pending, previous: Message | null): HTMLElement {
-    const element = h('li', { class: 'message own pending' }, h('span', { class: 'sender' }, 'You'), h('p', {}, item.content));
+    const element = h('li', { class: item.id === null ? 'message own pending' : 'message own' }, h('span', { class: 'sender' }, 'You'), h('p', {}, item.content));
     element.classList.toggle('next', previous?.senderId === this.inbox.person.id);
-    if (item.failure === null) element.append(h('span', { class: 'fate' }, 'sending'));
+    if (item.id !== null) element.append(h('time', { datetime: item.createdAt }, clockTime(item.createdAt)));
+    else if (item.failure === null) element.append(h('span', { class: 'fate' }, 'sending'));
     else {
       element.classList.add('failed');
       element.append(

@@ -41,7 +41,7 @@ export class Inbox {
   private reading = false;
 
   constructor(readonly person: Person) {
-    this.outbox = new Outbox(person, (pending) => this.threadChanged.say(pending.roomId), (message) => this.arrive(message));
+    this.outbox = new Outbox(person, (pending) => this.threadChanged.say(pending.roomId), (roomId, id) => this.thread(roomId).has(id));
   }
 
   async start(): Promise<void> {
@@ -102,6 +102,13 @@ export class Inbox {
     this.threadChanged.say(roomId);
     if (!this.thread(roomId).loaded) await this.latest(roomId);
     this.read();
+  }
+
+  /** The other person on this page is somebody else from now on. */
+  async meet(): Promise<void> {
+    if (this.early !== null) return; // not there yet: it will
+    const room = await this.meeting().catch(() => undefined);
+    if (room !== undefined) await this.enter(room.id);
   }
 
   leave(): void {
@@ -176,31 +183,41 @@ export class Inbox {
 
   private async load(): Promise<void> {
     this.early ??= [];
-    try {
-      this.keep(await ask(this.person, '/api/chat/rooms'));
-      const partner = other(this.person).id;
-      const pair = this.sorted().find((room) => room.direct && room.participants.includes(partner));
-      const first = pair ?? this.sorted()[0] ?? (await this.invite([partner], ''));
-      if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = first.id;
-      for (const [id, thread] of this.threads) if (id !== this.openRoom) thread.loaded = false; // read when it is entered
-      await this.latest(this.openRoom);
-    } catch (error) {
-      if (!(error instanceof Refusal) || !error.passing) throw error;
-      await pause(1_000);
-      if (!this.closed) return this.load();
+    while (!this.closed) {
+      try {
+        this.keep(await ask(this.person, '/api/chat/rooms'));
+        for (const [id, thread] of this.threads) if (id !== this.openRoom) thread.loaded = false; // read when it is entered
+        if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = (await this.meeting())?.id ?? null;
+        if (this.openRoom !== null) await this.latest(this.openRoom);
+        break;
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        if (error.status === 401) return this.hinder('token');
+        await pause(1_000);
+      }
     }
     const early = this.early ?? [];
     this.early = null;
-    for (const message of early) this.arrive(message);
+    for (const message of early) this.arrive(message, true);
     this.dot = [...this.rooms.values()].some((room) => room.unreadCount > 0);
     this.roomsChanged.say();
     this.statusChanged.say();
     this.read();
   }
 
+  /** Where the two on this page meet, so that there is somebody to write to at once; else the liveliest room. */
+  private async meeting(): Promise<Room | undefined> {
+    const partner = other(this.person);
+    const room = this.sorted().find(({ direct, participants }) => direct && participants.includes(partner.id));
+    // Where there are keys, the other's name is a guess until there is a token of theirs, too.
+    const known = this.person.token === null || partner.token !== null;
+    return room ?? (known ? await this.invite([partner.id], '') : this.sorted()[0]);
+  }
+
   private async latest(roomId: string): Promise<void> {
     const page = await ask<Page>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { query: { limit: pageSize } });
     this.thread(roomId).replace(page);
+    for (const message of page.messages) this.outbox.arrived(message);
     this.threadChanged.say(roomId);
   }
 
@@ -215,19 +232,17 @@ export class Inbox {
     this.roomsChanged.say();
   }
 
-  /** A message, from the stream or from the answer to its sending: whichever is first. */
-  private arrive(message: Message): void {
+  /** `early`: it came while the rooms were read, and may be counted there. */
+  private arrive(message: Message, early = false): void {
     const room = this.rooms.get(message.roomId);
     if (room === undefined) return void this.fetch(message.roomId);
+    this.outbox.arrived(message);
     const thread = this.threads.get(message.roomId);
-    const fresh = thread?.loaded ? thread.append(message) : message.createdAt > (room.lastMessage?.createdAt ?? '');
+    const last = room.lastMessage;
+    const fresh = thread?.loaded === true ? thread.append(message) : early ? message.createdAt > (last?.createdAt ?? '') : message.id !== last?.id;
     if (fresh) {
-      this.outbox.arrived(message);
-      const newest = message.createdAt >= (room.lastMessage?.createdAt ?? '');
-      if (newest && room.lastMessage?.id !== message.id) {
-        room.lastMessage = message;
-        if (message.senderId !== this.person.id && message.messageType === 'MESSAGE') room.unreadCount += 1;
-      }
+      if (message.senderId !== this.person.id && message.messageType === 'MESSAGE') room.unreadCount += 1;
+      if (message.createdAt >= (last?.createdAt ?? '')) room.lastMessage = message;
       this.roomsChanged.say();
     }
     this.threadChanged.say(message.roomId);

@@ -1,5 +1,5 @@
 import { h } from '../dom';
-import { changed, nameOf, people } from '../people';
+import { changed, nameOf, other, people } from '../people';
 import { pulse } from '../tide';
 import { signal } from '../signal';
 import { Inbox } from './inbox';
@@ -65,7 +65,10 @@ export function chat(section: HTMLElement): void {
   };
 
   for (const person of people) open(person.slot);
-  changed.on((person) => open(person.slot));
+  changed.on((person) => {
+    open(person.slot);
+    void devices[other(person).slot]?.inbox.meet();
+  });
   const look = (): void => devices[active]?.inbox.read();
   document.addEventListener('visibilitychange', look);
   window.addEventListener('hashchange', look);

@@ -36,7 +36,7 @@ export interface Page {
   hasMore: boolean;
 }
 
-/** A message on its way to the gateway, shown before it is there. */
+/** A message of ours that the stream has not brought yet. */
 export interface Pending {
   /** Its Idempotency-Key: however often it is sent, it counts once. */
   key: string;
@@ -45,6 +45,8 @@ export interface Pending {
   createdAt: string;
   /** Why it was not taken; null while it is being sent. */
   failure: string | null;
+  /** The id of the message that it became. It stays until that one comes over the stream, which alone knows its place among the others. */
+  id: string | null;
   /** The message that came over the stream and is probably this one. */
   shadow: string | null;
 }

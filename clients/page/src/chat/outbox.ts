@@ -5,7 +5,7 @@ import type { Message, Pending } from './model';
 // Together about half a minute: a gateway that is restarted is back by then, and its answer to the same key is the same message.
 const waits = [300, 700, 1_500, 3_000, 6_000, 10_000, 10_000];
 
-/** Messages that are shown but not yet known to be stored. They are sent one after the other, so that they stay in their order. */
+/** Our messages until the stream brings them. They are sent one after the other, so that they stay in their order. */
 export class Outbox {
   items: Pending[] = [];
   private current: Pending | null = null;
@@ -14,11 +14,11 @@ export class Outbox {
   constructor(
     private readonly person: Person,
     private readonly changed: (pending: Pending) => void,
-    private readonly stored: (message: Message) => void,
+    private readonly has: (roomId: string, id: string) => boolean,
   ) {}
 
   send(roomId: string, content: string): void {
-    const pending: Pending = { key: crypto.randomUUID?.() ?? random(), roomId, content, createdAt: new Date().toISOString(), failure: null, shadow: null };
+    const pending: Pending = { key: crypto.randomUUID?.() ?? random(), roomId, content, createdAt: new Date().toISOString(), failure: null, id: null, shadow: null };
     this.items.push(pending);
     this.changed(pending);
     void this.run();
@@ -40,13 +40,15 @@ export class Outbox {
   }
 
   /**
-   * A message came over the stream. If it may be the one that is being sent, that one is hidden until the answer says which it is:
+   * A message has its place in the thread. If it may be the one that is being sent, that one is hidden until the answer says which it is:
    * only the answer knows, since the same text sent twice is two messages.
    */
   arrived(message: Message): void {
+    if (message.senderId !== this.person.id) return;
+    const known = this.items.find((item) => item.id === message.id);
+    if (known !== undefined) return this.drop(known);
     const { current } = this;
-    if (current === null || current.shadow !== null || message.senderId !== this.person.id) return;
-    if (message.roomId !== current.roomId || message.content !== current.content) return;
+    if (current === null || current.shadow !== null || message.roomId !== current.roomId || message.content !== current.content) return;
     current.shadow = message.id;
     this.changed(current);
   }
@@ -54,7 +56,7 @@ export class Outbox {
   private async run(): Promise<void> {
     if (this.current !== null) return;
     for (;;) {
-      this.current = this.items.find((item) => item.failure === null) ?? null;
+      this.current = this.items.find((item) => item.failure === null && item.id === null) ?? null;
       if (this.current === null || this.closed) return;
       await this.post(this.current);
     }
@@ -64,8 +66,9 @@ export class Outbox {
     for (let attempt = 0; !this.closed; attempt += 1) {
       try {
         const message = await ask<Message>(this.person, `/api/chat/rooms/${encodeURIComponent(pending.roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
-        this.items = this.items.filter((item) => item !== pending);
-        this.stored(message);
+        if (this.has(pending.roomId, message.id)) return this.drop(pending);
+        pending.id = message.id;
+        pending.shadow = null;
         return this.changed(pending);
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
