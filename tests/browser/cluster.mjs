@@ -60,7 +60,7 @@ export async function run(command, args, settings = {}) {
 }
 
 /** Asks until the answer is true. */
-export async function until(condition, within = 15_000) {
+export async function until(condition, within = 30_000) {
   for (const deadline = Date.now() + within; ; ) {
     const value = await condition();
     if (value) return value;

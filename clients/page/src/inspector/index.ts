@@ -9,8 +9,8 @@ import { Blocks, short } from './wire';
 
 // Long enough to send something meanwhile.
 const away = 5_000;
-// What comes this soon after a resume was published before it.
-const catchUp = 400;
+// What comes this soon after a resume was published before it: it is sent in one piece with the beginning.
+const catchUp = 150;
 const shown = 10; // events from before, so that there is something to look at
 
 interface Source {
