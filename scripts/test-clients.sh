@@ -22,7 +22,7 @@ main() {
     modules clients/js
     modules tests/clients
     packages tests/clients
-    (cd "$root/clients/js" && npm run --silent build && npm run --silent size && node --test test/*.test.js test/browser/*.test.js)
+    (cd "$root/clients/js" && npm run --silent build && npm run --silent size && node --test --test-concurrency=3 test/*.test.js test/browser/*.test.js)
     (cd "$root/tests/clients" && node --test ./*.test.js)
 }
 

@@ -1,7 +1,7 @@
 import { type Failure, isGateway, isLong, request } from "./request.js";
 import type { Settings, Sink, Source } from "./source.js";
 import { type Attempt, type Hooks, transports } from "./transports.js";
-import type { Message, State, TransportName } from "./types.js";
+import type { Message, Problem, State, TransportName } from "./types.js";
 
 const CLOSING = "tidegate:closing";
 const HEARTBEAT = "tidegate:heartbeat";
@@ -46,9 +46,9 @@ export class Connection implements Source {
     this.#connect();
   }
 
-  close(): void {
+  close(why?: Problem): void {
     this.sleep();
-    this.#say("closed");
+    this.#say("closed", why);
   }
 
   sleep(): void {
@@ -220,14 +220,15 @@ export class Connection implements Source {
     const mayRenew = typeof token === "function" && (status === 401 || status === 403);
     if (mayRenew) this.#stale = true;
     const refused = status >= 400 && status < 500 && status !== 408 && status !== 429 && !mayRenew && !polled;
-    const over = status === 204 || refused || this.#failures >= attempts;
-    if (over) this.close();
-    else this.#say(this.#failures ? "offline" : "connecting");
-    if (problem) this.#sink.problem(problem);
-    else if (over && status !== 204) {
-      this.#sink.problem({ type: "urn:tidegate:client:attempts", title: `${this.#failures} attempts failed` });
+    const failures = this.#failures;
+    if (status === 204 || refused) this.close(problem);
+    else if (failures >= attempts) {
+      this.close(problem ?? { type: "urn:tidegate:client:attempts", title: `${failures} attempts failed` });
+    } else {
+      this.#say(failures ? "offline" : "connecting");
+      if (problem) this.#sink.problem(problem);
     }
-    return over;
+    return this.#state === "closed";
   }
 
   /** Exponential backoff with full jitter: clients that were cut off together don't come back together. */
@@ -243,10 +244,10 @@ export class Connection implements Source {
     if (milliseconds) this.#watch = setTimeout(late, milliseconds);
   }
 
-  #say(state: State): void {
+  #say(state: State, why?: Problem): void {
     if (state === this.#state) return;
     this.#state = state;
-    this.#sink.state(state);
+    this.#sink.state(state, why);
   }
 }
 

@@ -9,7 +9,7 @@ type Word = { from: string } & (
   | { say: "hello" }
   | { say: "here"; to?: string; id: string; state: State; transport: TransportName | null; ready?: Message }
   | { say: "message"; message: Message; moved: boolean }
-  | { say: "state"; state: State; transport: TransportName | null }
+  | { say: "state"; state: State; why?: Problem; transport: TransportName | null }
   | { say: "place"; id: string }
   | { say: "problem"; problem: Problem }
   | { say: "do"; what: "cut" | "reconnect" | "check" }
@@ -39,7 +39,6 @@ export function canShare(): boolean {
  */
 export class Shared implements Source {
   role: "leader" | "follower" | null = null;
-  transport: TransportName | null = null;
   readonly #settings: Settings;
   readonly #sink: Sink;
   readonly #key: string;
@@ -51,6 +50,8 @@ export class Shared implements Source {
   #lock: AbortController | undefined;
   #release: (() => void) | undefined;
   #connection: Connection | undefined;
+  // The leader's.
+  #transport: TransportName | null = null;
   #leader: string | undefined;
   // Heard while it catches up. None: it is as far as the leader.
   #held: Word[] | undefined;
@@ -69,14 +70,18 @@ export class Shared implements Source {
     this.#id = id;
   }
 
+  get transport(): TransportName | null {
+    return this.#connection ? this.#connection.transport : this.#transport;
+  }
+
   open(): void {
     this.#say("connecting");
     this.#join();
   }
 
-  close(): void {
+  close(why?: Problem): void {
     this.sleep();
-    this.#say("closed");
+    this.#say("closed", why);
   }
 
   sleep(): void {
@@ -178,11 +183,9 @@ export class Shared implements Source {
 
   /** What the leader's connection says, for this tab and for the others. */
   readonly #both: Sink = {
-    state: (state) => {
-      this.transport = this.#connection?.transport ?? null;
-      this.#post({ say: "state", state, transport: this.transport });
-      if (state === "closed") this.close();
-      else this.#say(state);
+    state: (state, why) => {
+      this.#post({ say: "state", state, why, transport: this.transport });
+      this.#become(state, why);
     },
     message: (message, moved) => {
       if (message.event === "tidegate:ready") this.#ready = message;
@@ -206,8 +209,7 @@ export class Shared implements Source {
   };
 
   #here(to?: string): void {
-    const { transport = null } = this.#connection ?? {};
-    this.#post({ say: "here", to, id: this.#id, state: this.#state, transport, ready: to ? this.#ready : undefined });
+    this.#post({ say: "here", to, id: this.#id, state: this.#state, transport: this.transport, ready: this.#ready });
   }
 
   #hear(word: Word): void {
@@ -231,14 +233,14 @@ export class Shared implements Source {
   #meet(word: Word & { say: "here" }): void {
     const changed = this.#leader !== word.from;
     this.#leader = word.from;
-    this.transport = word.transport;
+    this.#transport = word.transport;
     if (this.#welcomed && !changed) return;
     const begun = this.#id || this.#settings.options.replay;
     const first = !this.#welcomed;
     this.#welcomed = true;
     if (begun && word.id !== this.#id && !this.#known.has(word.id)) void this.#catchUp();
     else if (!this.#id) this.#place(word.id);
-    if (first && word.ready) this.#sink.message(word.ready, false);
+    if (first && word.ready) this.#deliver(word.ready, false);
     this.#say(word.state);
   }
 
@@ -247,14 +249,19 @@ export class Shared implements Source {
     else if (word.say === "place") this.#place(word.id);
     else if (word.say === "problem") this.#sink.problem(word.problem);
     else if (word.say === "state") {
-      this.transport = word.transport;
-      if (word.state === "closed") this.close();
-      else this.#say(word.state);
+      this.#transport = word.transport;
+      this.#become(word.state, word.why);
     }
   }
 
+  #become(state: State, why?: Problem): void {
+    if (state === "closed") this.close(why);
+    else this.#say(state);
+  }
+
   #deliver(message: Message, moved: boolean): void {
-    if (moved) {
+    if (!moved) message.id = this.#id;
+    else {
       // What the gateway says itself has the id of a place, which an event may have as well.
       if (this.#known.has(message.id) && !message.event.startsWith("tidegate:")) return;
       this.#know(message.id);
@@ -315,9 +322,9 @@ export class Shared implements Source {
     this.#channel?.postMessage({ ...word, from: this.#tab });
   }
 
-  #say(state: State): void {
+  #say(state: State, why?: Problem): void {
     if (state === this.#state) return;
     this.#state = state;
-    this.#sink.state(state);
+    this.#sink.state(state, why);
   }
 }

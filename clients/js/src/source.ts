@@ -23,13 +23,15 @@ export interface Source {
 
 /** Who is told. */
 export interface Sink {
-  state(state: State): void;
+  /** `why` it is closed for good. */
+  state(state: State, why?: Problem): void;
   /** `moved`: the event has an id of its own. */
   message(message: Message, moved: boolean): void;
   /** The last event id, without an event. */
   place(id: string): void;
   /** The connection lives. */
   beat(): void;
+  /** What went wrong and is tried again. */
   problem(problem: Problem): void;
   raw(text: string): void;
 }

@@ -1,7 +1,7 @@
 import { Connection } from "./connection.js";
 import { watchPage } from "./page.js";
 import { canShare, Shared } from "./shared.js";
-import type { Settings, Source } from "./source.js";
+import type { Settings, Sink, Source } from "./source.js";
 import type { Handler, Message, Options, Own, State, TransportName } from "./types.js";
 
 const OWN = ["state", "ready", "reset", "closing", "error", "raw"];
@@ -60,7 +60,9 @@ export class Stream {
   /** Connects, again if it was closed: from the last event on. */
   open(): void {
     if (this.#source) return;
-    this.#leavePage = watchPage(this);
+    // Whether it is one: a request would only fail, and be tried again.
+    new URL(this.#url, globalThis.document?.baseURI ?? globalThis.location?.href);
+    this.#leavePage = watchPage((what) => this.#source?.[what]());
     this.#start();
   }
 
@@ -90,11 +92,6 @@ export class Stream {
     this.#start();
   }
 
-  /** The page is put away, comes back, is seen again; the network goes and comes. */
-  page(what: "sleep" | "wake" | "offline" | "check"): void {
-    this.#source?.[what]();
-  }
-
   #start(): void {
     const settings: Settings = { url: this.#url, options: this.#options, topics: this.#topics, names: this.#handlers };
     const { shared } = this.#options;
@@ -108,17 +105,18 @@ export class Stream {
     });
   }
 
-  readonly #sink = {
-    state: (state: State) => {
+  readonly #sink: Sink = {
+    state: (state, why) => {
       this.#say(state);
+      if (why) this.#emit("error", why);
     },
-    message: (message: Message) => this.#message(message),
-    place: (id: string) => {
+    message: (message) => this.#message(message),
+    place: (id) => {
       this.#id = id;
     },
     beat: () => {},
-    problem: (problem: unknown) => this.#emit("error", problem),
-    raw: (text: string) => this.#emit("raw", text),
+    problem: (problem) => this.#emit("error", problem),
+    raw: (text) => this.#emit("raw", text),
   };
 
   #message(message: Message): void {

@@ -84,6 +84,11 @@ test("a thousand topics, which no address would hold", async (t) => {
   await seen.until(({ data }) => data.length === 2);
 });
 
+test("an address that is none is told at once", () => {
+  assert.throws(() => connect("/v1/events"), TypeError);
+  assert.throws(() => connect("http://[/v1/events"), TypeError);
+});
+
 test("a closed stream says nothing more, and opens again where it was", async (t) => {
   const { url, publish } = await gateway(t);
   const { stream, seen } = opened(t, url);
