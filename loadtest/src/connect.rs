@@ -1,47 +1,48 @@
-use std::time::Instant;
+use std::process::ExitCode;
 
 use anyhow::Result;
-use serde_json::json;
 
+use crate::options::Common;
 use crate::process;
-use crate::result::round;
-use crate::streams::{Place, Reading, Streams};
-use crate::target::Target;
+use crate::report::{Latency, round};
+use crate::session::Session;
+use crate::streams::{Place, Streams};
 
+/// 8,000 clients, 64 at once (--parallel). The percentiles are those of opening.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Streams to open.
-    #[arg(long, default_value_t = 8_000)]
-    connections: usize,
+    common: Common,
     /// Topics that they are spread over.
     #[arg(long, default_value_t = 100)]
     topics: usize,
-    #[command(flatten)]
-    reading: Reading,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let addresses = options.target.addresses()?;
-    let places = (0..options.connections).map(|number| Place {
-        address: addresses[number % addresses.len()],
-        topic: format!("connect-{}", number % options.topics.max(1)),
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let common = &options.common;
+    let connections = common.connections.unwrap_or(8_000);
+    let mut session = Session::begin(common, "connect", connections)?;
+    let prefix = session.topic();
+    let places = (0..connections).map(|number| Place {
+        server: number,
+        topic: format!("{prefix}-{}", number % options.topics.max(1)),
         sources: 0..0,
     });
-    let cpu = process::cpu(&options.target.pids)?;
-    let streams = Streams::open(&options.target, Instant::now(), places, options.reading)?;
-    let cpu = process::cpu(&options.target.pids)? - cpu;
-    let seconds = streams.opened_in.as_secs_f64();
+    let manner = common.manner(common.via()?)?;
+    let cpu = process::cpu(&common.pids)?;
+    session.shared.phase("connecting");
+    let mut streams = Streams::start(&session.shared, &manner, common.processes)?;
+    let seconds = streams.open(places)?.as_secs_f64();
+    let cpu = process::cpu(&common.pids)? - cpu;
+    streams.all_open()?;
     streams.finish()?;
-    let count = options.connections as f64;
-    options.target.finish(
-        "connect",
-        &json!({
-            "connections": options.connections,
-            "parallel": options.reading.parallel,
-            "opened_per_second": round(count / seconds),
-            "server_cpu_us_per_stream": round(cpu * 1e6 / count),
-        }),
-    )
+    let count = connections as f64;
+    session.latency(Latency::of(&session.shared.measured().opening));
+    session.figure("connections", connections);
+    session.figure("parallel", common.parallel());
+    session.figure("opened_per_second", round(count / seconds));
+    if !common.pids.is_empty() {
+        session.figure("server_cpu_us_per_stream", round(cpu * 1e6 / count));
+    }
+    session.finish(0)
 }

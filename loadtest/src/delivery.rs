@@ -1,124 +1,117 @@
-//! Events published, and every one of them waited for at every stream: what fanout, flood and users have in common.
+//! Events published, and every one of them waited for at every client: what fanout, flood and users have in common.
 
-use std::net::SocketAddr;
+use std::ops::Range;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::{Map, Value, json};
 
+use crate::failure::Usage;
+use crate::options;
 use crate::payload::{Payload, WARM_UP};
-use crate::profile::Profile;
+use crate::profile::Words;
 use crate::pump::Pump;
-use crate::result::round;
-use crate::streams::{Place, Reading, Seen, Streams};
-use crate::target::Target;
+use crate::report::round;
+use crate::session::Session;
+use crate::shared::{Count, micros};
+use crate::streams::{Place, Streams};
 use crate::{process, wait};
+
+/// How long nothing may come until the rest is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is published, and how.
 pub(crate) struct Load {
     /// Each source numbers its events. Source s publishes to topic s, or, if there are fewer, to topic s modulo their number.
     pub(crate) sources: u32,
     pub(crate) topics: Vec<String>,
-    /// Events of each source.
-    pub(crate) rounds: u32,
+    /// What the first of them is called.
+    pub(crate) base: u32,
+    /// Which of its events each source begins with, and before which it ends.
+    pub(crate) rounds: Range<u32>,
     /// Publishing connections, each with the sources s where s modulo their number is the same: a source's events are
     /// published one after the other.
     pub(crate) publishers: u32,
     /// Events a second, all together; 0: as fast as they are answered.
-    pub(crate) rate: u32,
+    pub(crate) rate: f64,
     /// Bytes of data in an event.
     pub(crate) size: usize,
 }
 
-/// Publishes the load with these streams open, prints and writes what came of it, and fails if an event did not come
-/// exactly once and in order.
-pub(crate) fn run(
-    target: &Target,
-    scenario: &str,
-    load: &Load,
-    places: Vec<Place>,
-    reading: Reading,
-) -> Result<()> {
-    let events = u64::from(load.sources) * u64::from(load.rounds);
-    ensure!(events > 0 && load.publishers > 0, "nothing would be published");
-    let expected =
-        places.iter().map(|place| place.sources.len() as u64 * u64::from(load.rounds)).sum::<u64>();
-    let start = Instant::now();
-    let streams = Streams::open(target, start, places, reading)?;
-    let connections = streams.count;
-    let mut pump =
-        Pump::connect(&target.publish_addresses()?, load.publishers as usize, &target.tls(b"http/1.1")?)?;
-    streams.warm_up(|| load.warm_up(target.profile, &mut pump))?;
+/// Publishes the load with these clients there, and reports what came of it.
+pub(crate) fn run(mut session: Session<'_>, load: &Load, places: Vec<Place>) -> Result<ExitCode> {
+    let events = u64::from(load.sources) * load.rounds.len() as u64;
+    ensure!(events > 0 && load.publishers > 0, Usage::new("nothing would be published"));
+    let expected = places.iter().map(|place| (place.sources.len() * load.rounds.len()) as u64).sum::<u64>();
+    let common = session.common;
+    let manner = common.manner(common.via()?)?;
+    let mut streams = Streams::start(&session.shared, &manner, common.processes)?;
+    session.shared.phase("connecting");
+    streams.open(places)?;
+    streams.all_open()?;
+    let publish_at = common.publish_servers()?;
+    let tls = options::tls(&publish_at, b"http/1.1")?;
+    let mut pump = Pump::connect(&publish_at, load.publishers as usize, &tls)?;
+    session.shared.phase("warming up");
+    streams.warm_up(|| load.warm_up(&manner.words, &mut pump))?;
 
-    let cpu = process::cpu(&target.pids)?;
+    session.shared.phase("publishing");
+    let start = session.shared.start;
+    let cpu = process::cpu(&common.pids)?;
     let began = start.elapsed();
-    load.publish(target.profile, &mut pump, start)?;
+    load.publish(&session, &manner.words, &mut pump)?;
     let published = start.elapsed() - began;
-    streams.received(expected);
-    let cpu = process::cpu(&target.pids)? - cpu;
-    let seen = streams.finish()?;
+    session.shared.phase("waiting for the last");
+    streams.received(expected, PATIENCE);
+    let cpu = process::cpu(&common.pids)? - cpu;
+    session.figure("connections", streams.count);
+    streams.finish()?;
 
-    let mut figures = Map::new();
-    let mut figure = |name: &str, value: Value| figures.insert(name.to_owned(), value);
-    figure("connections", json!(connections));
-    figure("publishers", json!(load.publishers));
-    figure("events", json!(events));
-    accounts(&seen, expected, &mut figure);
-    let millis = |quantile: f64| round(seen.latency.value_at_quantile(quantile) as f64 / 1e3);
-    for (name, quantile) in [("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("max_ms", 1.0)] {
-        figure(name, json!(millis(quantile)));
+    let received = session.shared.get(Count::Received).max(1) as f64;
+    let seconds = session.shared.last().saturating_sub(began).as_secs_f64().max(1e-6);
+    session.figure("publishers", load.publishers);
+    session.figure("events", events);
+    session.figure("closed", session.shared.get(Count::Ended));
+    session.figure("published_per_second", round(events as f64 / published.as_secs_f64()));
+    session.figure("deliveries_per_second", round(received / seconds));
+    if !common.pids.is_empty() {
+        session.figure("server_cpu_us_per_delivery", round(cpu * 1e6 / received));
+        session.figure("server_cpu_us_per_event", round(cpu * 1e6 / events as f64));
     }
-    let received = seen.counts.received.max(1) as f64;
-    let seconds = seen.last.saturating_sub(began).as_secs_f64().max(1e-6);
-    figure("published_per_second", json!(round(events as f64 / published.as_secs_f64())));
-    figure("deliveries_per_second", json!(round(received / seconds)));
-    figure("server_cpu_us_per_delivery", json!(round(cpu * 1e6 / received)));
-    figure("server_cpu_us_per_event", json!(round(cpu * 1e6 / events as f64)));
-    target.finish(scenario, &Value::Object(figures))?;
-    let exact =
-        received as u64 == expected && seen.counts.doubled + seen.counts.reordered + seen.counts.stray == 0;
-    ensure!(exact, "events were lost, doubled, reordered or went astray");
-    Ok(())
-}
-
-fn accounts(seen: &Seen, expected: u64, figure: &mut impl FnMut(&str, Value) -> Option<Value>) {
-    figure("expected", json!(expected));
-    figure("received", json!(seen.counts.received));
-    figure("lost", json!(seen.counts.lost(expected)));
-    figure("doubled", json!(seen.counts.doubled));
-    figure("reordered", json!(seen.counts.reordered));
-    figure("stray", json!(seen.counts.stray));
-    figure("closed", json!(seen.closed));
+    session.finish(expected)
 }
 
 impl Load {
     /// One event to every topic.
-    fn warm_up(&self, profile: Profile, pump: &mut Pump) -> Result<()> {
+    pub(crate) fn warm_up(&self, words: &Words, pump: &mut Pump) -> Result<()> {
         let mut topics = self.topics.iter();
-        pump.run(|_, address, request| {
+        pump.run(|_, server, request| {
             let Some(topic) = topics.next() else { return false };
-            profile.publish(address, topic, WARM_UP, request);
+            words.publish(server, topic, WARM_UP, None, request);
             true
         })?;
         Ok(())
     }
 
-    fn publish(&self, profile: Profile, pump: &mut Pump, start: Instant) -> Result<()> {
+    /// All of it.
+    pub(crate) fn publish(&self, session: &Session<'_>, words: &Words, pump: &mut Pump) -> Result<()> {
+        let shared = &session.shared;
         let began = Instant::now();
-        let mut sent = 0;
+        let mut due = 0.0;
         let mut turns = vec![0; self.publishers as usize];
         let mut data = String::new();
-        pump.run(|publisher, address: SocketAddr, request| {
+        pump.run(|publisher, server, request| {
             let Some((source, number)) = self.event(publisher as u32, turns[publisher]) else { return false };
             turns[publisher] += 1;
-            if self.rate > 0 {
-                let due = Duration::from_secs(1) * sent / self.rate;
-                wait::pause(due.saturating_sub(began.elapsed()));
+            if self.rate > 0.0 {
+                wait::pause(Duration::from_secs_f64(due / self.rate).saturating_sub(began.elapsed()));
             }
-            sent += 1;
-            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-            Payload { source, number, sent: micros }.write(self.size, &mut data);
-            profile.publish(address, &self.topics[source as usize % self.topics.len()], &data, request);
+            due += 1.0;
+            shared.add(Count::Sent, 1);
+            let sent = micros(shared.start.elapsed());
+            Payload { source: self.base + source, number, sent }.write(self.size, &mut data);
+            let topic = &self.topics[source as usize % self.topics.len()];
+            words.publish(server, topic, &data, None, request);
             true
         })?;
         Ok(())
@@ -127,8 +120,8 @@ impl Load {
     /// Source and number of a publisher's event, its own events counted from 0. None: it has published all.
     fn event(&self, publisher: u32, turn: u32) -> Option<(u32, u32)> {
         let sources = self.sources.saturating_sub(publisher).div_ceil(self.publishers);
-        let number = turn.checked_div(sources)?;
-        (number < self.rounds).then(|| (publisher + turn % sources * self.publishers, number))
+        let number = self.rounds.start + turn.checked_div(sources)?;
+        (number < self.rounds.end).then(|| (publisher + turn % sources * self.publishers, number))
     }
 }
 
@@ -138,7 +131,8 @@ mod tests {
 
     /// All that is published, in each publisher's order.
     fn published(sources: u32, publishers: u32, rounds: u32) -> Vec<Vec<(u32, u32)>> {
-        let load = Load { sources, topics: vec![String::new()], rounds, publishers, rate: 0, size: 0 };
+        let topics = vec![String::new()];
+        let load = Load { sources, topics, base: 0, rounds: 0..rounds, publishers, rate: 0.0, size: 0 };
         let of = |publisher| (0..).map_while(|turn| load.event(publisher, turn)).collect();
         (0..publishers).map(of).collect()
     }

@@ -1,44 +1,36 @@
+use std::process::ExitCode;
+
 use anyhow::Result;
 
 use crate::delivery::{self, Load};
-use crate::streams::{Place, Reading};
-use crate::target::Target;
+use crate::options::Common;
+use crate::session::Session;
+use crate::streams::Place;
 
+/// One topic, 1,000 clients, 50 events a second for 10 seconds.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Streams, spread over the nodes.
-    #[arg(long, default_value_t = 1_000)]
-    connections: usize,
-    /// Events a second.
-    #[arg(long, default_value_t = 50)]
-    rate: u32,
-    /// How long events are sent.
-    #[arg(long, default_value_t = 10)]
-    seconds: u32,
-    /// Bytes of data in an event.
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    #[command(flatten)]
-    reading: Reading,
+    common: Common,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let addresses = options.target.addresses()?;
-    let topic = format!("fanout-{}", std::process::id());
-    let places = (0..options.connections).map(|number| Place {
-        address: addresses[number % addresses.len()],
-        topic: topic.clone(),
-        sources: 0..1,
-    });
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let common = &options.common;
+    let connections = common.connections.unwrap_or(1_000);
+    let rate = common.rate.unwrap_or(50.0);
+    let session = Session::begin(common, "fanout", connections)?;
+    let topic = session.topic();
+    let places = (0..connections)
+        .map(|number| Place { server: number, topic: topic.clone(), sources: 0..1 })
+        .collect();
     let load = Load {
         sources: 1,
-        topics: vec![topic.clone()],
-        rounds: options.rate * options.seconds,
+        topics: vec![topic],
+        base: 0,
+        rounds: 0..(rate * common.duration(10).as_secs_f64()).round() as u32,
         publishers: 1,
-        rate: options.rate,
-        size: options.size,
+        rate,
+        size: common.size,
     };
-    delivery::run(&options.target, "fanout", &load, places.collect(), options.reading)
+    delivery::run(session, &load, places)
 }

@@ -1,44 +1,42 @@
+use std::process::ExitCode;
+
 use anyhow::Result;
 
 use crate::delivery::{self, Load};
-use crate::streams::{Place, Reading};
-use crate::target::Target;
+use crate::options::Common;
+use crate::session::Session;
+use crate::streams::Place;
 
+/// One topic, 1,000 clients, 3,000 events as fast as they are answered, or at --rate. It ends with the last of them.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Streams, spread over the nodes.
-    #[arg(long, default_value_t = 1_000)]
-    connections: usize,
-    /// Events, all together.
+    common: Common,
+    /// Events, all together; with --seconds and --rate, so many as go into that time.
     #[arg(long, default_value_t = 3_000)]
     events: u32,
     /// Keep-alive connections that publish, each its share of the events.
     #[arg(long, default_value_t = 32)]
     publishers: u32,
-    /// Bytes of data in an event.
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    #[command(flatten)]
-    reading: Reading,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let addresses = options.target.addresses()?;
-    let topic = format!("flood-{}", std::process::id());
-    let places = (0..options.connections).map(|number| Place {
-        address: addresses[number % addresses.len()],
-        topic: topic.clone(),
-        sources: 0..options.publishers,
-    });
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let common = &options.common;
+    let connections = common.connections.unwrap_or(1_000);
+    let session = Session::begin(common, "flood", connections)?;
+    let topic = session.topic();
+    let sources = 0..options.publishers;
+    let places = (0..connections)
+        .map(|number| Place { server: number, topic: topic.clone(), sources: sources.clone() })
+        .collect();
     let load = Load {
         sources: options.publishers,
-        topics: vec![topic.clone()],
-        rounds: options.events.div_ceil(options.publishers.max(1)),
+        topics: vec![topic],
+        base: 0,
+        rounds: 0..common.events(options.events).div_ceil(options.publishers.max(1)),
         publishers: options.publishers,
-        rate: 0,
-        size: options.size,
+        rate: common.rate.unwrap_or(0.0),
+        size: common.size,
     };
-    delivery::run(&options.target, "flood", &load, places.collect(), options.reading)
+    delivery::run(session, &load, places)
 }

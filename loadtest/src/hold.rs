@@ -1,45 +1,31 @@
 //! Connections that are opened and left alone: what of them is kept is the socket.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
 use memchr::{memchr, memmem};
 
 use crate::frames::{self, Opening};
 use crate::line::{self, Tls};
+use crate::profile::Via;
+use crate::server::Server;
 
 /// No server is this slow with an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a client receives, if not by a stream over HTTP/1.1. With an https:// URL, each of them over TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Via {
-    /// Streams over HTTP/2.
-    H2,
-    /// A long poll that waits.
-    Poll,
-    /// A WebSocket over HTTP/1.1.
-    Ws,
-}
-
 /// What is opened on every connection: Tidegate's words alone, for nobody else has all of these.
 pub(crate) struct Plan {
     pub(crate) via: Via,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) servers: Vec<Server>,
     pub(crate) tls: Tls,
+    /// Of every request but those over HTTP/2, each with its line end.
+    pub(crate) headers: String,
     pub(crate) topics: usize,
     /// On one connection; more than one over HTTP/2 alone.
     pub(crate) streams: usize,
-}
-
-impl Via {
-    pub(crate) fn alpn(self) -> &'static [u8] {
-        if self == Self::H2 { b"h2" } else { b"http/1.1" }
-    }
 }
 
 impl Plan {
@@ -85,7 +71,7 @@ impl Plan {
     }
 
     fn one(&self, number: usize, cursor: &str) -> Result<TcpStream> {
-        let host = self.addresses[number % self.addresses.len()];
+        let host = &self.servers[number % self.servers.len()];
         let topic = |stream| format!("idle-{}", (number * self.streams + stream) % self.topics.max(1));
         let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -93,40 +79,44 @@ impl Plan {
             Via::H2 => {
                 let paths = (0..self.streams).map(|stream| format!("/v1/events?topic={}", topic(stream)));
                 let mut opening = Opening::of(self.streams);
-                let request = frames::requests(host, self.tls.is_some(), paths);
+                let request = frames::requests(&host.host, self.tls.is_some(), paths);
                 self.ask(host, &request, |heard, answer| opening.hear(heard, answer))
             }
             // One that waits says nothing beyond its head.
             Via::Poll => self.ask(
                 host,
-                &get(host, &format!("/v1/poll?topic={}&timeout=600&since={cursor}", topic(0)), ""),
+                &get(host, &format!("/v1/poll?topic={}&timeout=600&since={cursor}", topic(0)), &self.headers),
                 |heard, _| opened(heard, "200", b"\r\n\r\n"),
             ),
-            Via::Ws => {
-                self.ask(host, &get(host, &format!("/v1/ws?topic={}", topic(0)), upgrade), |heard, _| {
-                    opened(heard, "101", b"tidegate:ready")
-                })
-            }
+            Via::Ws | Via::Sse => self.ask(
+                host,
+                &get(host, &format!("/v1/ws?topic={}", topic(0)), &(upgrade.to_owned() + &self.headers)),
+                |heard, _| opened(heard, "101", b"tidegate:ready"),
+            ),
         }
     }
 
     /// Where the topics stand: a cursor is good for all of them.
     fn cursor(&self) -> Result<String> {
         let mut found = None;
-        self.ask(self.addresses[0], &get(self.addresses[0], "/v1/poll?topic=idle-0", ""), |heard, _| {
-            found = cursor(heard);
-            Ok(found.is_some())
-        })?;
+        self.ask(
+            &self.servers[0],
+            &get(&self.servers[0], "/v1/poll?topic=idle-0", &self.headers),
+            |heard, _| {
+                found = cursor(heard);
+                Ok(found.is_some())
+            },
+        )?;
         found.context("an answer without a cursor")
     }
 
     fn ask(
         &self,
-        host: SocketAddr,
+        host: &Server,
         request: &[u8],
         hear: impl FnMut(&mut Vec<u8>, &mut Vec<u8>) -> Result<bool>,
     ) -> Result<TcpStream> {
-        let mut socket = TcpStream::connect_timeout(&host, PATIENCE)?;
+        let mut socket = TcpStream::connect_timeout(&host.address, PATIENCE)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         match &self.tls {
@@ -161,8 +151,8 @@ fn talk(
     }
 }
 
-fn get(host: SocketAddr, path: &str, headers: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n").into_bytes()
+fn get(host: &Server, path: &str, headers: &str) -> Vec<u8> {
+    format!("GET {}{path} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", host.prefix, host.host).into_bytes()
 }
 
 /// Whether this is the answer that was hoped for, up to its mark.

@@ -1,90 +1,101 @@
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 
-use crate::hold::{Plan, Via};
-use crate::profile::Profile;
-use crate::result::round;
-use crate::streams::{Place, Reading, Streams};
-use crate::target::Target;
+use crate::failure::Usage;
+use crate::hold::Plan;
+use crate::options::{self, Common};
+use crate::profile::{Profile, Via};
+use crate::report::round;
+use crate::session::Session;
+use crate::shared::Count;
+use crate::streams::{Place, Streams};
 use crate::{process, wait};
 
+/// 10,000 clients that are left alone for 5 seconds. --via h2, poll and ws are for Tidegate alone, which must let polls
+/// wait for ten minutes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Connections to open.
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
+    common: Common,
     /// Topics that they are spread over.
     #[arg(long, default_value_t = 100)]
     topics: usize,
-    /// How long they are left alone before memory is read.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// What is opened on them, if not streams over HTTP/1.1. For Tidegate alone, which must let polls wait for ten minutes.
-    #[arg(long, value_enum)]
-    via: Option<Via>,
     /// Streams on each connection, with --via h2.
     #[arg(long, default_value_t = 1)]
     streams_per_connection: usize,
-    #[command(flatten)]
-    reading: Reading,
+    /// What a connection may cost the server, in kB.
+    #[arg(long, value_name = "KB", help_heading = "Limits")]
+    max_kb_per_connection: Option<f64>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let pids = &options.target.pids;
-    ensure!(!pids.is_empty(), "--pid is needed: it is the server's memory that is measured");
-    let streams = options.streams_per_connection;
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let common = &options.common;
+    let connections = common.connections.unwrap_or(10_000);
+    let pids = &common.pids;
     ensure!(
-        streams == 1 || options.via == Some(Via::H2),
-        "only HTTP/2 has more than one stream on a connection"
+        !pids.is_empty(),
+        Usage::new("idle needs --pid: it is the memory of the server's processes that is measured")
     );
+    let (via, streams) = (common.via()?, options.streams_per_connection);
+    ensure!(
+        streams == 1 || via == Via::H2,
+        Usage::new("only HTTP/2 has more than one stream on a connection")
+    );
+    let mut session = Session::begin(common, "idle", connections)?;
     let before = process::pss(pids)?;
-    let settled = || {
-        wait::pause(Duration::from_secs(options.seconds));
+    let settled = |session: &Session<'_>| {
+        session.shared.phase("left alone");
+        wait::pause(common.duration(5));
         process::pss(pids)
     };
-    let (after, closed) = match options.via {
-        None => {
-            let streams = open(options)?;
-            (settled()?, streams.finish()?.closed)
+    session.shared.phase("connecting");
+    let (after, closed) = match via {
+        Via::Sse => {
+            let streams = open(&session, options, connections)?;
+            let after = settled(&session)?;
+            let closed = session.shared.get(Count::Ended);
+            streams.finish()?;
+            (after, closed as usize)
         }
-        Some(via) => {
-            ensure!(options.target.profile == Profile::Tidegate, "--via is for Tidegate");
-            let plan = Plan {
-                via,
-                addresses: options.target.addresses()?,
-                tls: options.target.tls(via.alpn())?,
-                topics: options.topics,
-                streams,
-            };
-            let sockets = plan.open(options.connections, options.reading.parallel)?;
-            (settled()?, plan.ended(sockets)?)
+        via => {
+            ensure!(
+                common.profile == Profile::Tidegate && common.processes == 1,
+                Usage::new("--via is for Tidegate and one process")
+            );
+            let servers = common.servers()?;
+            let alpn: &[u8] = if via == Via::H2 { b"h2" } else { b"http/1.1" };
+            let tls = options::tls(&servers, alpn)?;
+            let headers = common.words()?.headers;
+            let plan = Plan { via, servers, tls, headers, topics: options.topics, streams };
+            let sockets = plan.open(connections, common.parallel())?;
+            session.shared.add(Count::Opened, connections as u64);
+            (settled(&session)?, plan.ended(sockets)?)
         }
     };
     ensure!(closed == 0, "{closed} idle connections were closed");
     let grown = after.saturating_sub(before) as f64;
-    options.target.finish(
-        "idle",
-        &json!({
-            "connections": options.connections,
-            "streams_per_connection": streams,
-            "pss_before_kb": before,
-            "pss_after_kb": after,
-            "kb_per_connection": round(grown / options.connections as f64),
-            "kb_per_stream": round(grown / (options.connections * streams) as f64),
-        }),
-    )
+    let each = round(grown / connections.max(1) as f64);
+    session.figure("connections", connections);
+    session.figure("streams_per_connection", streams);
+    session.figure("pss_before_kb", before);
+    session.figure("pss_after_kb", after);
+    session.figure("kb_per_connection", each);
+    session.figure("kb_per_stream", round(grown / (connections * streams).max(1) as f64));
+    session.limit("kB a connection", options.max_kb_per_connection, Some(each));
+    session.finish(0)
 }
 
-fn open(options: &Options) -> Result<Streams> {
-    let addresses = options.target.addresses()?;
-    let places = (0..options.connections).map(|number| Place {
-        address: addresses[number % addresses.len()],
-        topic: format!("idle-{}", number % options.topics.max(1)),
+fn open(session: &Session<'_>, options: &Options, connections: usize) -> Result<Streams> {
+    let prefix = session.topic();
+    let places = (0..connections).map(|number| Place {
+        server: number,
+        topic: format!("{prefix}-{}", number % options.topics.max(1)),
         sources: 0..0,
     });
-    Streams::open(&options.target, Instant::now(), places, options.reading)
+    let manner = options.common.manner(Via::Sse)?;
+    let mut streams = Streams::start(&session.shared, &manner, options.common.processes)?;
+    streams.open(places)?;
+    streams.all_open()?;
+    Ok(streams)
 }

@@ -1,7 +1,6 @@
 //! A connection that does not block, in the clear or over TLS.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
@@ -10,6 +9,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+use crate::server::Server;
 
 /// How TLS is spoken; None: it is not.
 pub(crate) type Tls = Option<Arc<ClientConfig>>;
@@ -22,9 +23,9 @@ pub(crate) struct Line {
 
 impl Line {
     /// The socket may still be connecting.
-    pub(crate) fn new(socket: TcpStream, address: SocketAddr, tls: &Tls) -> Result<Self> {
+    pub(crate) fn new(socket: TcpStream, server: &Server, tls: &Tls) -> Result<Self> {
         let tls = match tls {
-            Some(config) => Some(Box::new(session(config, address)?)),
+            Some(config) => Some(Box::new(session(config, server)?)),
             None => None,
         };
         Ok(Self { socket, tls })
@@ -81,10 +82,10 @@ fn flush(tls: &mut ClientConnection, socket: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// The client's side of a connection to this address.
-pub(crate) fn session(config: &Arc<ClientConfig>, address: SocketAddr) -> Result<ClientConnection> {
-    let mut tls =
-        ClientConnection::new(Arc::clone(config), ServerName::from(address.ip())).map_err(Error::other)?;
+/// The client's side of a connection to this server.
+pub(crate) fn session(config: &Arc<ClientConfig>, server: &Server) -> Result<ClientConnection> {
+    let name = ServerName::try_from(server.name().to_owned()).map_err(Error::other)?;
+    let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(Error::other)?;
     tls.set_buffer_limit(None);
     Ok(tls)
 }

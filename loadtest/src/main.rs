@@ -1,28 +1,37 @@
 //! The load tester: measures Tidegate, and what it is compared with, over HTTP, like any stranger.
 
 mod baseline;
+mod burst;
 mod connect;
 mod delivery;
+mod failure;
 mod fanout;
 mod flood;
 mod frames;
 mod hold;
 mod idle;
 mod line;
+mod options;
 mod payload;
 mod process;
 mod profile;
+mod proxy;
 mod publish;
 mod pump;
-mod reader;
-mod result;
+mod report;
 mod rows;
+mod server;
+mod session;
+mod shared;
 mod streams;
 mod table;
 mod tally;
-mod target;
+mod template;
 mod users;
 mod wait;
+mod watch;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,7 +39,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "loadtest",
-    about = "Measures a running server over HTTP: Tidegate, or what it is compared with"
+    about = "Measures a running server over HTTP: Tidegate, or what it is compared with",
+    after_help = "Exit status: 0, 1 if a limit was missed or nothing could be measured, 2 if it was asked for what can't be."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -39,6 +49,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Scenario {
+    /// A few messages right after each other to clients far away, over SSE, WebSocket and long polling.
+    Burst(burst::Options),
     /// Open streams and leave them alone: what does one cost the server?
     Idle(idle::Options),
     /// Open streams as fast as it takes them.
@@ -55,17 +67,33 @@ enum Scenario {
     Baseline(baseline::Options),
     /// Lay results side by side: medians, ratios, and what was to be reached.
     Table(table::Options),
+    /// Be another process of a scenario with --processes.
+    #[command(hide = true)]
+    Share,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().scenario {
+fn main() -> ExitCode {
+    match run(Cli::parse().scenario) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            if error.is::<failure::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(scenario: Scenario) -> Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match scenario {
+        Scenario::Burst(options) => burst::run(&options),
         Scenario::Idle(options) => idle::run(&options),
         Scenario::Connect(options) => connect::run(&options),
         Scenario::Fanout(options) => fanout::run(&options),
         Scenario::Flood(options) => flood::run(&options),
         Scenario::Users(options) => users::run(&options),
         Scenario::Publish(options) => publish::run(&options),
-        Scenario::Baseline(options) => baseline::run(&options),
-        Scenario::Table(options) => table::run(&options),
+        Scenario::Baseline(options) => baseline::run(&options).map(done),
+        Scenario::Table(options) => table::run(&options).map(done),
+        Scenario::Share => streams::remote::run().map(done),
     }
 }

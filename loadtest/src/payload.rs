@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use memchr::memchr;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 /// An event's data, as the tester writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,15 @@ impl Payload {
         let _ = write!(text, "{} {} {} ", self.source, self.number, self.sent);
         while text.len() < size {
             text.push('x');
+        }
+    }
+
+    /// In data as it is delivered: by itself, or in an envelope of JSON with a field `data`.
+    pub(crate) fn find(data: &[u8]) -> Option<Self> {
+        const MARK: &[u8] = b"\"data\":\"";
+        match data.first()? {
+            b'{' => Self::parse(&data[memmem::find(data, MARK)? + MARK.len()..]),
+            _ => Self::parse(data),
         }
     }
 
@@ -92,6 +101,16 @@ mod tests {
         for other in [WARM_UP, r#"{"topics":[]}"#, "", " ", "1 2", "1 2 x", "99999999999 1 1 x"] {
             assert_eq!(Payload::parse(other.as_bytes()), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn data_is_found_in_an_envelope() {
+        let payload = Payload { source: 1, number: 2, sent: 3 };
+        let enveloped = br#"{"channel":"t","pub":{"data":"1 2 3 xxx","offset":7}}"#;
+        assert_eq!(Payload::find(enveloped), Some(payload));
+        assert_eq!(Payload::find(b"1 2 3 xxx"), Some(payload));
+        assert_eq!(Payload::find(br#"{"connection":"1","topics":[]}"#), None);
+        assert_eq!(Payload::find(b""), None);
     }
 
     #[test]

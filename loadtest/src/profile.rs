@@ -1,81 +1,232 @@
-use std::net::SocketAddr;
+//! Whose words are spoken: how a stream is asked for, how an event is published.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
-/// Whose words are spoken: how a stream is asked for, how an event is published.
-///
+use crate::server::Server;
+use crate::template::Template;
+
 /// All of them answer with Server-Sent Events, an event being one `data: ` line, and with a 2xx to a publish that they took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Profile {
     Tidegate,
-    /// nginx with Nchan, as `scripts/bench/nchan.sh` sets it up: `/sub/ID`, `/pub/ID`.
+    /// nginx with Nchan, as `scripts/bench/servers.sh` sets it up: `/sub/ID`, `/pub/ID`.
     Nchan,
+    /// Centrifugo: its unidirectional SSE and its HTTP API; the API key is a --publish-header.
+    Centrifugo,
+    /// A Mercure hub; the publisher's token is a --publish-header.
+    Mercure,
     /// `loadtest baseline`: every stream gets every event.
     Loop,
+    /// What --subscribe, --publish, --publish-type and --publish-body say.
+    Other,
 }
 
-impl Profile {
-    pub(crate) fn subscribe(self, host: SocketAddr, topic: &str) -> Vec<u8> {
-        let path = match self {
-            Self::Tidegate => format!("/v1/events?topic={topic}"),
-            Self::Nchan => format!("/sub/{topic}"),
-            Self::Loop => "/".to_owned(),
+/// How a client receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum Via {
+    /// Server-Sent Events over HTTP/1.1.
+    Sse,
+    /// A WebSocket over HTTP/1.1.
+    Ws,
+    /// Long polling: one request after another, each from where the last answer ended.
+    Poll,
+    /// Streams over HTTP/2: for `idle` alone.
+    H2,
+}
+
+impl Via {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Sse => "SSE",
+            Self::Ws => "WebSocket",
+            Self::Poll => "long polling",
+            Self::H2 => "SSE over HTTP/2",
+        }
+    }
+}
+
+/// A profile, with what the flags changed in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Words {
+    pub(crate) profile: Profile,
+    pub(crate) subscribe: Template,
+    pub(crate) publish: Template,
+    pub(crate) kind: String,
+    pub(crate) body: Template,
+    /// Whole header lines, each with its end.
+    pub(crate) headers: String,
+    pub(crate) publish_headers: String,
+}
+
+impl Words {
+    pub(crate) fn of(profile: Profile) -> Self {
+        let (subscribe, publish, kind, body) = match profile {
+            Profile::Tidegate => (
+                "/v1/events?topic={topic}",
+                "/v1/publish",
+                "application/json",
+                r#"{"topic":"{topic}","data":"{data}"}"#,
+            ),
+            Profile::Nchan => ("/sub/{topic}", "/pub/{topic}", "text/plain", "{data}"),
+            Profile::Centrifugo => (
+                "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22{topic}%22%3A%7B%7D%7D%7D",
+                "/api/publish",
+                "application/json",
+                r#"{"channel":"{topic}","data":"{data}"}"#,
+            ),
+            Profile::Mercure => (
+                "/.well-known/mercure?topic={topic}",
+                "/.well-known/mercure",
+                "application/x-www-form-urlencoded",
+                "topic={topic}&data={data}",
+            ),
+            Profile::Loop => ("/", "/", "text/plain", "{data}"),
+            Profile::Other => ("/{topic}", "/{topic}", "text/plain", "{data}"),
         };
-        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n").into_bytes()
-    }
-
-    /// A stream is open once these bytes have come. Without a word of the server's own the end of the head must do; what
-    /// the server may still have to arrange then is what the warm-up is for.
-    pub(crate) fn opened(self) -> &'static [u8] {
-        match self {
-            Self::Tidegate => b"tidegate:ready",
-            Self::Nchan | Self::Loop => b"\r\n\r\n",
+        Self {
+            profile,
+            subscribe: Template::new(subscribe),
+            publish: Template::new(publish),
+            kind: kind.to_owned(),
+            body: Template::new(body),
+            headers: String::new(),
+            publish_headers: String::new(),
         }
     }
 
-    /// Writes the request that publishes `data`, which needs no escaping in JSON, behind what is in `request`.
-    pub(crate) fn publish(self, host: SocketAddr, topic: &str, data: &str, request: &mut Vec<u8>) {
-        match self {
-            Self::Tidegate => {
-                let event = event(topic, data);
-                post(host, "/v1/publish", "application/json", event.len(), request);
-                request.extend_from_slice(event.as_bytes());
-            }
-            Self::Nchan => {
-                post(host, &format!("/pub/{topic}"), "text/plain", data.len(), request);
-                request.extend_from_slice(data.as_bytes());
-            }
-            Self::Loop => {
-                post(host, "/", "text/plain", data.len(), request);
-                request.extend_from_slice(data.as_bytes());
+    /// The request that opens a stream, or the next poll. `cursor`: the last id that came; empty: from now on.
+    pub(crate) fn receive(&self, server: &Server, via: Via, topic: &str, cursor: &str) -> Vec<u8> {
+        let mut request = format!("GET {}", server.prefix);
+        match via {
+            Via::Sse | Via::H2 => self.subscribe.write(topic, "", &mut request),
+            Via::Ws => request.push_str(&format!("/v1/ws?topic={topic}&last_event_id={cursor}")),
+            // Without a place a poll is answered at once, with one.
+            Via::Poll if cursor.is_empty() => request.push_str(&format!("/v1/poll?topic={topic}")),
+            Via::Poll => request.push_str(&format!("/v1/poll?topic={topic}&timeout=25&since={cursor}")),
+        }
+        request.push_str(&format!(" HTTP/1.1\r\nhost: {}\r\n{}", server.host, self.headers));
+        match via {
+            Via::Ws => request.push_str(
+                "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                 sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            ),
+            Via::Poll => {}
+            Via::Sse | Via::H2 => {
+                request.push_str("accept: text/event-stream\r\n");
+                if !cursor.is_empty() {
+                    request.push_str(&format!("last-event-id: {cursor}\r\n"));
+                }
             }
         }
+        request.push_str("\r\n");
+        request.into_bytes()
+    }
+
+    /// Whether a stream says itself when it is open. Else the end of the head must do; what the server may still have to
+    /// arrange then is what the warm-up is for.
+    pub(crate) fn greets(&self) -> bool {
+        self.profile == Profile::Tidegate
+    }
+
+    /// Writes the request that publishes `data`, which needs no escaping in JSON, behind what is in `request`. `key`: the
+    /// same event may be sent once more under it.
+    pub(crate) fn publish(
+        &self,
+        server: &Server,
+        topic: &str,
+        data: &str,
+        key: Option<&str>,
+        request: &mut Vec<u8>,
+    ) {
+        let mut body = String::with_capacity(data.len() + topic.len() + 32);
+        self.body.write(topic, data, &mut body);
+        if self.kind.ends_with("urlencoded") {
+            body = body.replace(' ', "+");
+        }
+        self.post(server, topic, &self.kind, key, &body, request);
     }
 
     /// The same with `count` events in one request, for servers that have such a thing.
     pub(crate) fn publish_many(
-        self,
-        host: SocketAddr,
+        &self,
+        server: &Server,
         topic: &str,
         data: &str,
         count: usize,
     ) -> Option<Vec<u8>> {
-        let Self::Tidegate = self else { return None };
-        let lines = format!("{}\n", event(topic, data)).repeat(count);
+        let Profile::Tidegate = self.profile else { return None };
+        let mut event = String::new();
+        self.body.write(topic, data, &mut event);
+        let lines = format!("{event}\n").repeat(count);
         let mut request = Vec::new();
-        post(host, "/v1/publish", "application/x-ndjson", lines.len(), &mut request);
-        request.extend_from_slice(lines.as_bytes());
+        self.post(server, topic, "application/x-ndjson", None, &lines, &mut request);
         Some(request)
+    }
+
+    fn post(
+        &self,
+        server: &Server,
+        topic: &str,
+        kind: &str,
+        key: Option<&str>,
+        body: &str,
+        request: &mut Vec<u8>,
+    ) {
+        let mut head = format!("POST {}", server.prefix);
+        self.publish.write(topic, "", &mut head);
+        head.push_str(&format!(
+            " HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{}{}",
+            server.host,
+            body.len(),
+            self.headers,
+            self.publish_headers,
+        ));
+        if let Some(key) = key {
+            head.push_str(&format!("idempotency-key: {key}\r\n"));
+        }
+        head.push_str("\r\n");
+        request.extend_from_slice(head.as_bytes());
+        request.extend_from_slice(body.as_bytes());
     }
 }
 
-fn event(topic: &str, data: &str) -> String {
-    format!(r#"{{"topic":"{topic}","data":"{data}"}}"#)
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
 
-fn post(host: SocketAddr, path: &str, kind: &str, length: usize, request: &mut Vec<u8>) {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
-    );
-    request.extend_from_slice(head.as_bytes());
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_from_where_it_ended() {
+        let server = Server::parse("http://127.0.0.1:80/base").unwrap();
+        let mut words = Words::of(Profile::Tidegate);
+        words.headers = "authorization: Bearer x\r\n".to_owned();
+        assert_eq!(
+            text(words.receive(&server, Via::Sse, "a", "7-1")),
+            "GET /base/v1/events?topic=a HTTP/1.1\r\nhost: 127.0.0.1:80\r\nauthorization: Bearer x\r\n\
+             accept: text/event-stream\r\nlast-event-id: 7-1\r\n\r\n"
+        );
+        assert!(text(words.receive(&server, Via::Sse, "a", "")).ends_with("event-stream\r\n\r\n"));
+        assert!(text(words.receive(&server, Via::Poll, "a", "")).contains("/v1/poll?topic=a HTTP"));
+        assert!(text(words.receive(&server, Via::Poll, "a", "7-1")).contains("&since=7-1 HTTP"));
+        assert!(text(words.receive(&server, Via::Ws, "a", "7-1")).contains("last_event_id=7-1 HTTP"));
+    }
+
+    #[test]
+    fn others_are_published_to_in_their_own_words() {
+        let server = Server::parse("http://127.0.0.1:80").unwrap();
+        let said = |profile| {
+            let mut request = Vec::new();
+            Words::of(profile).publish(&server, "t", "0 1 2 xx", None, &mut request);
+            text(request)
+        };
+        assert!(said(Profile::Tidegate).ends_with("\r\n\r\n{\"topic\":\"t\",\"data\":\"0 1 2 xx\"}"));
+        assert!(said(Profile::Mercure).ends_with("content-length: 21\r\n\r\ntopic=t&data=0+1+2+xx"));
+        assert!(said(Profile::Nchan).starts_with("POST /pub/t HTTP/1.1\r\n"));
+        assert!(said(Profile::Centrifugo).ends_with("{\"channel\":\"t\",\"data\":\"0 1 2 xx\"}"));
+    }
 }

@@ -1,25 +1,38 @@
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use memchr::memmem;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::line::{Line, Tls};
+use crate::server::Server;
+use crate::shared::{Count, Shared};
+use crate::wait;
 
 /// No server is this slow with an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Before a publish is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// So long a publish is tried again and again.
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// Publishers: keep-alive connections, each with one request under way, all in one thread.
 pub(crate) struct Pump {
     poll: Poll,
     publishers: Vec<Publisher>,
+    servers: Vec<Server>,
+    tls: Tls,
+    /// What fails is counted here and tried again; None: it is an error.
+    persistent: Option<Arc<Shared>>,
 }
 
 struct Publisher {
-    address: SocketAddr,
+    server: Server,
     line: Line,
     request: Vec<u8>,
     written: usize,
@@ -27,74 +40,122 @@ struct Publisher {
 }
 
 impl Pump {
-    /// Connected to the addresses in turn.
-    pub(crate) fn connect(addresses: &[SocketAddr], count: usize, tls: &Tls) -> Result<Self> {
+    /// Connected to the servers in turn.
+    pub(crate) fn connect(servers: &[Server], count: usize, tls: &Tls) -> Result<Self> {
         let poll = Poll::new()?;
         let mut publishers = Vec::with_capacity(count);
         for number in 0..count {
-            let address = addresses[number % addresses.len()];
-            let socket = std::net::TcpStream::connect_timeout(&address, PATIENCE)
-                .with_context(|| format!("{address} does not answer"))?;
-            socket.set_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-            let mut socket = TcpStream::from_std(socket);
-            poll.registry().register(&mut socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+            let server = servers[number % servers.len()].clone();
             publishers.push(Publisher {
-                address,
-                line: Line::new(socket, address, tls)?,
+                line: dial(&poll, &server, number, tls, PATIENCE)?,
+                server,
                 request: Vec::new(),
                 written: 0,
                 answer: Vec::new(),
             });
         }
-        Ok(Self { poll, publishers })
+        Ok(Self { poll, publishers, servers: servers.to_vec(), tls: tls.clone(), persistent: None })
+    }
+
+    /// From now on a publish that fails is counted and sent again, to the next server, until it is taken: give it a key.
+    pub(crate) fn persist(&mut self, shared: &Arc<Shared>) {
+        self.persistent = Some(Arc::clone(shared));
     }
 
     /// Sends what `next` writes for each publisher, one request after another, until it says false for all of them.
     /// Returns how many requests were answered; an answer other than 2xx is an error.
-    pub(crate) fn run(
-        &mut self,
-        mut next: impl FnMut(usize, SocketAddr, &mut Vec<u8>) -> bool,
-    ) -> Result<u64> {
+    pub(crate) fn run(&mut self, mut next: impl FnMut(usize, &Server, &mut Vec<u8>) -> bool) -> Result<u64> {
         let mut answered = 0;
         let mut busy = 0;
-        for (number, publisher) in self.publishers.iter_mut().enumerate() {
-            busy += usize::from(publisher.begin(number, &mut next)?);
+        for number in 0..self.publishers.len() {
+            busy += usize::from(self.begin(number, &mut next)?);
         }
         let mut events = Events::with_capacity(256);
         while busy > 0 {
             self.poll.poll(&mut events, Some(PATIENCE))?;
             if events.is_empty() {
-                bail!("no answer to a publish for {PATIENCE:?}");
+                ensure!(self.persistent.is_some(), "no answer to a publish for {PATIENCE:?}");
+                for number in 0..self.publishers.len() {
+                    if !self.publishers[number].request.is_empty() {
+                        self.again(number, &anyhow!("no answer in 30 s"))?;
+                    }
+                }
             }
             for event in &events {
                 let number = event.token().0;
                 let publisher = &mut self.publishers[number];
-                publisher.write()?;
-                if publisher.request.is_empty() || !publisher.answered()? {
-                    continue;
+                match publisher.go_on() {
+                    Ok(false) => continue,
+                    Ok(true) => {}
+                    Err(error) => {
+                        self.again(number, &error)?;
+                        continue;
+                    }
                 }
                 answered += 1;
-                busy -= usize::from(!publisher.begin(number, &mut next)?);
+                busy -= usize::from(!self.begin(number, &mut next)?);
             }
         }
         Ok(answered)
     }
-}
 
-impl Publisher {
+    /// A publisher's next request; false: it has none.
     fn begin(
         &mut self,
         number: usize,
-        next: &mut impl FnMut(usize, SocketAddr, &mut Vec<u8>) -> bool,
+        next: &mut impl FnMut(usize, &Server, &mut Vec<u8>) -> bool,
     ) -> Result<bool> {
-        self.request.clear();
-        self.written = 0;
-        let more = next(number, self.address, &mut self.request);
-        self.write()?;
+        let publisher = &mut self.publishers[number];
+        publisher.request.clear();
+        publisher.written = 0;
+        let more = next(number, &publisher.server, &mut publisher.request);
+        if let Err(error) = publisher.write() {
+            self.again(number, &error)?;
+        }
         Ok(more)
     }
 
+    /// Sends a publisher's request once more, over a new connection.
+    fn again(&mut self, number: usize, why: &Error) -> Result<()> {
+        let Some(shared) = &self.persistent else { bail!("{why:#}") };
+        let publisher = &mut self.publishers[number];
+        let deadline = Instant::now() + GIVE_UP;
+        let mut why = why.to_string();
+        loop {
+            shared.add(Count::Refused, 1);
+            shared.error(&format!("publish: {}", why.lines().next().unwrap_or_default()), 1);
+            ensure!(Instant::now() < deadline, "no publish was taken for {GIVE_UP:?}: {why}");
+            wait::pause(PAUSE);
+            let at = self.servers.iter().position(|server| server.address == publisher.server.address);
+            publisher.server = self.servers[(at.unwrap_or(0) + 1) % self.servers.len()].clone();
+            match dial(&self.poll, &publisher.server, number, &self.tls, Duration::from_secs(1)) {
+                Ok(line) => publisher.line = line,
+                Err(error) => {
+                    why = error.to_string();
+                    continue;
+                }
+            }
+            publisher.written = 0;
+            publisher.answer.clear();
+            match publisher.write() {
+                Ok(()) => return Ok(()),
+                Err(error) => why = error.to_string(),
+            }
+        }
+    }
+}
+
+fn dial(poll: &Poll, server: &Server, number: usize, tls: &Tls, patience: Duration) -> Result<Line> {
+    let socket = std::net::TcpStream::connect_timeout(&server.address, patience)
+        .with_context(|| format!("{server} does not answer"))?;
+    socket.set_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    let mut socket = TcpStream::from_std(socket);
+    poll.registry().register(&mut socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+    Ok(Line::new(socket, server, tls)?)
+}
+
+impl Publisher {
     fn write(&mut self) -> Result<()> {
         while self.written < self.request.len() {
             match self.line.write(&self.request[self.written..]) {
@@ -104,6 +165,12 @@ impl Publisher {
             }
         }
         Ok(())
+    }
+
+    /// Whether the answer has come.
+    fn go_on(&mut self) -> Result<bool> {
+        self.write()?;
+        Ok(!self.request.is_empty() && self.answered()?)
     }
 
     /// Whether the whole answer is here; then it is forgotten.
@@ -129,7 +196,8 @@ impl Publisher {
         let length = content_length(&self.answer[..head]).context("an answer without content-length")?;
         let whole = self.answer.len() >= head + 4 + length;
         if whole && !self.answer.starts_with(b"HTTP/1.1 2") {
-            bail!("refused: {}", String::from_utf8_lossy(&self.answer));
+            let status = String::from_utf8_lossy(self.answer.get(9..12).unwrap_or_default());
+            bail!("status {status}\n{}", String::from_utf8_lossy(&self.answer));
         }
         Ok(whole)
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::process;
-use crate::result::round;
+use crate::process::Machine;
+use crate::report::round;
 use crate::rows::{ROWS, Reach, Row};
 
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     lines.push(faults);
     print(&lines);
     if let Some(path) = &options.json {
-        let all = json!({ "machine": process::machine(), "figures": figures });
+        let all = json!({ "machine": Machine::now(), "figures": figures });
         std::fs::write(path, serde_json::to_vec_pretty(&all)?)
             .with_context(|| format!("can't write {}", path.display()))?;
         println!("\nAs JSON: {}", path.display());
@@ -99,7 +99,7 @@ impl Results {
     fn median(&self, measurement: &str, server: &str, figure: &str) -> Option<f64> {
         let mut values: Vec<f64> = self
             .rounds(measurement, server)
-            .filter_map(|result| result["figures"][figure].as_f64())
+            .filter_map(|result| result["figures"][figure].as_f64().or(result[figure].as_f64()))
             .collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
@@ -130,7 +130,7 @@ impl Results {
     fn faults(&self, server: &str) -> u64 {
         let results = self.0.iter().filter(|((_, name), _)| name == server).flat_map(|(_, rounds)| rounds);
         let kinds = ["lost", "doubled", "reordered", "stray"];
-        results.flat_map(|result| kinds.map(|kind| result["figures"][kind].as_u64().unwrap_or(0))).sum()
+        results.flat_map(|result| kinds.map(|kind| result[kind].as_u64().unwrap_or(0))).sum()
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
             let key = ((*measurement).to_owned(), (*server).to_owned());
             all.entry(key)
                 .or_default()
-                .push(json!({ "figures": { "figure": value, "lost": 1, "stray": 2 } }));
+                .push(json!({ "figures": { "figure": value }, "lost": 1, "stray": 2 }));
         }
         Results(all)
     }

@@ -58,13 +58,6 @@ impl Counts {
     pub(crate) fn lost(&self, expected: u64) -> u64 {
         expected.saturating_sub(self.received - self.doubled)
     }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.received += other.received;
-        self.doubled += other.doubled;
-        self.reordered += other.reordered;
-        self.stray += other.stray;
-    }
 }
 
 /// Microseconds, three digits exact.

@@ -1,49 +1,45 @@
+use std::process::ExitCode;
+
 use anyhow::Result;
 
 use crate::delivery::{self, Load};
-use crate::streams::{Place, Reading};
-use crate::target::Target;
+use crate::options::Common;
+use crate::session::Session;
+use crate::streams::Place;
 
+/// 10,000 users (--connections) with a topic and a stream each, 50,000 events as fast as they are answered, or at --rate.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Users, each with a topic and a stream of their own, spread over the nodes.
-    #[arg(long, default_value_t = 10_000)]
-    users: u32,
-    /// Events, all together.
+    common: Common,
+    /// Events, all together; with --seconds and --rate, so many as go into that time.
     #[arg(long, default_value_t = 50_000)]
     events: u32,
     /// Keep-alive connections that publish.
     #[arg(long, default_value_t = 32)]
     publishers: u32,
-    /// Events a second, all together; 0: as fast as they are answered.
-    #[arg(long, default_value_t = 0)]
-    rate: u32,
-    /// Bytes of data in an event.
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    #[command(flatten)]
-    reading: Reading,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let addresses = options.target.addresses()?;
-    let topics: Vec<String> =
-        (0..options.users).map(|user| format!("user-{}-{user}", std::process::id())).collect();
-    let places = (0..options.users).map(|user| Place {
-        address: addresses[user as usize % addresses.len()],
-        topic: topics[user as usize].clone(),
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let common = &options.common;
+    let users = common.connections.unwrap_or(10_000);
+    let session = Session::begin(common, "users", users)?;
+    let prefix = session.topic();
+    let topics: Vec<String> = (0..users).map(|user| format!("{prefix}-{user}")).collect();
+    let places = (0u32..).zip(&topics).map(|(user, topic)| Place {
+        server: user as usize,
+        topic: topic.clone(),
         sources: user..user + 1,
     });
     let places = places.collect();
     let load = Load {
-        sources: options.users,
+        sources: users as u32,
         topics,
-        rounds: options.events.div_ceil(options.users.max(1)),
+        base: 0,
+        rounds: 0..common.events(options.events).div_ceil(users.max(1) as u32),
         publishers: options.publishers,
-        rate: options.rate,
-        size: options.size,
+        rate: common.rate.unwrap_or(0.0),
+        size: common.size,
     };
-    delivery::run(&options.target, "users", &load, places, options.reading)
+    delivery::run(session, &load, places)
 }

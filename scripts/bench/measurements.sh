@@ -33,7 +33,7 @@ one_node() {
     done
     for count in 1 10; do
         for name in tidegate nchan; do
-            measure "users-${count}k" "$name" users --users "${count}000" --events "$users"
+            measure "users-${count}k" "$name" users --connections "${count}000" --events "$users"
         done
     done
 }
