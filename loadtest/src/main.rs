@@ -18,11 +18,15 @@ mod profile;
 mod proxy;
 mod publish;
 mod pump;
+mod ramp;
+mod reconnect;
+mod redis;
 mod report;
 mod rows;
 mod server;
 mod session;
 mod shared;
+mod soak;
 mod streams;
 mod table;
 mod tally;
@@ -51,6 +55,12 @@ struct Cli {
 enum Scenario {
     /// A few messages right after each other to clients far away, over SSE, WebSocket and long polling.
     Burst(burst::Options),
+    /// More and more clients, step by step, until too much fails.
+    Ramp(ramp::Options),
+    /// Few events over a long time: disconnects, reconnects, memory.
+    Soak(soak::Options),
+    /// Everybody comes back at once, with a cursor and something to catch up.
+    Reconnect(reconnect::Options),
     /// Open streams and leave them alone: what does one cost the server?
     Idle(idle::Options),
     /// Open streams as fast as it takes them.
@@ -86,6 +96,9 @@ fn run(scenario: Scenario) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match scenario {
         Scenario::Burst(options) => burst::run(&options),
+        Scenario::Ramp(options) => ramp::run(&options),
+        Scenario::Soak(options) => soak::run(&options),
+        Scenario::Reconnect(options) => reconnect::run(&options),
         Scenario::Idle(options) => idle::run(&options),
         Scenario::Connect(options) => connect::run(&options),
         Scenario::Fanout(options) => fanout::run(&options),
