@@ -13,7 +13,8 @@ test: ## all tests; installs the programs they start (or says which are missing)
 	cargo test --workspace --locked
 	scripts/test-clients.sh
 	scripts/test-browser.sh
-	tests/examples/run.sh
+	PYTHON=$(CURDIR)/tests/clients/.venv/bin/python tests/examples/run.sh
+	scripts/check-deploy.sh
 
 lint: ## formatting, clippy, and who may depend on whom
 	cargo fmt --all --check

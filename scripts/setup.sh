@@ -17,14 +17,18 @@ needs nginx nginx
 needs chromium chromium
 needs node nodejs
 needs npm npm
+python3 -c 'import yaml, jsonschema' 2>/dev/null || missing+=(python3-yaml python3-jsonschema)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 
-if [ ${#missing[@]} -eq 0 ]; then
+# Debian 12 has Node 18, and the clients need 20.
+new_enough() { [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" -ge 20 ]; }
+
+if [ ${#missing[@]} -eq 0 ] && new_enough; then
     exit 0
 fi
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "installing: ${missing[*]}"
+    echo "installing: ${missing[*]:-a newer Node}"
     # Only the programs are wanted; a policy of 101 keeps Debian from starting them as services, on ports tests may use.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
@@ -32,11 +36,15 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         chmod +x "$policy"
         trap 'rm -f "$policy"' EXIT
     fi
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libc6-dev "${missing[@]}" >/dev/null
+    if [ ${#missing[@]} -gt 0 ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libc6-dev "${missing[@]}" >/dev/null
+    fi
+    new_enough || npm install --global --silent node@22
     exit 0
 fi
 
+new_enough || missing+=("nodejs (20 or later)")
 echo "The tests start real programs, and these are missing: ${missing[*]}" >&2
 echo "  Debian, Ubuntu:  sudo apt-get install ${missing[*]}" >&2
 echo "  Fedora:          sudo dnf install gcc curl redis nginx chromium nodejs npm python3" >&2
