@@ -1,6 +1,7 @@
 //! The applications that are served beside the gateway's own routes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_broker::Retention;
 use tidegate_broker_redis::RedisBroker;
@@ -20,7 +21,7 @@ pub(crate) fn build(
     let (open, prefix) = (config.auth.is_open(), &config.redis.prefix);
     let mut applications = Vec::new();
     if config.apps.chat.or(open) {
-        let options = chat(&config.chat, namespaces);
+        let options = chat(&config.chat, config.idempotency.ttl, namespaces);
         let store: Arc<dyn tidegate_chat::store::Store> = match redis {
             Some(redis) => Arc::new(tidegate_chat::store::Redis::new(redis.pool(), prefix, &options)),
             None => Arc::new(tidegate_chat::store::Memory::new(&options)),
@@ -38,7 +39,7 @@ pub(crate) fn build(
     applications
 }
 
-fn chat(chat: &Chat, namespaces: &Namespaces) -> tidegate_chat::Options {
+fn chat(chat: &Chat, key_ttl: Duration, namespaces: &Namespaces) -> tidegate_chat::Options {
     let defaults = tidegate_chat::Options::default();
     let event = EventName::parse(&chat.connect_event).ok();
     tidegate_chat::Options {
@@ -47,7 +48,7 @@ fn chat(chat: &Chat, namespaces: &Namespaces) -> tidegate_chat::Options {
             ttl: chat.history_ttl,
             // A gap can be told for as long again.
             record_ttl: chat.history_ttl * 2,
-            ..defaults.messages
+            key_ttl,
         },
         notices: Topic::user("anyone").map_or(defaults.notices, |topic| namespaces.of(&topic).retention),
         replay: chat.replay,

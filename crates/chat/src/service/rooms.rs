@@ -33,7 +33,7 @@ impl Chat {
         let mut participants: Vec<String> = creator.into_iter().map(Into::into).collect();
         for (n, user) in wish.participants.into_iter().enumerate() {
             topics::user(&format!("participants[{n}]"), &user)?;
-            // (The list is bounded by what fits into a request, so the search is not: see below.)
+            // One too many is enough to refuse them all: the search for doubles must not grow with what fits into a request.
             if participants.len() <= self.options.bounds.participants && !participants.contains(&user) {
                 participants.push(user);
             }
