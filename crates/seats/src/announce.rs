@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
-use tidegate_broker::{Publication, Retention};
+use tidegate_broker::Publication;
 use tidegate_protocol::{Data, EventName};
 use tokio::time::timeout;
 
@@ -24,9 +24,6 @@ use crate::store::{NOBODY, Version};
 
 /// How long a request waits for its change to be announced. The change is safe, and announced later if need be.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long the broker knows what has been published: a node that stood still in between for less can't publish it again.
-const KEY_TTL: Duration = Duration::from_secs(3600);
 
 /// Seats and schedules that are cared for in one go, so that one node does not do it all.
 const CHORES: usize = 1_000;
@@ -51,15 +48,13 @@ impl Seats {
         loop {
             let next = self.store.next(schedule, announced).await.map_err(|error| error.to_string())?;
             let Some((head, change)) = next.filter(|(head, _)| *head <= version) else { return Ok(()) };
-            // Not the version alone: the count begins anew when the store has lost its data.
-            let key = format!("{head} {change}");
             let publication = Publication {
                 topic: schedule.topic().clone(),
                 name: Some(name.clone()),
                 data: Data::Json(change.into()),
                 at: millis(SystemTime::now()),
-                retention: Retention { key_ttl: KEY_TTL, ..self.options.retention },
-                key: Some(key),
+                retention: self.options.retention,
+                key: Some(head.to_string()),
             };
             for result in self.broker.publish(vec![publication]).await {
                 result.map_err(|error| error.to_string())?;

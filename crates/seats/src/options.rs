@@ -4,12 +4,15 @@ use tidegate_broker::Retention;
 
 use crate::model::Rules;
 
+/// Who wants a seat for longer reserves it.
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
 /// Settings.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many seats a schedule has.
+    /// How many seats a schedule has. The list has them all, in one answer: thousands, not millions.
     pub seats: u32,
-    /// How long a seat is held before it is available again. Long enough to pay.
+    /// How long a seat is held before it is available again. Long enough to pay; a year at most.
     pub hold: Duration,
     /// How many seats of one schedule a user may hold at once: a family fits, a buyer of the whole house does not.
     pub user_holds: u32,
@@ -21,28 +24,29 @@ pub struct Options {
     pub heartbeat: Duration,
     /// A stream ends after this, and its client comes back. `None`: never.
     pub timeout: Option<Duration>,
-    /// How long changes can be read again by clients that come back.
+    /// How long changes can be read again by clients that come back. And how long their keys are known: a node that stood still for longer, in
+    /// the midst of announcing a change, would announce it again.
     pub retention: Retention,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
         Self {
             seats: 50,
-            hold: Duration::from_secs(300),
+            hold: 5 * minute,
             user_holds: 10,
             keep: 400 * day,
             sweep: Duration::from_secs(1),
             heartbeat: Duration::from_secs(30),
             timeout: None,
-            retention: Retention { size: 1000, ttl: hour, record_ttl: 30 * day, key_ttl: hour },
+            retention: Retention { size: 1000, ttl: 60 * minute, record_ttl: 30 * day, key_ttl: 10 * minute },
         }
     }
 }
 
 impl Options {
     pub(crate) fn rules(&self) -> Rules {
-        Rules { hold: self.hold, user_holds: self.user_holds }
+        Rules { hold: self.hold.min(YEAR), user_holds: self.user_holds }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn build(
         applications.push(tidegate_chat::application(app.clone(), options, store));
     }
     if config.apps.seats.or(open) {
-        let options = seats(&config.seats);
+        let options = seats(&config.seats, namespaces.default.retention);
         let store: Arc<dyn tidegate_seats::store::Store> = match redis {
             Some(redis) => Arc::new(tidegate_seats::store::Redis::new(redis.pool(), prefix, &options)),
             None => Arc::new(tidegate_seats::store::Memory::new(options.keep)),
@@ -69,7 +69,7 @@ fn chat(chat: &Chat, key_ttl: Duration, namespaces: &Namespaces) -> tidegate_cha
     }
 }
 
-fn seats(seats: &Seats) -> tidegate_seats::Options {
+fn seats(seats: &Seats, retention: Retention) -> tidegate_seats::Options {
     tidegate_seats::Options {
         seats: seats.seats,
         hold: seats.hold,
@@ -78,7 +78,7 @@ fn seats(seats: &Seats) -> tidegate_seats::Options {
         sweep: seats.sweep,
         heartbeat: seats.heartbeat,
         timeout: (!seats.timeout.is_zero()).then_some(seats.timeout),
-        ..tidegate_seats::Options::default()
+        retention,
     }
 }
 

@@ -111,7 +111,7 @@ impl Store for Memory {
         let (mut state, now, mut chores) = (self.state.lock(), now(), Chores::default());
         let keep = self.keep.as_millis() as Millis;
         state.schedules.retain(|_, house| {
-            !house.outbox.is_empty() || (!house.seats.is_empty() && house.changed + keep > now)
+            !house.outbox.is_empty() || (!house.seats.is_empty() && house.changed.saturating_add(keep) > now)
         });
         for (schedule, house) in &state.schedules {
             if !house.outbox.is_empty() {

@@ -20,6 +20,9 @@ use crate::Options;
 use crate::model::{Change, Millis, Seat, Sight, Status};
 use crate::place::{Place, Schedule};
 
+/// Redis refuses an expiry that does not fit into its clock. 35,000 years.
+const FOREVER: u64 = 1 << 50;
+
 /// Seats in a Redis that all nodes share.
 pub struct Redis {
     pool: Pool,
@@ -37,7 +40,7 @@ impl Redis {
         Self {
             pool,
             prefix: format!("{prefix}:{{seats}}"),
-            keep: options.keep.max(options.hold).as_millis() as u64,
+            keep: u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX).clamp(1, FOREVER),
             look: Script::new(include_str!("scripts/look.lua")),
             write: Script::new(include_str!("scripts/write.lua")),
             next: Script::new(include_str!("scripts/next.lua")),

@@ -312,6 +312,10 @@ impl Checker<'_> {
         }
         self.require(!chat.history_ttl.is_zero(), "chat.history_ttl", ZERO);
         self.require(seats.sweep >= Duration::from_millis(100), "seats.sweep", "must be at least 100ms");
+        let year = Duration::from_secs(366 * 86_400);
+        self.require(seats.hold <= year, "seats.hold", "must be at most 366days");
+        let rule = "must be at most 10000: the list has them all, in one answer";
+        self.require(seats.seats <= 10_000, "seats.seats", rule);
         self.require(
             seats.keep > seats.hold,
             "seats.keep",

@@ -14,7 +14,13 @@ if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[10]) then
 end
 
 -- INCR comes first among the writes: it is the one that Redis refuses when memory is full or the server is read-only.
-local version = string.format('%.0f', redis.call('INCR', KEYS[4]))
+local version = redis.call('INCR', KEYS[4])
+if version == 1 then
+  -- The count begins at the time: a store that has lost its data does not count the same again.
+  redis.call('SET', KEYS[4], ARGV[4])
+  version = tonumber(ARGV[4])
+end
+version = string.format('%.0f', version)
 local written = version .. ' ' .. ARGV[6]
 redis.call('RPUSH', KEYS[3], written)
 redis.call('SADD', KEYS[6], ARGV[5])
