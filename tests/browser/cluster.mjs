@@ -14,13 +14,16 @@ export const binary = path.resolve(process.env.TIDEGATE_BINARY ?? path.join(root
 // A gateway takes every TIDEGATE_… variable for a setting of its own.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEGATE_')));
 
+// Nobody waits for a load balancer, or for streams to leave one after the other.
+const brief = { TIDEGATE_DRAIN__DELAY: '0s', TIDEGATE_DRAIN__WINDOW: '0s' };
+
 /** nginx, gateways and Redis. */
 export async function cluster({ nodes = 3, settings = {} } = {}) {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-browser.'));
   const readyFile = path.join(dir, 'ready');
   const [http, redis, gateways, admins] = [await freePorts(1), await freePorts(1), await freePorts(nodes), await freePorts(nodes)];
   const ports = { CLUSTER_HTTP_PORT: http, CLUSTER_REDIS_PORT: redis, CLUSTER_GATEWAY_PORT: gateways, CLUSTER_ADMIN_PORT: admins };
-  const script = start(path.join(root, 'scripts/cluster.sh'), [], { ...ports, CLUSTER_NODES: nodes, CLUSTER_READY_FILE: readyFile, CLUSTER_BINARY: binary, ...settings });
+  const script = start(path.join(root, 'scripts/cluster.sh'), [], { ...ports, CLUSTER_NODES: nodes, CLUSTER_READY_FILE: readyFile, CLUSTER_BINARY: binary, ...brief, ...settings });
   const said = await until(() => {
     if (script.child.exitCode !== null) throw new Error(`The cluster did not start:\n${script.log()}`);
     return readFile(readyFile, 'utf8').catch(() => null);
@@ -41,7 +44,7 @@ export async function cluster({ nodes = 3, settings = {} } = {}) {
 export async function gateway(settings = {}) {
   const [port, admin] = [await freePorts(1), await freePorts(1)];
   const url = `http://127.0.0.1:${port}`;
-  const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], settings);
+  const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], { ...brief, ...settings });
   await until(async () => {
     if (server.child.exitCode !== null) throw new Error(`The gateway did not start:\n${server.log()}`);
     return fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);

@@ -48,3 +48,21 @@ test('what is held can be let go or reserved, and others see it', async () => {
   for (const id of [6, 7]) await two.seats.section.locator(`[data-seat="${id}"][data-status=RESERVED]`).waitFor();
   await two.seats.section.getByText('48 available').waitFor();
 });
+
+test('a map that nobody looks at gives its connection back, and catches up', async () => {
+  const { page, seats, context } = await visit(browser, gateways.url);
+  await Promise.all([seats.ready(), seats.open()]);
+  const tab = (state) =>
+    page.evaluate((now) => {
+      Object.defineProperty(document, 'visibilityState', { value: now, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, state);
+  await tab('hidden');
+  await seats.section.locator('.badge[data-state=closed]').waitFor();
+  await page.locator('#inspector .badge[data-state=idle]').waitFor();
+  const hold = await page.request.post(`${gateways.url}/api/schedules/1/seats/50/hold?userId=carol`);
+  assert.equal(hold.status(), 200);
+  await tab('visible');
+  await seats.section.locator('[data-seat="50"][data-status=HELD]').waitFor();
+  await context.close();
+});

@@ -28,7 +28,7 @@ export class Conversation {
     back: () => void,
   ) {
     this.older = h('button', { type: 'button', class: 'quiet older', on: { click: () => void this.loadOlder() } }, 'Load older messages');
-    this.composer = h('textarea', { rows: '1', 'aria-label': 'Message', placeholder: 'Write a message', maxlength: '4000', on: { keydown: (event) => this.key(event), input: () => this.grow() } });
+    this.composer = h('textarea', { rows: '1', dir: 'auto', 'aria-label': 'Message', placeholder: 'Write a message', maxlength: '4000', on: { keydown: (event) => this.key(event), input: () => this.grow() } });
     this.fresh = h('button', { type: 'button', class: 'fresh', hidden: true, on: { click: () => this.toEnd() } }, 'New messages ↓');
     const form = h(
       'form',
@@ -128,7 +128,7 @@ export class Conversation {
       'li',
       { class: own ? 'message own' : 'message', data: { id: message.id } },
       h('span', { class: 'sender' }, own ? 'You' : nameOf(message.senderId)),
-      h('p', {}, message.content),
+      h('p', { dir: 'auto' }, message.content),
       h('time', { datetime: message.createdAt }, clockTime(message.createdAt)),
     );
   }
@@ -142,7 +142,9 @@ export class Conversation {
   }
 
   private pendingItem(item: Pending, previous: Message | null): HTMLElement {
-    const element = h('li', { class: item.id === null ? 'message own pending' : 'message own' }, h('span', { class: 'sender' }, 'You'), h('p', {}, item.content));
+    // Read aloud is what was stored; what is on its way is only seen.
+    const under = item.id === null && item.failure === null;
+    const element = h('li', { class: item.id === null ? 'message own pending' : 'message own', 'aria-hidden': under ? 'true' : undefined }, h('span', { class: 'sender' }, 'You'), h('p', { dir: 'auto' }, item.content));
     element.classList.toggle('next', previous?.senderId === this.inbox.person.id);
     if (item.id !== null) element.append(h('time', { datetime: item.createdAt }, clockTime(item.createdAt)));
     else if (item.failure === null) element.append(h('span', { class: 'fate' }, 'sending'));

@@ -91,7 +91,7 @@ export class Pane {
         'aria-current': room.id === inbox.openRoom ? 'true' : undefined,
         on: { click: () => void this.enter(room) },
       },
-      h('span', { class: 'room-name' }, title(room, this.person.id)),
+      h('span', { class: 'room-name', dir: 'auto' }, title(room, this.person.id)),
       h('time', {}, last === null ? '' : shortTime(last.createdAt)),
       h('span', { class: 'room-last' }, last === null ? 'Nothing said yet' : last.messageType === 'MESSAGE' ? mine + last.content : last.messageType === 'JOIN' ? `${nameOf(last.senderId)} came` : `${nameOf(last.senderId)} went`),
       room.unreadCount > 0 && h('span', { class: 'count' }, String(room.unreadCount), unseen(' unread')),

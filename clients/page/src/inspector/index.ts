@@ -107,6 +107,9 @@ export function inspector(section: HTMLElement): void {
     opened.on('raw', (text) => {
       if (stream === opened) came(text);
     });
+    opened.on('error', ({ title, detail }) => {
+      if (stream === opened) log.note(detail ?? title);
+    });
     status.show(opened.state);
     drawCut();
   }

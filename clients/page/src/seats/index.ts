@@ -47,7 +47,7 @@ export function seats(section: HTMLElement): void {
     h(
       'div',
       { class: 'card' },
-      h('div', { class: 'controls' }, h('label', { for: 'schedule', class: 'unseen' }, 'Schedule'), schedule, h('span', { class: 'as' }, 'as'), h('div', { class: 'segments', role: 'group', 'aria-label': 'Act as' }, ...actors), status.element),
+      h('div', { class: 'controls' }, h('label', { for: 'schedule', class: 'unseen' }, 'Schedule'), schedule, h('div', { class: 'as' }, 'as', h('div', { class: 'segments', role: 'group', 'aria-label': 'Act as' }, ...actors)), status.element),
       barrier,
       hall,
     ),
@@ -180,7 +180,7 @@ export function seats(section: HTMLElement): void {
     }, telling);
   }
 
-  window.setInterval(() => board.seats.size > 0 && draw(), 1_000);
+  window.setInterval(() => seen && board.seats.size > 0 && draw(), 1_000);
   peopleChanged.on((person) => {
     if (person.slot === 0) open(); // the watcher's token
     else draw();
