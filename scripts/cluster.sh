@@ -34,6 +34,7 @@ main() {
     trap stop EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    trap 'exit 141' PIPE # who read our output is gone
 
     start_redis
     for ((i = 1; i <= nodes; i++)); do start_gateway "$i"; done
@@ -234,9 +235,9 @@ stand_by() {
 # nginx first, so that no client finds its way to a node that is leaving; Redis last, so that the nodes can say goodbye.
 stop() {
     local status=$? i
-    trap '' INT TERM HUP
+    trap '' INT TERM HUP PIPE
     trap - EXIT
-    [ "$status" -eq 1 ] || echo "stopping…" >&2
+    [ "$status" -eq 1 ] || echo "stopping…" >&2 || true
     end nginx
     for i in "${!names[@]}"; do
         case ${names[i]} in gateway-*) kill -TERM "${pids[i]}" 2>/dev/null || true ;; esac

@@ -4,12 +4,13 @@
 #   scripts/test-browser.sh               all stories
 #   scripts/test-browser.sh seats         those of tests/browser/stories/seats.test.mjs
 #   TIDEGATE_BINARY=…                     the gateway; else target/debug/tidegate is built
-#   CHROMIUM=/usr/bin/chromium            the browser
+#   CHROMIUM=…                            the browser (default: chromium in PATH)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
+export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "${TIDEGATE_BINARY:-}" ]; then
     cargo build --quiet --locked --package tidegate
     TIDEGATE_BINARY=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/tidegate

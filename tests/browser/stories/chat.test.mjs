@@ -88,6 +88,26 @@ test('a room for several, and its people', async () => {
   await close();
 });
 
+test('an answer that is lost does not double a message, and one that is refused can be sent again', async () => {
+  const { one, alice, bob, close } = await apart();
+  const answers = [
+    async (route) => (await route.fetch(), route.abort()), // it was stored, and nobody hears of it
+    (route) => route.continue(),
+    (route) => route.fulfill({ status: 403, contentType: 'application/problem+json', body: '{"detail":"Not now."}' }),
+  ];
+  await one.page.route('**/messages?userId=alice', (route) => (answers.shift() ?? ((last) => last.continue()))(route));
+  await alice.send('Once');
+  await bob.message('Once').waitFor();
+  await until(() => answers.length === 1);
+  await alice.send('Refused');
+  await alice.log.getByText('Not sent: Not now.').waitFor();
+  await alice.log.getByRole('button', { name: /^Send again/ }).click();
+  await bob.message('Refused').waitFor();
+  await alice.log.locator('.pending').first().waitFor({ state: 'detached' });
+  for (const device of [alice, bob]) assert.deepEqual((await device.texts()).filter((text) => ['Once', 'Refused'].includes(text)), ['Once', 'Refused']);
+  await close();
+});
+
 // Last: one node is missing from here on.
 test('a node is killed and no message is lost or doubled', async () => {
   const { alice, bob, close } = await apart();
