@@ -47,7 +47,7 @@ fn chat(chat: &Chat, key_ttl: Duration, namespaces: &Namespaces) -> tidegate_cha
             size: chat.history_size,
             ttl: chat.history_ttl,
             // A gap can be told for as long again.
-            record_ttl: chat.history_ttl * 2,
+            record_ttl: chat.history_ttl.saturating_mul(2),
             key_ttl,
         },
         notices: Topic::user("anyone").map_or(defaults.notices, |topic| namespaces.of(&topic).retention),
