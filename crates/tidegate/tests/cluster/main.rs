@@ -2,6 +2,7 @@
 //! way to receive has to keep is told in `transports`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chat;
 mod cluster;
 mod failover;
 mod fan_out;
