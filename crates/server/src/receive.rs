@@ -74,7 +74,8 @@ pub(crate) fn join(app: &Inner, who: &Identity, wish: Wish, format: Format) -> R
     })
 }
 
-fn manner(app: &Inner, heartbeat: Option<&str>) -> Result<Option<Arc<Manner>>, Problem> {
+/// How a stream differs, whose client asked for these heartbeats.
+pub(crate) fn manner(app: &Inner, heartbeat: Option<&str>) -> Result<Option<Arc<Manner>>, Problem> {
     match heartbeat {
         None => Ok(None),
         Some("event") => Ok(Some(Arc::clone(&app.watched))),

@@ -1,16 +1,19 @@
 //! `/v1/events`: Server-Sent Events.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version, header};
-use tidegate_hub::Join;
+use tidegate_hub::{Heartbeat, Join, Manner};
 use tidegate_protocol::Format;
 
 use crate::app::App;
 use crate::connection::Connection;
 use crate::problem::Problem;
+use crate::query::Query;
 use crate::receive::{self, Wish};
 use crate::stream::{Counted, Opened, Stream};
 use crate::wire::Framing;
@@ -50,15 +53,22 @@ async fn open(app: &App, parts: &Parts, wish: Wish) -> Result<Response, Problem>
 }
 
 /// Answers a request with a stream of `join`, over whatever transport it came by. What is wrong with the request is an answer of its own; what
-/// is wrong with the gateway just now is said on a stream, with the time to come back.
+/// is wrong with the gateway just now is said on a stream, with the time to come back. `?heartbeat=event` counts on every stream.
 pub async fn stream(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {
-    let join = match join {
+    let mut join = match join {
         Ok(join) => join,
         Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
             return Ok(turned_away(app, "unavailable"));
         }
         Err(problem) => return Err(problem),
     };
+    if let Some(watched) = receive::manner(app, Query::of(&parts.uri)?.one("heartbeat"))? {
+        join.manner = Some(match join.manner {
+            Some(own) if own.style == Heartbeat::Named => own,
+            Some(own) => Arc::new(Manner { style: Heartbeat::Named, ..Manner::clone(&own) }),
+            None => watched,
+        });
+    }
     let connection = parts.extensions.get::<Connection>();
     // Not before it is known who asks: strangers must not use up what the rate leaves for others.
     let place = match app.admission.enter(parts) {

@@ -72,6 +72,9 @@ async fn a_stream_with_manners_of_its_own() {
     assert_eq!(greeting.id, None, "a greeting moves nobody's place");
     let beat = stream.next_block().await.unwrap();
     assert_eq!((beat.event, beat.data.as_deref(), beat.id), (None, Some("beat"), None));
+    let mut watched = Sse::open(&node.url("/toy/a/events?heartbeat=event")).await;
+    watched.next_named("ping").await;
+    assert_eq!(watched.next_block().await.unwrap().event.as_deref(), Some("tidegate:heartbeat"));
     assert!(!stream.last_event_id().is_empty() && Some(stream.last_event_id()) == ready.id.as_deref());
 }
 
