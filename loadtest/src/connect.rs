@@ -3,12 +3,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::options::Common;
-use crate::process;
 use crate::report::{Latency, round};
 use crate::session::Session;
 use crate::streams::{Place, Streams};
+use crate::{process, wait};
 
-/// 8,000 clients, 64 at once (--parallel). The percentiles are those of opening.
+/// 8,000 clients, 64 at once (--parallel), held for --seconds (0). The percentiles are those of opening.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -35,6 +35,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let seconds = streams.open(places)?.as_secs_f64();
     let cpu = process::cpu(&common.pids)? - cpu;
     streams.all_open()?;
+    session.shared.phase("held");
+    wait::pause(common.duration(0));
     streams.finish()?;
     let count = connections as f64;
     session.latency(Latency::of(&session.shared.measured().opening));

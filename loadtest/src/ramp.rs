@@ -99,8 +99,8 @@ impl<'a> Ramp<'a> {
             "kB each", "lost", "error %",
         ];
         let title = format!(
-            "Steps: clients, opening and delivery in ms, the server's CPU in % of a core ({} events/s), memory; stops above {} %",
-            rate, options.stop_above
+            "Steps at {rate} events/s, stopping above {} % (times in ms, the server's CPU in % of a core)",
+            options.stop_above
         );
         Ok(Self {
             common,

@@ -19,7 +19,8 @@ use crate::streams::{Command, Place, Streams};
 use crate::wait;
 
 /// 1,000 clients lose their connection at once, 100 events are published meanwhile, and all come back at once, or over
-/// --spread. Then one more event shows that they are live. The percentiles are those of that one and of what came late.
+/// --spread. Then one more event shows that they are live, and they are left alone for 10 seconds before memory is read. The
+/// percentiles are those of that event and of what came late.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -92,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     streams.tell(&Command::Return { spread, parallel })?;
     let all = connections as u64;
     let missed = all * u64::from(options.missed);
-    let peak = storm(&session, || {
+    let peak = storm(&session, all, || {
         streams.counted(Count::Reconnected) >= all && streams.counted(Count::Received) >= missed
     })?;
     let back = session.shared.start.elapsed();
@@ -108,7 +109,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let expected = missed + all;
     streams.received(expected, PATIENCE);
     session.latency(Latency::of(&session.shared.step().delivery));
-    wait::pause(Duration::from_secs(2));
+    session.shared.phase("left alone");
+    wait::pause(common.duration(10));
     let settled = process::pss(&common.pids)?;
     let counts = [Count::Reconnected, Count::Failed, Count::Resets].map(|count| streams.counted(count));
     streams.finish()?;
@@ -150,17 +152,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Waits until all are back, as long as there is progress; the most memory that was seen meanwhile.
-fn storm(session: &Session<'_>, all_back: impl Fn() -> bool) -> Result<u64> {
+fn storm(session: &Session<'_>, clients: u64, all_back: impl Fn() -> bool) -> Result<u64> {
     let shared = &session.shared;
     let progress =
         || shared.get(Count::Received) + shared.get(Count::Reconnected) + shared.get(Count::Failed);
     let (mut peak, mut seen, mut since) = (0, progress(), Instant::now());
+    let patience = || if shared.open_now() >= clients { PATIENCE } else { PATIENCE * 6 };
     while !wait::until(Duration::from_millis(100), &all_back) {
         peak = peak.max(process::pss(&session.common.pids)?);
         if progress() != seen {
             (seen, since) = (progress(), Instant::now());
         }
-        if since.elapsed() > Duration::from_secs(30) {
+        if since.elapsed() > patience() {
             break;
         }
     }

@@ -5,7 +5,7 @@ pub(crate) struct Row {
     pub(crate) title: &'static str,
     /// As `scripts/bench/measurements.sh` calls it.
     pub(crate) measurement: &'static str,
-    /// As the scenario calls it.
+    /// As the scenario calls it; a figure's part behind a slash.
     pub(crate) figure: &'static str,
     /// None: shown for what it tells.
     pub(crate) reach: Option<Reach>,
@@ -35,6 +35,19 @@ impl fmt::Display for Reach {
 /// 1.0: not more than the peer. A bare loop writes nothing but the bytes, so some more is fair; ten times as many sockets
 /// miss caches that have nothing to do with looking a topic up.
 pub(crate) const ROWS: &[Row] = &[
+    row("burst, 50 ms each way, WebSocket: a round's p50 ms", "burst", "ws/round/p50", None),
+    row("the same: p99 ms", "burst", "ws/round/p99", None),
+    row("SSE: a round's p50 ms", "burst", "sse/round/p50", None),
+    row("the same: p99 ms", "burst", "sse/round/p99", None),
+    row("long polling: a round's p50 ms", "burst", "poll/round/p50", None),
+    row("the same: p99 ms", "burst", "poll/round/p99", None),
+    row("the same: rounds failed", "burst", "poll/failed", Some(Reach::Most(0.0))),
+    row("ramp: clients reached", "ramp", "reached", None),
+    row("soak: connections ended", "soak", "disconnects", Some(Reach::Most(0.0))),
+    row("soak: memory growth, MB", "soak", "memory_growth_mb", Some(Reach::Most(5.0))),
+    row("all clients back at once: ms to the last event", "reconnect", "recovery_ms", None),
+    row("the same: Redis commands", "reconnect", "redis_commands", Some(Reach::Most(100.0))),
+    row("the same: peak memory, MB", "reconnect", "memory_peak_mb", None),
     row("idle stream, 10,000: kB", "idle", "kb_per_connection", Some(Reach::Most(3.0))),
     row("the same over TLS", "idle-tls", "kb_per_connection", None),
     row("waiting poll, 10,000: kB", "idle-poll", "kb_per_connection", None),

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::failure::Usage;
 
 const TLS: &str = "https://";
 
@@ -24,11 +26,9 @@ impl Server {
         let with_port = |port: u16| format!("{host}:{port}");
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let named = if has_port { host.to_owned() } else { with_port(if secure { 443 } else { 80 }) };
-        let address = named
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut all| all.next())
-            .with_context(|| format!("--url {url}: give http(s)://HOST:PORT"))?;
+        let address = named.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| {
+            Usage::new(format!("--url {url}: give http(s)://HOST:PORT of a host that is known"))
+        })?;
         Ok(Self { address, host: host.to_owned(), prefix: prefix.trim_end_matches('/').to_owned(), secure })
     }
 

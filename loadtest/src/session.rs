@@ -41,6 +41,8 @@ impl<'a> Session<'a> {
     /// `clients`: so many files will be needed.
     pub(crate) fn begin(common: &'a Common, scenario: &'static str, clients: usize) -> Result<Self> {
         let machine = Machine::now();
+        common.servers()?;
+        common.publish_servers()?;
         let files = process::raise_open_files()?;
         let each = clients.div_ceil(common.processes.max(1)) as u64 + 100;
         ensure!(

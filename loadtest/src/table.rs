@@ -99,7 +99,9 @@ impl Results {
     fn median(&self, measurement: &str, server: &str, figure: &str) -> Option<f64> {
         let mut values: Vec<f64> = self
             .rounds(measurement, server)
-            .filter_map(|result| result["figures"][figure].as_f64().or(result[figure].as_f64()))
+            .filter_map(|result| {
+                result.pointer(&format!("/figures/{figure}")).or(result.get(figure))?.as_f64()
+            })
             .collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);

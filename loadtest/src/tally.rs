@@ -108,6 +108,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_after_a_reconnect_is_doubled_and_what_it_skips_is_lost() {
+        // Cut off after 2, resumed one too early.
+        let counts = counted(&[(4, 0), (4, 1), (4, 2), (4, 2), (4, 3), (5, 0)]);
+        assert_eq!(counts, Counts { received: 6, doubled: 1, ..Counts::default() });
+        assert_eq!(counts.lost(5), 0);
+        // Resumed one too late; the one that is missing comes by no later reconnect.
+        let counts = counted(&[(4, 0), (4, 1), (4, 3), (4, 4), (4, 4)]);
+        assert_eq!(counts, Counts { received: 5, doubled: 1, ..Counts::default() });
+        assert_eq!(counts.lost(5), 1);
+        // All of it twice, in another order.
+        let counts = counted(&[(4, 0), (4, 1), (4, 1), (4, 0)]);
+        assert_eq!(counts, Counts { received: 4, doubled: 2, ..Counts::default() });
+    }
+
+    #[test]
     fn anothers_event_is_stray_and_makes_up_for_nothing() {
         let counts = counted(&[(3, 0), (6, 0), (4, 0)]);
         assert_eq!(counts, Counts { received: 1, stray: 2, ..Counts::default() });

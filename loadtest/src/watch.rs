@@ -1,4 +1,4 @@
-//! While a run lasts: a sample each second, and a line that says how far it is.
+//! While a run lasts: a sample each second, more of them at first, and a line that says how far it is.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -14,15 +14,18 @@ use crate::shared::{Count, Shared};
 
 const STEP: Duration = Duration::from_secs(1);
 
+/// A short run would have too few samples.
+const FIRST: Duration = Duration::from_secs(20);
+
 /// Where the output is no terminal a line each second would be too many.
 const LINE: Duration = Duration::from_secs(5);
 
-/// A second of the run.
+/// A moment of the run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
-    /// Its end, in seconds since the start.
+    /// In seconds since the start.
     pub(crate) t: f64,
-    /// Of the events that came in it, in milliseconds.
+    /// Of the events that came since the one before, in milliseconds.
     pub(crate) p50: Option<f64>,
     pub(crate) p90: Option<f64>,
     pub(crate) p99: Option<f64>,
@@ -51,7 +54,10 @@ impl Watch {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut watcher = Watcher::new(scenario, shared, pids);
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(STEP) {
+            let step = |watcher: &Watcher| {
+                if watcher.shared.start.elapsed() < FIRST { STEP / 4 } else { STEP }
+            };
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(step(&watcher)) {
                 watcher.sample();
                 watcher.tell();
             }

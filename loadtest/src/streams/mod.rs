@@ -133,7 +133,7 @@ impl Streams {
 
     /// Waits until so many events have come in all; false if nothing more comes for so long.
     pub(crate) fn received(&self, expected: u64, patience: Duration) -> bool {
-        let mut before = u64::MAX;
+        let mut before = self.counted(Count::Received);
         loop {
             if self.wait(patience, || self.counted(Count::Received) >= expected) {
                 return true;
