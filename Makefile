@@ -31,7 +31,7 @@ fmt: ## format the code
 fuzz: ## every parser of outside bytes, FUZZ_SECONDS (30) each; needs cargo-fuzz
 	scripts/fuzz.sh
 
-bench: ## memory, latency and throughput beside Nchan and a bare epoll loop, twenty minutes; BENCH_QUICK=1: four
+bench: ## burst, ramp, soak, a storm; memory, latency and throughput beside Nchan, half an hour; BENCH_QUICK=1: seven minutes
 	scripts/bench.sh
 
 cluster: ## nginx, three gateways and Redis as local processes; Ctrl-C stops them

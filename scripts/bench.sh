@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Tidegate beside nginx with Nchan and a bare epoll loop: each is started, measured from outside by the load tester and
-# ended, one after the other, never two at once; then Tidegate and Nchan with two nodes each on one Redis. The rounds
+# ended, one after the other, never two at once; then Tidegate and Nchan with two nodes each on one Redis. Before them the
+# questions of docs/loadtest.md, to Tidegate alone. The rounds
 # alternate (A, B, A, B…) and the table shows their medians, so that what else the machine does meets all of them.
 #
-#   BENCH_QUICK=1         one short round of each, about four minutes, instead of three long ones, about twenty
+#   BENCH_QUICK=1         one short round of each, about seven minutes, instead of three long ones, about half an hour
 #   BENCH_ONLY=           only measurements with these names or patterns ('users-* connect'); names: scripts/bench/measurements.sh
 #   BENCH_ROUNDS=         how many rounds
+#   BENCH_SOAK=           seconds of the soak (60 or 300; the question is about 1800)
+#   BENCH_REPORTS=        where each run's report goes, a page with plots (default: bench in the build directory)
 #   BENCH_JSON=           where the table is written as JSON (default: bench.json in the build directory)
 #   LOADTEST_BINARY=, BENCH_BINARY=   programs to use instead of building them
 set -euo pipefail
@@ -33,13 +36,16 @@ main() {
 
     work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-bench.XXXXXX")
     results=$work/results
-    mkdir "$results"
+    reports=${BENCH_REPORTS:-$target/bench}
+    mkdir -p "$results" "$reports"
     trap 'end_servers; rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     # Ten thousand streams need as many open files, on either side.
     ulimit -n "$(ulimit -Hn)"
 
+    round=1
+    questions
     for ((round = 1; round <= ${BENCH_ROUNDS:-$rounds}; round++)); do
         one_node
         two_nodes
@@ -47,6 +53,7 @@ main() {
     echo
     mkdir -p "$target"
     "$loadtest" table "$results" --json "${BENCH_JSON:-$target/bench.json}"
+    echo "Each run as a page: $reports"
 }
 
 # need PROGRAM PACKAGE

@@ -3,10 +3,18 @@
 # reached, is in loadtest/src/rows.rs.
 
 if [ -n "${BENCH_QUICK:-}" ]; then
-    rounds=1 seconds=3 flood=1000 users=20000
+    rounds=1 seconds=3 flood=1000 users=20000 bursts=40 steps=100,1000,5000 soak=60 away=5000
 else
-    rounds=3 seconds=8 flood=3000 users=50000
+    rounds=3 seconds=8 flood=3000 users=50000 bursts=200 steps=100,1000,5000,10000 soak=300 away=10000
 fi
+
+# The questions that come before a choice: docs/loadtest.md. Once, for they take as long as rounds of the others.
+questions() {
+    measure burst tidegate burst --rounds "$bursts"
+    measure ramp tidegate ramp --steps "$steps" --seconds "$seconds"
+    measure soak tidegate soak --rate 0.1 --seconds "${BENCH_SOAK:-$soak}"
+    measure reconnect tidegate reconnect --connections "$away" --missed 200
+}
 
 one_node() {
     for name in tidegate nchan loop; do measure idle "$name" idle --connections 10000 --seconds 2; done
@@ -58,6 +66,11 @@ measure() {
         start_pair "$name"
         load "$result" "$@"
         ;;
+    reconnect.*)
+        start_redis
+        start_tidegate TIDEGATE_REDIS__URL="redis://127.0.0.1:$redis_port"
+        load "$result" "$@" --redis "redis://127.0.0.1:$redis_port"
+        ;;
     *-tls*)
         "start_$name" TIDEGATE_TLS__DEV=true
         server[3]=${server[3]/http:/https:}
@@ -85,7 +98,8 @@ wanted() {
 load() {
     local result=$1
     shift
-    "$loadtest" "$@" "${server[@]}" --json "$result" || echo "FAILED: ${server[1]}" >&2
+    "$loadtest" "$@" "${server[@]}" --json "$result" --html "$reports/$(basename "$result" .json).html" ||
+        echo "FAILED: ${server[1]}" >&2
 }
 
 # The script that publishes an event, without a gateway in front: what Redis itself can do on this machine, in this run.
