@@ -20,15 +20,7 @@ const brief = { TIDEGATE_DRAIN__DELAY: '0s', TIDEGATE_DRAIN__WINDOW: '0s' };
 /** nginx, gateways and Redis. */
 export async function cluster({ nodes = 3, settings = {} } = {}) {
   const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-browser.'));
-  const readyFile = path.join(dir, 'ready');
-  const [http, redis, gateways, admins] = [await freePorts(1), await freePorts(1), await freePorts(nodes), await freePorts(nodes)];
-  const ports = { CLUSTER_HTTP_PORT: http, CLUSTER_REDIS_PORT: redis, CLUSTER_GATEWAY_PORT: gateways, CLUSTER_ADMIN_PORT: admins };
-  const script = start(path.join(root, 'scripts/cluster.sh'), [], { ...ports, CLUSTER_NODES: nodes, CLUSTER_READY_FILE: readyFile, CLUSTER_BINARY: binary, ...brief, ...settings });
-  const said = await until(() => {
-    if (script.child.exitCode !== null) throw new Error(`The cluster did not start:\n${script.log()}`);
-    return readFile(readyFile, 'utf8').catch(() => null);
-  }, 30_000);
-  const values = Object.fromEntries(said.trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  const { script, values } = await oneOf(3, () => startCluster(nodes, settings, path.join(dir, 'ready')));
   return {
     url: values.URL,
     /** As a power cut would. */
@@ -40,16 +32,33 @@ export async function cluster({ nodes = 3, settings = {} } = {}) {
   };
 }
 
+async function startCluster(nodes, settings, readyFile) {
+  const [http, redis, gateways, admins] = [await freePorts(1), await freePorts(1), await freePorts(nodes), await freePorts(nodes)];
+  const ports = { CLUSTER_HTTP_PORT: http, CLUSTER_REDIS_PORT: redis, CLUSTER_GATEWAY_PORT: gateways, CLUSTER_ADMIN_PORT: admins };
+  const script = start(path.join(root, 'scripts/cluster.sh'), [], { ...ports, CLUSTER_NODES: nodes, CLUSTER_READY_FILE: readyFile, CLUSTER_BINARY: binary, ...brief, ...settings });
+  const said = await until(() => script.running() && readFile(readyFile, 'utf8').catch(() => null), 60_000);
+  const values = Object.fromEntries(said.trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  return { script, values };
+}
+
 /** One gateway with everything in its own process. */
-export async function gateway(settings = {}) {
-  const [port, admin] = [await freePorts(1), await freePorts(1)];
-  const url = `http://127.0.0.1:${port}`;
-  const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], { ...brief, ...settings });
-  await until(async () => {
-    if (server.child.exitCode !== null) throw new Error(`The gateway did not start:\n${server.log()}`);
-    return fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
+export const gateway = (settings = {}) =>
+  oneOf(3, async () => {
+    const [port, admin] = [await freePorts(1), await freePorts(1)];
+    const url = `http://127.0.0.1:${port}`;
+    const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], { ...brief, ...settings });
+    await until(() => server.running() && fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
+    return { url, stop: () => server.stop('SIGTERM') };
   });
-  return { url, stop: () => server.stop('SIGTERM') };
+
+/** A port that was free a moment ago may be somebody else's now. */
+async function oneOf(attempts, attempt) {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (attempts === 1) throw error;
+    return oneOf(attempts - 1, attempt);
+  }
 }
 
 /** What a command says. */
@@ -84,7 +93,12 @@ function start(command, args, settings) {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     await gone;
   };
-  return { child, log: () => log, stop };
+  /** True, or why not. */
+  const running = () => {
+    if (child.exitCode === null && child.signalCode === null) return true;
+    throw new Error(`${command} has ended:\n${log}`);
+  };
+  return { running, stop };
 }
 
 /** The first of `count` ports in a row that nobody listens on. */

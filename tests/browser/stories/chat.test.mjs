@@ -7,7 +7,8 @@ let gateways;
 let browser;
 
 before(async () => {
-  [gateways, browser] = await Promise.all([cluster(), launch()]);
+  gateways = await cluster();
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

@@ -14,7 +14,8 @@ let one;
 let browser;
 
 before(async () => {
-  [one, browser] = await Promise.all([gateway(), launch()]);
+  one = await gateway();
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

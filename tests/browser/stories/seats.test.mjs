@@ -7,7 +7,8 @@ let gateways;
 let browser;
 
 before(async () => {
-  [gateways, browser] = await Promise.all([cluster({ nodes: 2 }), launch()]);
+  gateways = await cluster({ nodes: 2 });
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();
