@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::line::{Line, Tls};
 use crate::server::Server;
 use crate::shared::{Count, Shared};
+use crate::streams::body::{Body, Head};
 use crate::wait;
 
 /// No server is this slow with an answer.
@@ -192,21 +193,15 @@ impl Publisher {
     }
 
     fn complete(&self) -> Result<bool> {
-        let Some(head) = memmem::find(&self.answer, b"\r\n\r\n") else { return Ok(false) };
-        let length = content_length(&self.answer[..head]).context("an answer without content-length")?;
-        let whole = self.answer.len() >= head + 4 + length;
-        if whole && !self.answer.starts_with(b"HTTP/1.1 2") {
-            let status = String::from_utf8_lossy(self.answer.get(9..12).unwrap_or_default());
-            bail!("status {status}\n{}", String::from_utf8_lossy(&self.answer));
+        let Some(end) = memmem::find(&self.answer, b"\r\n\r\n") else { return Ok(false) };
+        let mut head = Head::parse(&self.answer[..end]).map_err(|fault| anyhow!("{fault}"))?;
+        ensure!(!matches!(head.body, Body::UntilClose), "an answer without a length");
+        let mut body = self.answer[end + 4..].to_vec();
+        head.body.decode(&mut body).map_err(|fault| anyhow!("{fault}"))?;
+        let whole = head.body.finished();
+        if whole && !(200..300).contains(&head.status) {
+            bail!("status {}\n{}", head.status, String::from_utf8_lossy(&self.answer));
         }
         Ok(whole)
     }
-}
-
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
-    let line = head
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
-    std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok()
 }

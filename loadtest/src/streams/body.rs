@@ -27,6 +27,8 @@ impl Head {
                 body = Body::Chunked(Chunk::Size(0));
             }
         }
+        // No content, and nothing that says so.
+        let body = if status == 204 { Body::Length(0) } else { body };
         Ok(Self { status, body })
     }
 }
@@ -145,6 +147,7 @@ mod tests {
         assert_eq!(head.status, 503);
         assert!(matches!(head.body, Body::Chunked(_)));
         assert!(matches!(Head::parse(b"HTTP/1.0 200 OK").unwrap().body, Body::UntilClose));
+        assert!(Head::parse(b"HTTP/1.1 204 No Content").unwrap().body.finished());
         for other in [&b"SSH-2.0"[..], b"HTTP/1.1", b"HTTP/1.1 2x0", b"\xff"] {
             assert!(Head::parse(other).is_err());
         }

@@ -1,6 +1,6 @@
 //! Clients that receive: opened, read and brought back by threads of their own, or by other processes.
 
-mod body;
+pub(crate) mod body;
 mod client;
 mod ear;
 mod frame;
