@@ -124,7 +124,8 @@ impl Results {
                 (self.median(measurement, "tidegate", row.figure)?, factor, false)
             }
         };
-        let ratio = own / other;
+        // Nothing where nothing may be.
+        let ratio = if own == other { 1.0 } else { own / other };
         Some((ratio, if at_least { ratio >= factor } else { ratio <= factor }))
     }
 
@@ -198,11 +199,14 @@ mod tests {
     fn a_figure_is_judged_by_what_it_stands_beside() {
         let results = results(&[("m", "tidegate", 3.0), ("m", "nchan", 2.0), ("n", "tidegate", 6.0)]);
         assert_eq!(judge(&results, Reach::Most(3.0)), Some((1.0, true)));
+        assert!(!judge(&results, Reach::Most(0.0)).unwrap().1);
         assert_eq!(judge(&results, Reach::MostOf(1.0, "nchan")), Some((1.5, false)));
         assert_eq!(judge(&results, Reach::LeastOf(1.5, "nchan")), Some((1.5, true)));
         assert_eq!(judge(&results, Reach::LeastOf(1.6, "nchan")), Some((1.5, false)));
         assert_eq!(judge(&results, Reach::MostOfOwn(1.0, "n")), Some((0.5, true)));
         assert_eq!(judge(&results, Reach::MostOf(1.0, "loop")), None);
+        let nothing = self::results(&[("m", "tidegate", 0.0)]);
+        assert_eq!(judge(&nothing, Reach::Most(0.0)), Some((1.0, true)));
     }
 
     #[test]

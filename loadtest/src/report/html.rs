@@ -70,7 +70,7 @@ fn numbers(report: &Report, page: &mut String) {
     };
     if report.expected > 0 || report.sent > 0 {
         for (name, count) in report.accounts() {
-            number(name, count.to_string());
+            number(name, grouped(count));
         }
     }
     for (name, value) in report.latency.named() {
@@ -80,6 +80,19 @@ fn numbers(report: &Report, page: &mut String) {
     }
     number("error rate, %", report.error_rate.to_string());
     page.push_str("</section>\n");
+}
+
+/// In threes: a million is not to be counted out.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn rows(table: &Table, page: &mut String) {
@@ -176,6 +189,11 @@ fn date(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!([0, 999, 1_000, 2_010_000].map(grouped), ["0", "999", "1,000", "2,010,000"]);
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {
