@@ -175,8 +175,12 @@ impl Watcher {
             last.reconnects,
         );
         let mut out = std::io::stderr().lock();
-        // Where nobody reads, nothing is to be told.
-        let _ = if self.terminal { write!(out, "\r\x1b[2K{line}") } else { writeln!(out, "{line}") };
+        // Not wrapped: a second line would stay. And where nobody reads, nothing is to be told.
+        let _ = if self.terminal {
+            write!(out, "\r\x1b[2K\x1b[?7l{line}\x1b[?7h")
+        } else {
+            writeln!(out, "{line}")
+        };
         let _ = out.flush();
     }
 
