@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::app::{App, Inner};
 use crate::problem::Problem;
 
-/// A body of JSON, within the limits of size and time.
+/// A body that is a JSON object, within the limits of size and time.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T>
@@ -17,7 +17,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = read(&App::from_ref(state), request.into_body()).await?;
-        json(&bytes).map(Self)
+        object(&bytes).map(Self)
     }
 }
 
@@ -35,6 +35,14 @@ pub(crate) async fn read(app: &Inner, body: axum::body::Body) -> Result<Bytes, P
         Ok(Err(error)) => Err(Problem::invalid("", format!("The body could not be read: {error}"))),
         Err(_) => Err(Problem::slow_body()),
     }
+}
+
+/// Parses a JSON object. An array is none: serde would take its elements for the fields, in their order.
+pub(crate) fn object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::invalid("", "A JSON object, {…}, is wanted here, not an array."));
+    }
+    json(bytes)
 }
 
 /// Parses JSON; the problem names the field that is wrong.
@@ -56,10 +64,10 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     Ok(value)
 }
 
-/// The field that serde names between back-quotes where the path has none: a missing or unknown one.
+/// The field that serde names between back-quotes where the path has none: a missing, unknown or repeated one.
 fn named(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let names = ["missing field `", "unknown field `"];
+    let names = ["missing field `", "unknown field `", "duplicate field `"];
     let name = names.iter().find_map(|start| text.strip_prefix(start));
     name.and_then(|rest| rest.split('`').next()).unwrap_or_default().to_owned()
 }

@@ -88,9 +88,9 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The body came too slowly", detail)
     }
 
-    /// 409: it was possible, and something else came first.
+    /// 409: it would be possible if things stood differently, as the detail says.
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Somebody was faster", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "Not as things stand", detail)
     }
 
     /// 413: more than a limit allows.

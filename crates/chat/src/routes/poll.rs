@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidegate_hub::{Batch, Resume};
@@ -47,6 +47,10 @@ pub(super) async fn get(
         }
         None => Resume::Live,
     };
+    if parts.method == Method::HEAD {
+        node.chat.admit(&caller, &room).await?;
+        return Ok([(header::CONTENT_TYPE, "application/json")].into_response());
+    }
     let join = node.chat.room_stream(&caller, &room, resume, Format::Json).await?;
     let batch = wait(&node.app, &parts, join, timeout).await?;
     // Whoever was removed in the meantime gets nothing that came since.

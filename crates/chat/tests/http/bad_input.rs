@@ -51,6 +51,11 @@ async fn fields_are_named() {
     }
     let image = json!({ "profileImage": "x".repeat(3_000) });
     refused(&alice.put("/api/chat/users/alice", image).await, 400, Some("profileImage"));
+    for image in ["javascript:alert(1)", "//evil.test/a.png", "data:text/html,x"] {
+        let image = json!({ "profileImage": image });
+        refused(&alice.put("/api/chat/users/alice", image).await, 400, Some("profileImage"));
+    }
+    refused(&alice.put("/api/chat/users/alice", json!(["Alice", null])).await, 400, Some(""));
     refused(&alice.get("/api/chat/rooms/nowhere").await, 404, None);
     let big = json!({ "content": "x".repeat(65 << 10) });
     refused(&alice.post(&format!("/api/chat/rooms/{room}/messages"), big).await, 413, Some("content"));

@@ -39,7 +39,7 @@ async fn hold_reserve_and_be_told() {
     assert_eq!(
         refused.body,
         json!({
-            "type": "urn:tidegate:problem:conflict", "title": "Somebody was faster", "status": 409, "detail": detail,
+            "type": "urn:tidegate:problem:conflict", "title": "Not as things stand", "status": 409, "detail": detail,
             "scheduleSeatId": "7", "seatStatus": "HELD", "heldBy": "ann", "heldUntil": until,
         })
     );

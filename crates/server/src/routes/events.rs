@@ -30,7 +30,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
     let bytes = body::read(&app, body).await?;
     let mut wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
     if !bytes.is_empty() {
-        wish.and(body::json(&bytes)?);
+        wish.and(body::object(&bytes)?);
     }
     open(&app, &parts, wish).await
 }

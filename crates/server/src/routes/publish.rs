@@ -47,13 +47,12 @@ impl<'a> Body<'a> {
     /// An event, or an array of them.
     pub(crate) fn json(bytes: &'a [u8]) -> Result<Self, Problem> {
         if bytes.trim_ascii_start().first() != Some(&b'[') {
-            return body::json(bytes).map(Self::One);
+            return body::object(bytes).map(Self::One);
         }
         let items: Vec<&RawValue> = body::json(bytes)?;
-        let wishes = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| body::json(item.get().as_bytes()).map_err(|problem| problem.within(index)));
+        let wishes = items.iter().enumerate().map(|(index, item)| {
+            body::object(item.get().as_bytes()).map_err(|problem| problem.within(index))
+        });
         Ok(Self::List(wishes.collect::<Result<_, _>>()?))
     }
 }
@@ -150,7 +149,7 @@ fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> 
             let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
             let wishes = lines
                 .enumerate()
-                .map(|(index, line)| body::json(line).map_err(|problem| problem.within(index)));
+                .map(|(index, line)| body::object(line).map_err(|problem| problem.within(index)));
             Ok(Body::Lines(wishes.collect::<Result<_, _>>()?))
         }
         // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.

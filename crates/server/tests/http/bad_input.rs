@@ -36,6 +36,8 @@ async fn streams_of_nothing_or_of_nonsense() {
     }
     let bad = Sse::builder(&node.url("/v1/events")).post(&json!({"topics": "a"})).open().await;
     assert_eq!(bad.status, 400);
+    let list = Sse::builder(&node.url("/v1/events")).post(&json!([["a"]])).open().await;
+    assert_eq!(list.status, 400, "an array is no wish");
     assert_eq!(http::get(&node.url("/v1/nowhere")).await.status, 404);
     assert_eq!(http::delete(&node.url("/v1/publish")).await.status, 405);
 }

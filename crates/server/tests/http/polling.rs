@@ -71,6 +71,16 @@ async fn a_poll_waits_no_longer_than_it_may() {
 }
 
 #[tokio::test]
+async fn who_asks_for_the_head_waits_for_nothing() {
+    let node = Node::open().await;
+    let cursor = start(&node, "a").await;
+    let url = node.url(&format!("/v1/poll?topic=a&since={cursor}&timeout=60"));
+    let head = reqwest::Client::new().head(url).timeout(Duration::from_secs(20)).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.headers()["content-type"], "application/json");
+}
+
+#[tokio::test]
 async fn a_cursor_that_is_worth_nothing_is_told_at_once() {
     let node = Node::open().await;
     publish(&node.base(), &json!({ "topic": "room:1", "data": 1 })).await;
