@@ -42,7 +42,7 @@ pub(crate) struct Load {
 pub(crate) fn run(mut session: Session<'_>, load: &Load, places: Vec<Place>) -> Result<ExitCode> {
     let events = u64::from(load.sources) * load.rounds.len() as u64;
     ensure!(events > 0 && load.publishers > 0, Usage::new("nothing would be published"));
-    let expected = places.iter().map(|place| (place.sources.len() * load.rounds.len()) as u64).sum::<u64>();
+    let all = places.iter().map(|place| (place.sources.len() * load.rounds.len()) as u64).sum::<u64>();
     let common = session.common;
     let manner = common.manner(common.via()?)?;
     let mut streams = Streams::start(&session.shared, &manner, common.processes)?;
@@ -55,12 +55,16 @@ pub(crate) fn run(mut session: Session<'_>, load: &Load, places: Vec<Place>) -> 
     session.shared.phase("warming up");
     streams.warm_up(|| load.warm_up(&manner.words, &mut pump))?;
 
+    pump.tolerate(&session.shared);
     session.shared.phase("publishing");
     let start = session.shared.start;
     let cpu = process::cpu(&common.pids)?;
     let began = start.elapsed();
     load.publish(&session, &manner.words, &mut pump)?;
     let published = start.elapsed() - began;
+    let refused = session.shared.get(Count::Refused);
+    // Each event has as many clients as any other.
+    let expected = all / events * (events - refused);
     session.shared.phase("waiting for the last");
     streams.received(expected, PATIENCE);
     let cpu = process::cpu(&common.pids)? - cpu;
@@ -72,7 +76,7 @@ pub(crate) fn run(mut session: Session<'_>, load: &Load, places: Vec<Place>) -> 
     session.figure("publishers", load.publishers);
     session.figure("events", events);
     session.figure("closed", session.shared.get(Count::Ended));
-    session.figure("published_per_second", round(events as f64 / published.as_secs_f64()));
+    session.figure("published_per_second", round((events - refused) as f64 / published.as_secs_f64()));
     session.figure("deliveries_per_second", round(received / seconds));
     if !common.pids.is_empty() {
         session.figure("server_cpu_us_per_delivery", round(cpu * 1e6 / received));

@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let requests =
         requests.with_context(|| format!("{:?} takes one event a request: no --batch", common.profile))?;
     let mut pump = Pump::connect(&servers, connections, &options::tls(&servers, b"http/1.1")?)?;
+    pump.tolerate(&session.shared);
     let cpu = process::cpu(&common.pids)?;
     let began = Instant::now();
     let until = began + common.duration(5);

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,8 +29,24 @@ pub(crate) struct Pump {
     publishers: Vec<Publisher>,
     servers: Vec<Server>,
     tls: Tls,
-    /// What fails is counted here and tried again; None: it is an error.
-    persistent: Option<Arc<Shared>>,
+    failing: Failing,
+}
+
+/// What becomes of a publish that is not taken.
+enum Failing {
+    /// The run ends with it.
+    Error,
+    /// It is counted, and that was it; a connection that ends is still an error.
+    Count(Arc<Shared>),
+    /// It is counted and sent again.
+    Again(Arc<Shared>),
+}
+
+/// A whole answer, but no 2xx.
+#[derive(Debug)]
+struct Refused {
+    status: u16,
+    answer: String,
 }
 
 struct Publisher {
@@ -55,16 +72,21 @@ impl Pump {
                 answer: Vec::new(),
             });
         }
-        Ok(Self { poll, publishers, servers: servers.to_vec(), tls: tls.clone(), persistent: None })
+        Ok(Self { poll, publishers, servers: servers.to_vec(), tls: tls.clone(), failing: Failing::Error })
     }
 
     /// From now on a publish that fails is counted and sent again, to the next server, until it is taken: give it a key.
     pub(crate) fn persist(&mut self, shared: &Arc<Shared>) {
-        self.persistent = Some(Arc::clone(shared));
+        self.failing = Failing::Again(Arc::clone(shared));
+    }
+
+    /// From now on a publish that is answered with an error is counted, and is none.
+    pub(crate) fn tolerate(&mut self, shared: &Arc<Shared>) {
+        self.failing = Failing::Count(Arc::clone(shared));
     }
 
     /// Sends what `next` writes for each publisher, one request after another, until it says false for all of them.
-    /// Returns how many requests were answered; an answer other than 2xx is an error.
+    /// Returns how many requests were taken.
     pub(crate) fn run(&mut self, mut next: impl FnMut(usize, &Server, &mut Vec<u8>) -> bool) -> Result<u64> {
         let mut answered = 0;
         let mut busy = 0;
@@ -75,7 +97,7 @@ impl Pump {
         while busy > 0 {
             self.poll.poll(&mut events, Some(PATIENCE))?;
             if events.is_empty() {
-                ensure!(self.persistent.is_some(), "no answer to a publish for {PATIENCE:?}");
+                ensure!(matches!(self.failing, Failing::Again(_)), "no answer to a publish for {PATIENCE:?}");
                 for number in 0..self.publishers.len() {
                     if !self.publishers[number].request.is_empty() {
                         self.again(number, &anyhow!("no answer in 30 s"))?;
@@ -85,15 +107,19 @@ impl Pump {
             for event in &events {
                 let number = event.token().0;
                 let publisher = &mut self.publishers[number];
-                match publisher.go_on() {
-                    Ok(false) => continue,
-                    Ok(true) => {}
-                    Err(error) => {
+                match (publisher.go_on(), &self.failing) {
+                    (Ok(false), _) => continue,
+                    (Ok(true), _) => answered += 1,
+                    (Err(error), Failing::Count(shared)) if error.is::<Refused>() => {
+                        shared.add(Count::Refused, 1);
+                        shared.error(&format!("publish: {}", first_line(&error)), 1);
+                        publisher.answer.clear();
+                    }
+                    (Err(error), _) => {
                         self.again(number, &error)?;
                         continue;
                     }
                 }
-                answered += 1;
                 busy -= usize::from(!self.begin(number, &mut next)?);
             }
         }
@@ -118,13 +144,13 @@ impl Pump {
 
     /// Sends a publisher's request once more, over a new connection.
     fn again(&mut self, number: usize, why: &Error) -> Result<()> {
-        let Some(shared) = &self.persistent else { bail!("{why:#}") };
+        let Failing::Again(shared) = &self.failing else { bail!("{why:#}") };
         let publisher = &mut self.publishers[number];
         let deadline = Instant::now() + GIVE_UP;
-        let mut why = why.to_string();
+        let mut why = first_line(why);
         loop {
-            shared.add(Count::Refused, 1);
-            shared.error(&format!("publish: {}", why.lines().next().unwrap_or_default()), 1);
+            shared.add(Count::Retried, 1);
+            shared.error(&format!("publish: {why}"), 1);
             ensure!(Instant::now() < deadline, "no publish was taken for {GIVE_UP:?}: {why}");
             wait::pause(PAUSE);
             let at = self.servers.iter().position(|server| server.address == publisher.server.address);
@@ -132,7 +158,7 @@ impl Pump {
             match dial(&self.poll, &publisher.server, number, &self.tls, Duration::from_secs(1)) {
                 Ok(line) => publisher.line = line,
                 Err(error) => {
-                    why = error.to_string();
+                    why = first_line(&error);
                     continue;
                 }
             }
@@ -145,6 +171,19 @@ impl Pump {
         }
     }
 }
+
+/// Answers differ in the rest: they would be a line each in the report.
+fn first_line(error: &Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}\n{}", self.status, self.answer)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 fn dial(poll: &Poll, server: &Server, number: usize, tls: &Tls, patience: Duration) -> Result<Line> {
     let socket = std::net::TcpStream::connect_timeout(&server.address, patience)
@@ -200,7 +239,8 @@ impl Publisher {
         head.body.decode(&mut body).map_err(|fault| anyhow!("{fault}"))?;
         let whole = head.body.finished();
         if whole && !(200..300).contains(&head.status) {
-            bail!("status {}\n{}", head.status, String::from_utf8_lossy(&self.answer));
+            let answer = String::from_utf8_lossy(&self.answer).into_owned();
+            return Err(Refused { status: head.status, answer }.into());
         }
         Ok(whole)
     }

@@ -105,10 +105,11 @@ impl<'a> Session<'a> {
     pub(crate) fn error_rate(&self, expected: u64) -> f64 {
         let shared = &self.shared;
         let of = |failed: u64, tried: u64| failed as f64 * 100.0 / tried.max(1) as f64;
-        let refused = shared.get(Count::Refused);
+        let (sent, retried) = (shared.get(Count::Sent), shared.get(Count::Retried));
         [
             of(shared.get(Count::Failed), shared.get(Count::Attempts)),
-            of(refused, refused + shared.get(Count::Sent)),
+            of(shared.get(Count::Refused), sent),
+            of(retried, retried + sent),
             of(shared.tally().lost(expected), expected),
         ]
         .into_iter()
@@ -121,7 +122,8 @@ impl<'a> Session<'a> {
         let timeline = self.watch.finish();
         let counts = self.shared.tally();
         let latency = self.outcome.latency.unwrap_or_else(|| Latency::of(&self.shared.measured().delivery));
-        let mut limits = self.common.limits.judge(counts, expected, &latency, error_rate);
+        let refused = self.shared.get(Count::Refused);
+        let mut limits = self.common.limits.judge(counts, refused, expected, &latency, error_rate);
         limits.extend(self.outcome.limits);
         let report = Report {
             scenario: self.scenario,
@@ -133,6 +135,7 @@ impl<'a> Session<'a> {
             seconds: round(self.shared.start.elapsed().as_secs_f64()),
             machine: self.machine,
             sent: self.shared.get(Count::Sent),
+            refused,
             expected,
             received: counts.received,
             lost: counts.lost(expected),

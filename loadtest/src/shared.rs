@@ -40,13 +40,15 @@ pub(crate) enum Count {
     Doubled,
     Reordered,
     Stray,
-    /// Published and taken.
+    /// Events given to publishers, those that were refused as well.
     Sent,
-    /// Publishes that failed.
+    /// Publishes that were not taken, and that was it.
     Refused,
+    /// Publishes that failed and were sent again.
+    Retried,
 }
 
-pub(crate) const COUNTS: usize = Count::Refused as usize + 1;
+pub(crate) const COUNTS: usize = Count::Retried as usize + 1;
 
 /// An event that came to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("reconnects", shared.get(Count::Reconnected)),
         ("failed_attempts", shared.get(Count::Failed)),
         ("resets", shared.get(Count::Resets)),
-        ("publish_failures", shared.get(Count::Refused)),
+        ("publishes_retried", shared.get(Count::Retried)),
     ];
     session.figure("connections", connections);
     session.figure("messages", rounds);

@@ -23,6 +23,9 @@ pub(crate) struct Limits {
     /// Events that may come after a later one.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
     max_reordered: u64,
+    /// Publishes that may be refused.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
+    max_refused: u64,
     /// Connections, publishes or events that may fail, in per cent.
     #[arg(long, value_name = "PERCENT", help_heading = "Limits")]
     max_error_rate: Option<f64>,
@@ -57,6 +60,7 @@ impl Limits {
     pub(crate) fn judge(
         &self,
         counts: Counts,
+        refused: u64,
         expected: u64,
         latency: &Latency,
         error_rate: f64,
@@ -68,6 +72,7 @@ impl Limits {
             count("doubled", self.max_doubled, counts.doubled),
             count("reordered", self.max_reordered, counts.reordered),
             count("stray", 0, counts.stray),
+            count("refused", self.max_refused, refused),
         ];
         all.extend(stated(self.max_p50_ms, "p50 ms", latency.p50));
         all.extend(stated(self.max_p99_ms, "p99 ms", latency.p99));
@@ -90,8 +95,8 @@ mod tests {
     }
 
     fn missed(flags: &[&str], counts: Counts, latency: Latency) -> Vec<&'static str> {
-        let flags = Flags::parse_from([&["loadtest"], flags].concat());
-        let verdicts = flags.limits.judge(counts, 10, &latency, 2.0);
+        let flags = Flags::parse_from([&["loadtest", "--max-refused", "1"], flags].concat());
+        let verdicts = flags.limits.judge(counts, 1, 10, &latency, 2.0);
         verdicts.into_iter().filter(|verdict| !verdict.held).map(|verdict| verdict.name).collect()
     }
 

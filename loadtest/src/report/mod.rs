@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) machine: Machine,
     pub(crate) sent: u64,
+    /// Of them, what was not taken.
+    pub(crate) refused: u64,
     pub(crate) expected: u64,
     pub(crate) received: u64,
     pub(crate) lost: u64,
@@ -126,9 +128,10 @@ impl Report {
         self.figures.iter().filter(|(_, value)| !value.is_object())
     }
 
-    pub(crate) fn accounts(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn accounts(&self) -> [(&'static str, u64); 8] {
         [
             ("sent", self.sent),
+            ("refused", self.refused),
             ("expected", self.expected),
             ("received", self.received),
             ("lost", self.lost),

@@ -34,6 +34,7 @@ fn report() -> Report {
         seconds: 2.5,
         machine: Machine { cores: 2, load: "0.10 0.20 0.30".to_owned(), kernel: "6.1".to_owned() },
         sent: 3,
+        refused: 0,
         expected: 30,
         received: 29,
         lost: 1,
@@ -59,7 +60,7 @@ fn report() -> Report {
 #[test]
 fn json_is_flat_and_names_what_was_agreed() {
     let json: Value = serde_json::to_value(report()).unwrap();
-    let names = "scenario command began seconds machine sent expected received lost doubled reordered stray p50 p90 \
+    let names = "scenario command began seconds machine sent refused expected received lost doubled reordered stray p50 p90 \
                  p95 p99 p999 max error_rate errors figures tables notes limits processes timeline";
     let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, names.split_whitespace().collect::<Vec<_>>());

@@ -93,6 +93,22 @@ async fn a_soak_goes_through_a_restart_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_publisher_that_is_too_fast_is_told_and_what_was_refused_is_nobodys_loss() {
+    let settings = [("TIDEGATE_LIMITS__PUBLISH_RATE", "40"), ("TIDEGATE_LIMITS__PUBLISH_BURST", "40")];
+    let gateway = gateway(None, &settings).await;
+    let url = gateway.base();
+    let flood = ["flood", "--url", &url, "--connections", "3", "--events", "400", "--publishers", "4"];
+    let ran = loadtest(&flood).await;
+    assert_eq!(ran.status, 1, "{}", ran.output);
+    assert!(ran.output.contains("MISSED: refused is "), "{}", ran.output);
+    let refused = ran.count("refused");
+    assert!((1..400).contains(&refused), "{}", ran.output);
+    assert_eq!(ran.json["errors"]["publish: status 429"], refused);
+    assert_eq!((ran.count("sent"), ran.count("lost")), (400, 0));
+    assert_eq!((ran.count("expected"), ran.count("received")), (3 * (400 - refused), 3 * (400 - refused)));
+}
+
+#[tokio::test]
 async fn limits_and_usage_have_their_own_status() {
     let gateway = gateway(None, &[]).await;
     let url = gateway.base();
