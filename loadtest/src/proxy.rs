@@ -1,14 +1,18 @@
-//! A wire as long as you like: a TCP proxy that hands every byte on after a fixed time, in order, as fast as they come.
+//! A wire as long as you like: a TCP proxy that hands every byte on after a fixed time, in order, as fast as they come. It
+//! can be cut.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::SockRef;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
@@ -17,8 +21,14 @@ const WAKE: Token = Token(usize::MAX - 1);
 pub(crate) struct Delay {
     pub(crate) address: SocketAddr,
     waker: Waker,
+    order: Arc<AtomicU8>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// What a proxy is told when it is woken.
+const CARRY: u8 = 0;
+const CUT: u8 = 1;
+const END: u8 = 2;
 
 impl Delay {
     /// `delay`: each way. A connection is accepted at once: only what is said on it takes its time.
@@ -29,14 +39,26 @@ impl Delay {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let mut proxy = Proxy { poll, listener, target, delay, pairs: Vec::new(), due: VecDeque::new() };
-        let thread = std::thread::spawn(move || proxy.run());
-        Ok(Self { address, waker, thread: Some(thread) })
+        let order = Arc::new(AtomicU8::new(CARRY));
+        let ordered = Arc::clone(&order);
+        let thread = std::thread::spawn(move || proxy.run(&ordered));
+        Ok(Self { address, waker, order, thread: Some(thread) })
+    }
+
+    /// Resets all connections (RST), on both sides. New ones are served.
+    pub(crate) fn cut(&self) {
+        self.tell(CUT);
+    }
+
+    fn tell(&self, order: u8) {
+        self.order.store(order, Ordering::Release);
+        let _ = self.waker.wake();
     }
 }
 
 impl Drop for Delay {
     fn drop(&mut self) {
-        let _ = self.waker.wake();
+        self.tell(END);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -63,7 +85,7 @@ struct Pair {
 }
 
 impl Proxy {
-    fn run(&mut self) {
+    fn run(&mut self, order: &AtomicU8) {
         let mut events = Events::with_capacity(256);
         loop {
             let next = self.due.front().map(|next| next.0.saturating_duration_since(Instant::now()));
@@ -73,7 +95,11 @@ impl Proxy {
             }
             for event in &events {
                 match event.token() {
-                    WAKE => return,
+                    WAKE => match order.swap(CARRY, Ordering::AcqRel) {
+                        END => return,
+                        CUT => self.cut(),
+                        _ => {}
+                    },
                     LISTENER => self.accept(),
                     Token(end) => {
                         self.read(end);
@@ -87,6 +113,16 @@ impl Proxy {
                 self.write(end);
             }
         }
+    }
+
+    fn cut(&mut self) {
+        for pair in self.pairs.iter_mut().filter_map(Option::take) {
+            for end in &pair.ends {
+                // The close that follows is an RST: a broken link, not an end.
+                let _ = SockRef::from(end).set_linger(Some(Duration::ZERO));
+            }
+        }
+        self.due.clear();
     }
 
     fn accept(&mut self) {
@@ -195,6 +231,19 @@ mod tests {
             assert!(began.elapsed() >= delay * 2, "{:?}", began.elapsed());
             // Generous: other tests run meanwhile.
             assert!(began.elapsed() < delay * 2 + Duration::from_secs(2), "{:?}", began.elapsed());
+        }
+    }
+
+    #[test]
+    fn a_cut_wire_resets_what_it_carries_and_serves_who_comes_again() {
+        let proxy = Delay::start(echo(), Duration::ZERO).unwrap();
+        let mut back = [0; 5];
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(proxy.address).unwrap();
+            stream.write_all(b"hello").unwrap();
+            stream.read_exact(&mut back).unwrap();
+            proxy.cut();
+            assert_eq!(stream.read(&mut back).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
     }
 

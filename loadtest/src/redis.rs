@@ -1,4 +1,4 @@
-//! As much of Redis' protocol as it takes to ask what it has executed.
+//! As much of Redis' protocol as it takes to ask what it has executed, and to give it an order.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,7 +37,7 @@ impl Redis {
         Ok(Commands::parse(&self.ask(&["INFO", "commandstats"])?))
     }
 
-    fn ask(&mut self, words: &[&str]) -> Result<String> {
+    pub(crate) fn ask(&mut self, words: &[&str]) -> Result<String> {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -47,7 +47,7 @@ impl Redis {
         self.0.read_line(&mut line)?;
         let (kind, rest) = line.trim_end().split_at_checked(1).context("Redis has hung up")?;
         match kind {
-            "+" => Ok(rest.to_owned()),
+            "+" | ":" => Ok(rest.to_owned()),
             "$" => {
                 let length: usize = rest.parse()?;
                 ensure!(length < 16 << 20, "an answer of {length} bytes");

@@ -179,7 +179,7 @@ impl Listener for Hearing<'_> {
         self.known.closing = Some(reason.to_owned());
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, _: &[u8]) {
         self.shared.add(Count::Resets, 1);
     }
 }

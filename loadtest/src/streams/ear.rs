@@ -22,8 +22,8 @@ pub(crate) trait Listener {
     fn retry(&mut self, millis: u64);
     /// The server ends it, and why.
     fn closing(&mut self, reason: &str);
-    /// The server can't continue from where the client was.
-    fn reset(&mut self);
+    /// The server can't continue from where the client was; what it said of it, as JSON, if anything.
+    fn reset(&mut self, data: &[u8]);
 }
 
 /// What is to be done after hearing.
@@ -59,6 +59,8 @@ impl fmt::Display for Fault {
 pub(crate) struct Ear {
     via: Via,
     greets: bool,
+    /// What has come can't be a proxy's any more, which says when to come back without a greeting.
+    greeted: bool,
     stage: Stage,
 }
 
@@ -91,7 +93,7 @@ impl Searches {
 impl Ear {
     /// `greets`: the server says itself when a stream is open.
     pub(crate) fn new(via: Via, greets: bool) -> Self {
-        Self { via, greets, stage: Stage::Head }
+        Self { via, greets, greeted: false, stage: Stage::Head }
     }
 
     /// `bytes`: the last turn's rest, and from `fresh` on what has come since.
@@ -156,7 +158,7 @@ impl Ear {
 
     /// Whole blocks alone count: one that is cut off will come again. Returns how many bytes need not be looked at again;
     /// the line end that the next block begins with is kept.
-    fn blocks(&self, bytes: &[u8], searches: &Searches, to: &mut impl Listener) -> usize {
+    fn blocks(&mut self, bytes: &[u8], searches: &Searches, to: &mut impl Listener) -> usize {
         let Some(last) = searches.block_end.rfind(bytes) else { return 0 };
         let blocks = &bytes[..=last];
         if self.greets {
@@ -165,9 +167,13 @@ impl Ear {
                 at += found + searches.control.needle().len();
                 control(blocks, at, to);
             }
-        } else if let Some(found) = memmem::find(blocks, b"\nretry: ") {
+        }
+        if !self.greeted
+            && let Some(found) = memmem::find(blocks, b"\nretry: ")
+        {
             retry(&blocks[found + 8..], to);
         }
+        self.greeted = self.greets;
         searches.scanner.scan(blocks, |data| to.event(data));
         if let Some(found) = searches.id.rfind(blocks) {
             to.cursor(std::str::from_utf8(line(&blocks[found + 5..])).unwrap_or_default());
@@ -186,9 +192,15 @@ fn control(blocks: &[u8], at: usize, to: &mut impl Listener) {
     match line(&blocks[at..end]) {
         b"ready" => to.opened(),
         b"closing" => to.closing(reason(&blocks[at..end])),
-        b"reset" => to.reset(),
+        b"reset" => to.reset(data(&blocks[begin..end])),
         _ => {}
     }
+}
+
+/// A block's first line of data.
+fn data(block: &[u8]) -> &[u8] {
+    const MARK: &[u8] = b"\ndata: ";
+    memmem::find(block, MARK).map_or(&[], |found| line(&block[found + MARK.len()..]))
 }
 
 /// What a closing's data gives as its reason.

@@ -21,8 +21,8 @@ impl Listener for Notes {
     fn closing(&mut self, reason: &str) {
         self.0.push(format!("closing {reason}"));
     }
-    fn reset(&mut self) {
-        self.0.push("reset".to_owned());
+    fn reset(&mut self, data: &[u8]) {
+        self.0.push(format!("reset {}", String::from_utf8_lossy(data)).trim_end().to_owned());
     }
 }
 
@@ -84,6 +84,21 @@ fn a_server_that_does_not_greet_is_open_with_its_head() {
     let stream = b"HTTP/1.1 200 OK\r\n\r\nretry: 5\ndata: 1 2 3 x\n\n";
     let (said, _) = heard(Via::Sse, false, &[stream]).unwrap();
     assert_eq!(said, ["opened", "retry 5", "1 2 3 x"]);
+}
+
+#[test]
+fn a_proxy_says_when_to_come_back_without_a_greeting() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nretry: 2500\n\n";
+    let (said, turn) = heard(Via::Sse, true, &[answer]).unwrap();
+    assert_eq!(said, ["retry 2500"]);
+    assert!(turn.ended);
+}
+
+#[test]
+fn a_reset_says_of_what() {
+    let block = "id: f-1\nevent: tidegate:reset\ndata: {\"topics\":[\"t\"]}\n\n";
+    let (said, _) = heard(Via::Sse, true, &[&chunked(block, 9)]).unwrap();
+    assert_eq!(said[0], r#"reset {"topics":["t"]}"#);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn message(payload: &[u8], to: &mut impl Listener) -> Result<(), Fault> {
     match message.event {
         Some("tidegate:ready") => to.opened(),
         Some("tidegate:closing") => to.closing(ear::reason(data.as_bytes())),
-        Some("tidegate:reset") => to.reset(),
+        Some("tidegate:reset") => to.reset(data.as_bytes()),
         _ => to.event(poll::text(data)),
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 pub(crate) mod body;
 mod client;
-mod ear;
+pub(crate) mod ear;
 mod frame;
 pub(crate) mod manner;
 mod poll;

@@ -23,7 +23,7 @@ pub(super) fn hear(body: &[u8], to: &mut impl Listener) -> Result<(), Fault> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| Fault::Malformed)?;
     to.opened();
     if answer.reset {
-        to.reset();
+        to.reset(b"");
     }
     for event in answer.events {
         to.event(text(event.data.get()));
