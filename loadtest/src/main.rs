@@ -2,6 +2,7 @@
 
 mod baseline;
 mod burst;
+mod chaos;
 mod connect;
 mod delivery;
 mod failure;
@@ -73,6 +74,8 @@ enum Scenario {
     Users(users::Options),
     /// Publish as fast as connections allow, to nobody.
     Publish(publish::Options),
+    /// A cluster of its own under load, and everything that can go wrong goes wrong: every event accounted for.
+    Chaos(chaos::Options),
     /// Be the floor of a fan-out: a server that does nothing but one write(2) a delivery (--profile loop).
     Baseline(baseline::Options),
     /// Lay results side by side: medians, ratios, and what was to be reached.
@@ -105,6 +108,7 @@ fn run(scenario: Scenario) -> Result<ExitCode> {
         Scenario::Flood(options) => flood::run(&options),
         Scenario::Users(options) => users::run(&options),
         Scenario::Publish(options) => publish::run(&options),
+        Scenario::Chaos(options) => chaos::run(&options),
         Scenario::Baseline(options) => baseline::run(&options).map(done),
         Scenario::Table(options) => table::run(&options).map(done),
         Scenario::Share => streams::remote::run().map(done),
