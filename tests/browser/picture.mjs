@@ -38,8 +38,7 @@ try {
   await seats.seat(15).click();
   await seats.seat(16).click();
   const inspector = page.locator('#inspector');
-  await inspector.getByText('tidegate:ready').waitFor();
-  await inspector.getByLabel('Watch').selectOption('Seats, schedule 1');
+  await inspector.getByLabel('Watch', { exact: true }).selectOption('Seats, schedule 1');
   await inspector.getByText('tidegate:ready').waitFor();
   await inspector.getByRole('button', { name: 'Cut connection' }).click();
   await seats.seat(17).click();

@@ -1,6 +1,6 @@
 import { h, say } from './dom';
 
-const words: Record<string, string> = { connecting: 'Connecting', open: 'Open', offline: 'Offline', closed: 'Closed', off: 'Not switched on', refused: 'Token needed', idle: 'Not watching' };
+const words: Record<string, string> = { connecting: 'Connecting', open: 'Open', offline: 'Offline', closed: 'Closed', off: 'Not switched on', refused: 'Token needed', idle: 'Not watching', elsewhere: 'Live in another window' };
 
 /** The state of a connection, in words and a colour, and which node it is with. */
 export function badge(): { element: HTMLElement; show(state: string, node?: string): void } {

@@ -31,6 +31,9 @@ export function say(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The first letter, of whatever script. */
+export const initial = (name: string): string => ([...name][0] ?? '').toUpperCase();
+
 /** Text for screen readers alone. */
 export const unseen = (text: string): HTMLElement => h('span', { class: 'unseen' }, text);
 
@@ -39,6 +42,7 @@ const icons = {
   plus: 'M12 5v14M5 12h14',
   back: 'M19 12H5M11 6l-6 6 6 6',
   pencil: 'M4 20l1-4.5L16 4.5l3.5 3.5L8.5 19z',
+  more: 'M5 12h.01M12 12h.01M19 12h.01',
   sun: 'M12 8a4 4 0 1 0 0 8a4 4 0 1 0 0-8M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4',
   moon: 'M20 14.5A8.5 8.5 0 1 1 9.5 4a7 7 0 0 0 10.5 10.5z',
   chat: 'M4 5.5h16v11H10l-4.5 3.5v-3.5H4z',

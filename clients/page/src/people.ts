@@ -28,16 +28,26 @@ export const other = (person: Person): Person => people[person.slot === 0 ? 1 : 
 /** What a stream is told of who opens it. */
 export const credential = (person: Person): { token?: string } => (person.token === null ? {} : { token: person.token });
 
-/** A typed name as a user id: no white space, at most as long as fits in a name tag. */
-export const userId = (typed: string): string => typed.trim().toLowerCase().replace(/\s+/gu, '-').replace(/\p{Cc}/gu, '').slice(0, 40);
+/** A typed name as a user id. What an id may be, the gateway says; half a character is none anywhere. */
+export const userId = (typed: string): string => typed.trim().toWellFormed();
 
-export function rename(person: Person, typed: string): void {
-  const id = userId(typed);
-  if (id === '' || id === person.id || id === other(person).id) return;
-  person.id = id;
+/** Is somebody else from now on, here and in the browser's other windows. */
+export function rename(person: Person, id: string): void {
   browser.set(nameKey(person.slot), id);
+  become(person, id);
+}
+
+function become(person: Person, id: string): void {
+  if (id === person.id) return;
+  person.id = id;
   changed.say(person);
 }
+
+// Windows that disagree about who is who would need streams for all of them.
+window.addEventListener('storage', ({ key, newValue }) => {
+  const person = people.find(({ slot, token }) => token === null && key === nameKey(slot));
+  if (person !== undefined && newValue !== null) become(person, newValue);
+});
 
 /** Takes a token. Whose it is, the token itself says. */
 export function authorize(person: Person, token: string): void {

@@ -164,6 +164,7 @@ test('where an application is off, its part says so and the rest works', async (
       const visitor = await visit(browser, half.url);
       await absent(visitor).first().waitFor();
       await present(visitor);
+      await visitor.page.getByRole('button', { name: 'Start watching' }).click();
       await visitor.page.locator('#inspector').getByText('tidegate:ready').waitFor();
       await visitor.context.close();
     } finally {

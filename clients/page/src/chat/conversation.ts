@@ -1,10 +1,11 @@
 import { announce } from '../announce';
 import { Refusal } from '../api';
-import { h, icon, say, unseen } from '../dom';
-import { nameOf } from '../people';
+import { fill, h, icon, say, unseen } from '../dom';
+import { called, named } from '../names';
 import { clockTime, dayOf } from '../time';
 import type { Inbox } from './inbox';
-import { type Message, type Pending, title } from './model';
+import { roomMenu } from './menu';
+import { type Message, type Pending, type Room, line, title } from './model';
 
 // Messages of the same person within this time stand together.
 const together = 4 * 60_000;
@@ -20,8 +21,12 @@ export class Conversation {
   private readonly composer: HTMLTextAreaElement;
   private readonly empty = h('p', { class: 'empty' });
   private readonly fresh: HTMLButtonElement;
+  private readonly menu = h('div', { class: 'menu-place' });
+  private readonly trouble = h('div', { class: 'trouble', role: 'alert' });
   private drawn = new Map<string, HTMLElement>();
   private room: string | null = null;
+  /** What was begun in rooms that are not open. */
+  private readonly drafts = new Map<string, string>();
 
   constructor(
     private readonly inbox: Inbox,
@@ -36,17 +41,18 @@ export class Conversation {
       this.composer,
       h('button', { class: 'send', type: 'submit', 'aria-label': 'Send' }, icon('send')),
     );
-    this.log.append(this.older, this.empty, this.list);
+    this.log.append(this.older, this.empty, this.trouble, this.list);
     this.log.addEventListener('scroll', () => this.atEnd() && (this.fresh.hidden = true), { passive: true });
     this.element = h(
       'div',
       { class: 'conversation' },
-      h('header', {}, h('button', { class: 'icon-button back', type: 'button', 'aria-label': 'All rooms', on: { click: back } }, icon('back')), h('div', {}, this.heading, this.people)),
+      h('header', {}, h('button', { class: 'icon-button back', type: 'button', 'aria-label': 'All rooms', on: { click: back } }, icon('back')), h('div', { class: 'who' }, this.heading, this.people), this.menu),
       h('div', { class: 'log-frame' }, this.log, this.fresh),
       form,
     );
     inbox.roomsChanged.on(() => this.drawHead());
     inbox.threadChanged.on((roomId) => roomId === inbox.openRoom && this.draw());
+    named.on(() => this.rename());
     this.drawHead();
     this.draw();
   }
@@ -60,22 +66,53 @@ export class Conversation {
     this.composer.focus({ preventScroll: true });
   }
 
+  /** What was begun in a room, which is gone: it is not kept any longer. */
+  takeDraft(roomId: string): string {
+    const draft = roomId === this.room ? this.composer.value : (this.drafts.get(roomId) ?? '');
+    this.drafts.delete(roomId);
+    if (roomId === this.room) this.write('');
+    return draft.trim();
+  }
+
+  putDraft(roomId: string, text: string): void {
+    if (roomId === this.room) this.write(text);
+    else this.drafts.set(roomId, text);
+  }
+
+  /** Somebody is called something else. */
+  private rename(): void {
+    this.drawn.clear();
+    this.drawHead();
+    this.draw();
+  }
+
   private drawHead(): void {
     const room = this.inbox.openRoom === null ? undefined : this.inbox.rooms.get(this.inbox.openRoom);
     const me = this.inbox.person.id;
     const name = room === undefined ? '' : title(room, me);
     say(this.heading, name);
-    say(this.people, room === undefined || room.direct ? '' : room.participants.map((id) => (id === me ? 'you' : nameOf(id))).join(', '));
+    say(this.people, room === undefined || room.direct ? '' : room.participants.map((id) => (id === me ? 'you' : called(id))).join(', '));
+    this.people.title = this.heading.title = room?.participants.join(', ') ?? '';
+    this.drawMenu(room);
     this.log.setAttribute('aria-label', `Messages with ${name}`);
     this.element.classList.toggle('nothing', room === undefined);
     this.composer.disabled = room === undefined;
     if (this.inbox.openRoom !== this.room) this.draw();
   }
 
+  private drawMenu(room: Room | undefined): void {
+    const state = room === undefined ? '' : `${room.id} ${room.participants.join()}`;
+    if (this.menu.dataset['of'] === state) return;
+    this.menu.dataset['of'] = state;
+    fill(this.menu, room !== undefined && roomMenu(this.inbox, room));
+  }
+
   private draw(): void {
     const { inbox } = this;
     const roomId = inbox.openRoom;
     if (roomId !== this.room) {
+      if (this.room !== null) this.drafts.set(this.room, this.composer.value);
+      this.write(this.drafts.get(roomId ?? '') ?? '');
       this.room = roomId;
       this.drawn.clear();
       this.list.replaceChildren();
@@ -98,11 +135,19 @@ export class Conversation {
     this.place([...wanted.values()]);
     this.drawn = wanted;
 
+    this.drawTrouble(thread.problem);
     this.older.hidden = !thread.hasMore;
     say(this.empty, thread.loaded && wanted.size === 0 ? 'Nothing said yet. The first word is yours.' : '');
     this.empty.hidden = this.empty.textContent === '';
     if (following || pending.length > 0) this.toEnd();
     else if (this.list.lastElementChild !== before && before !== null) this.fresh.hidden = false;
+  }
+
+  private drawTrouble(problem: string | null): void {
+    if ((this.trouble.dataset['why'] ?? '') === (problem ?? '')) return;
+    this.trouble.dataset['why'] = problem ?? '';
+    const again = h('button', { type: 'button', on: { click: () => this.room !== null && void this.inbox.latest(this.room) } }, 'Try again');
+    fill(this.trouble, problem !== null && h('p', { class: 'problem' }, `The messages can’t be shown. ${problem}`), problem !== null && again);
   }
 
   /** Puts the items in their order, touching only those that are not where they belong: what a screen reader is at stays. */
@@ -120,14 +165,12 @@ export class Conversation {
   }
 
   private messageItem(message: Message): HTMLElement {
-    if (message.messageType !== 'MESSAGE') {
-      return h('li', { class: 'event' }, message.content || `${nameOf(message.senderId)} ${message.messageType === 'JOIN' ? 'came' : 'went'}`);
-    }
+    if (message.messageType !== 'MESSAGE') return h('li', { class: 'event', title: message.senderId }, line(message));
     const own = message.senderId === this.inbox.person.id;
     return h(
       'li',
       { class: own ? 'message own' : 'message', data: { id: message.id } },
-      h('span', { class: 'sender' }, own ? 'You' : nameOf(message.senderId)),
+      h('span', { class: 'sender', title: message.senderId }, own ? 'You' : called(message.senderId)),
       h('p', { dir: 'auto' }, message.content),
       h('time', { datetime: message.createdAt }, clockTime(message.createdAt)),
     );
@@ -179,8 +222,7 @@ export class Conversation {
     const content = this.composer.value.trim();
     if (content === '' || this.room === null) return;
     this.inbox.outbox.send(this.room, content);
-    this.composer.value = '';
-    this.grow();
+    this.write('');
     this.toEnd();
   }
 
@@ -189,6 +231,11 @@ export class Conversation {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     this.send();
+  }
+
+  private write(text: string): void {
+    this.composer.value = text;
+    this.grow();
   }
 
   private grow(): void {

@@ -1,14 +1,16 @@
 import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
 import { Refusal, ask, pause } from '../api';
+import { call, learn, meet } from '../names';
 import { type Person, credential, other } from '../people';
 import { signal } from '../signal';
 import { type Message, type Page, type Pending, type Room, type RoomUpdate, Thread } from './model';
 import { Outbox } from './outbox';
 
 const pageSize = 30;
+const path = (roomId: string): string => `/api/chat/rooms/${encodeURIComponent(roomId)}`;
 
 /** What keeps a person out of the chat altogether. */
-export type Barrier = 'none' | 'token' | 'off';
+export type Barrier = 'none' | 'token' | 'off' | 'name';
 
 /**
  * The chat of one person: one stream for all of it, and what has to be asked for beside. Knows nothing of the page.
@@ -24,6 +26,7 @@ export class Inbox {
   /** The red dot: driven by the events alone, as another device of the same person would have it. */
   dot = false;
   barrier: Barrier = 'none';
+  why = '';
   state = 'connecting';
   node = '';
   /** Whether the person is looking: what arrives in the open room counts as read. */
@@ -32,6 +35,8 @@ export class Inbox {
   readonly roomsChanged = signal();
   readonly threadChanged = signal<string>();
   readonly statusChanged = signal();
+  /** A room is no longer ours: its id, and which came in its place. */
+  readonly roomGone = signal<{ room: Room; successor: string | null }>();
   /** Every event of the stream, for whoever draws it. */
   readonly flowed = signal();
 
@@ -39,6 +44,7 @@ export class Inbox {
   private closed = false;
   private early: Message[] | null = [];
   private reading = false;
+  private again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly person: Person) {
     this.outbox = new Outbox(person, (pending) => this.threadChanged.say(pending.roomId), (roomId, id) => this.thread(roomId).has(id));
@@ -51,6 +57,9 @@ export class Inbox {
     stream.on('state', (state: State) => {
       this.state = state;
       this.statusChanged.say();
+      if (state !== 'open') return;
+      this.outbox.hurry();
+      if (this.early === null && this.openRoom !== null && !this.thread(this.openRoom).loaded) void this.latest(this.openRoom);
     });
     stream.on('ready', (ready: Ready) => {
       this.node = ready.node;
@@ -104,6 +113,21 @@ export class Inbox {
     this.read();
   }
 
+  async add(roomId: string, user: string): Promise<void> {
+    this.put(await ask<Room>(this.person, `${path(roomId)}/participants/${encodeURIComponent(user)}`, { method: 'POST' }));
+  }
+
+  /** Is no longer in the room. */
+  async quit(roomId: string): Promise<void> {
+    await ask(this.person, `${path(roomId)}/participants/${encodeURIComponent(this.person.id)}`, { method: 'DELETE' });
+    this.forget(roomId);
+  }
+
+  async destroy(roomId: string): Promise<void> {
+    await ask(this.person, path(roomId), { method: 'DELETE' });
+    this.forget(roomId);
+  }
+
   /** The other person on this page is somebody else from now on. */
   async meet(): Promise<void> {
     if (this.early !== null) return; // not there yet: it will
@@ -119,7 +143,7 @@ export class Inbox {
   async older(roomId: string): Promise<void> {
     const thread = this.thread(roomId);
     const before = thread.messages[0]?.id;
-    thread.prepend(await ask<Page>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { query: { before, limit: pageSize } }));
+    thread.prepend(await ask<Page>(this.person, `${path(roomId)}/messages`, { query: { before, limit: pageSize } }));
     this.threadChanged.say(roomId);
   }
 
@@ -134,10 +158,10 @@ export class Inbox {
     return room;
   }
 
-  /** Says that the open room is read, if there was anything new and the person is looking. */
+  /** Says that the open room is read, if there was anything new, it is there to be seen, and the person is looking. */
   read(): void {
     const room = this.openRoom === null ? undefined : this.rooms.get(this.openRoom);
-    if (this.reading || room === undefined || room.unreadCount === 0 || !this.attentive()) return;
+    if (this.reading || room === undefined || room.unreadCount === 0 || !this.thread(room.id).loaded || !this.attentive()) return;
     this.reading = true;
     void this.markRead(room.id).then(() => {
       this.reading = false;
@@ -149,7 +173,7 @@ export class Inbox {
     await pause(120); // several messages in a row are one reading
     const seen = this.rooms.get(roomId)?.lastMessage?.id;
     try {
-      await ask(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/read`, { method: 'POST' });
+      await ask(this.person, `${path(roomId)}/read`, { method: 'POST' });
     } catch (error) {
       if (error instanceof Refusal && error.passing) return pause(2_000);
     }
@@ -169,6 +193,7 @@ export class Inbox {
         if (!(error instanceof Refusal)) throw error;
         if (error.status === 404) this.hinder('off');
         else if (error.status === 401 || error.status === 403) this.hinder('token');
+        else if (error.status === 400) this.hinder('name', error.message);
         else {
           this.state = 'offline';
           this.statusChanged.say();
@@ -183,12 +208,14 @@ export class Inbox {
 
   private async load(): Promise<void> {
     this.early ??= [];
+    void learn(this.person);
+    const before = [...this.rooms.values()];
     while (!this.closed) {
       try {
         this.keep(await ask(this.person, '/api/chat/rooms'));
         for (const [id, thread] of this.threads) if (id !== this.openRoom) thread.loaded = false; // read when it is entered
         if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = (await this.meeting())?.id ?? null;
-        if (this.openRoom !== null) await this.latest(this.openRoom);
+        await this.succeed(before.filter(({ id }) => !this.rooms.has(id)));
         break;
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
@@ -196,6 +223,7 @@ export class Inbox {
         await pause(1_000);
       }
     }
+    if (this.openRoom !== null) await this.latest(this.openRoom);
     const early = this.early ?? [];
     this.early = null;
     for (const message of early) this.arrive(message, true);
@@ -203,6 +231,17 @@ export class Inbox {
     this.roomsChanged.say();
     this.statusChanged.say();
     this.read();
+  }
+
+  /** The gateway has lost rooms. Two people have one in its place as soon as they want to; a larger one is gone. */
+  private async succeed(gone: Room[]): Promise<void> {
+    for (const room of gone) {
+      const partner = room.participants.find((id) => id !== this.person.id);
+      const written = this.pending(room.id).length > 0;
+      let successor = [...this.rooms.values()].find(({ direct, participants }) => direct && room.direct && participants.includes(partner ?? ''));
+      if (successor === undefined && room.direct && written && partner !== undefined) successor = await this.invite([partner], '');
+      this.part(room, successor?.id ?? null);
+    }
   }
 
   /** Where the two on this page meet, so that there is somebody to write to at once; else the liveliest room. */
@@ -214,21 +253,42 @@ export class Inbox {
     return room ?? (known ? await this.invite([partner.id], '') : this.sorted()[0]);
   }
 
-  private async latest(roomId: string): Promise<void> {
-    const page = await ask<Page>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { query: { limit: pageSize } });
-    this.thread(roomId).replace(page);
-    for (const message of page.messages) this.outbox.arrived(message);
+  /** The latest messages; if they can't be had, the thread says why. */
+  async latest(roomId: string): Promise<void> {
+    const thread = this.thread(roomId);
+    thread.expect();
+    try {
+      const page = await ask<Page>(this.person, `${path(roomId)}/messages`, { query: { limit: pageSize } });
+      thread.replace(page);
+      for (const message of page.messages) this.outbox.arrived(message);
+      meet(this.person, page.messages.map(({ senderId }) => senderId));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      thread.fail(error.message);
+      if (error.passing && !this.closed) this.later(roomId, error.retryAfter);
+    }
     this.threadChanged.say(roomId);
+    if (roomId === this.openRoom) this.read();
+  }
+
+  /** Nobody has to try again by hand what will pass. */
+  private later(roomId: string, seconds: number | null): void {
+    clearTimeout(this.again);
+    this.again = setTimeout(() => {
+      if (!this.closed && roomId === this.openRoom && this.thread(roomId).problem !== null) void this.latest(roomId);
+    }, (seconds ?? 5) * 1_000);
   }
 
   private keep(rooms: Room[]): void {
     this.rooms.clear();
     for (const room of rooms) this.rooms.set(room.id, room);
+    meet(this.person, rooms.flatMap((room) => room.participants));
     this.roomsChanged.say();
   }
 
   private put(room: Room): void {
     this.rooms.set(room.id, room);
+    meet(this.person, room.participants);
     this.roomsChanged.say();
   }
 
@@ -239,6 +299,7 @@ export class Inbox {
     this.outbox.arrived(message);
     const thread = this.threads.get(message.roomId);
     const last = room.lastMessage;
+    if (thread?.loaded !== true) thread?.hold(message);
     const fresh = thread?.loaded === true ? thread.append(message) : early ? message.createdAt > (last?.createdAt ?? '') : message.id !== last?.id;
     if (fresh) {
       if (message.senderId !== this.person.id && message.messageType === 'MESSAGE') room.unreadCount += 1;
@@ -253,6 +314,8 @@ export class Inbox {
   private async update(update: RoomUpdate): Promise<void> {
     const room = this.rooms.get(update.chatRoomId);
     if (room === undefined) return this.fetch(update.chatRoomId);
+    const partner = room.participants.find((id) => id !== this.person.id);
+    if (room.direct && partner !== undefined) call(partner, update.partnerNickname);
     if (!update.isRead || room.unreadCount === 0) return;
     room.unreadCount = 0;
     this.roomsChanged.say();
@@ -260,7 +323,7 @@ export class Inbox {
 
   private async fetch(roomId: string): Promise<void> {
     try {
-      this.put(await ask<Room>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}`));
+      this.put(await ask<Room>(this.person, path(roomId)));
     } catch (error) {
       if (!(error instanceof Refusal) || error.passing) return;
       this.forget(roomId);
@@ -269,10 +332,20 @@ export class Inbox {
 
   /** The room is deleted, or no longer ours. */
   private forget(roomId: string): void {
+    const room = this.rooms.get(roomId);
+    if (room === undefined) return;
     this.rooms.delete(roomId);
-    this.threads.delete(roomId);
     if (this.openRoom === roomId) this.openRoom = null;
+    this.part(room, null);
     this.roomsChanged.say();
+  }
+
+  private part(room: Room, successor: string | null): void {
+    this.threads.delete(room.id);
+    if (successor !== null) this.outbox.move(room.id, successor, 'The gateway has lost this room and made it anew.');
+    this.roomGone.say({ room, successor });
+    for (const item of this.pending(room.id)) this.outbox.drop(item);
+    if (successor !== null) this.threadChanged.say(successor);
   }
 
   private light(on: boolean): void {
@@ -281,8 +354,9 @@ export class Inbox {
     this.roomsChanged.say();
   }
 
-  private hinder(barrier: Barrier): void {
+  private hinder(barrier: Barrier, why = ''): void {
     this.barrier = barrier;
+    this.why = why;
     this.statusChanged.say();
   }
 }

@@ -1,5 +1,6 @@
-import { h } from '../dom';
-import { changed, nameOf, other, people } from '../people';
+import { h, say } from '../dom';
+import { called, named } from '../names';
+import { changed, other, people } from '../people';
 import { pulse } from '../tide';
 import { signal } from '../signal';
 import { Inbox } from './inbox';
@@ -36,6 +37,13 @@ export function chat(section: HTMLElement): void {
     devices[slot]?.inbox.read();
   };
 
+  const drawNames = (): void =>
+    tabs.forEach((tab, at) => {
+      const name = tab.querySelector('.tab-name');
+      const person = people[at];
+      if (name !== null && person !== undefined) say(name, called(person.id));
+    });
+
   const open = (slot: 0 | 1): void => {
     const person = people[slot];
     devices[slot]?.inbox.close();
@@ -58,12 +66,12 @@ export function chat(section: HTMLElement): void {
     if (old === undefined) frame.append(pane.element);
     else old.replaceWith(pane.element);
     devices[slot] = { inbox, pane };
-    const name = tabs[slot]?.querySelector('.tab-name');
-    if (name) name.textContent = nameOf(person.id);
+    drawNames();
     choose(active);
     void inbox.start();
   };
 
+  named.on(drawNames);
   for (const person of people) open(person.slot);
   changed.on((person) => {
     open(person.slot);

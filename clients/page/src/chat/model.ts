@@ -1,4 +1,4 @@
-import { nameOf } from '../people';
+import { called } from '../names';
 
 export interface Message {
   id: string;
@@ -14,6 +14,7 @@ export interface Room {
   /** Empty in a room of two. */
   name: string;
   participants: string[];
+  createdBy: string | null;
   /** The one room of its two people. */
   direct: boolean;
   createdAt: string;
@@ -23,11 +24,18 @@ export interface Room {
 
 /** What a room is called, by one of those in it. */
 export function title(room: Room, me: string): string {
-  return room.name === '' ? room.participants.filter((id) => id !== me).map(nameOf).join(', ') || 'Just you' : room.name;
+  return room.name === '' ? room.participants.filter((id) => id !== me).map(called).join(', ') || 'Just you' : room.name;
+}
+
+/** A message as a line: of who comes and goes nothing is believed but who it was. */
+export function line(message: Message): string {
+  if (message.messageType === 'MESSAGE') return message.content;
+  return `${called(message.senderId)} ${message.messageType === 'JOIN' ? 'joined' : 'left'}`;
 }
 
 export interface RoomUpdate {
   chatRoomId: string;
+  partnerNickname: string;
   isRead: boolean;
 }
 
@@ -56,10 +64,29 @@ export class Thread {
   messages: Message[] = [];
   hasMore = false;
   loaded = false;
+  /** Why there is nothing to see, if so. */
+  problem: string | null = null;
   private ids = new Set<string>();
+  /** What comes live while the latest page is asked for. */
+  private held: Message[] | null = null;
 
   has(id: string): boolean {
     return this.ids.has(id);
+  }
+
+  /** From here on live messages are kept for after the page. */
+  expect(): void {
+    this.held ??= [];
+  }
+
+  fail(problem: string): void {
+    this.held = null;
+    this.problem = problem;
+  }
+
+  /** A live message, where there is no page yet. */
+  hold(message: Message): void {
+    this.held?.push(message);
   }
 
   /** A live message: false if it was there already. */
@@ -89,5 +116,8 @@ export class Thread {
     this.messages = [...before, ...page.messages, ...after];
     this.ids = new Set(this.messages.map((message) => message.id));
     this.loaded = true;
+    this.problem = null;
+    for (const message of this.held ?? []) this.append(message);
+    this.held = null;
   }
 }

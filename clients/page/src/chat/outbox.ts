@@ -1,4 +1,4 @@
-import { Refusal, ask, pause } from '../api';
+import { Refusal, ask } from '../api';
 import type { Person } from '../people';
 import type { Message, Pending } from './model';
 
@@ -10,6 +10,7 @@ export class Outbox {
   items: Pending[] = [];
   private current: Pending | null = null;
   private closed = false;
+  private hurried: (() => void) | null = null;
 
   constructor(
     private readonly person: Person,
@@ -27,7 +28,23 @@ export class Outbox {
   retry(pending: Pending): void {
     pending.failure = null;
     this.changed(pending);
+    this.hurry();
     void this.run();
+  }
+
+  /** The gateway is there again: nothing to wait for. */
+  hurry(): void {
+    this.hurried?.();
+  }
+
+  /** The room is gone. What was not said in it is kept, for the room that came in its place. */
+  move(from: string, to: string, why: string): void {
+    for (const item of this.items.filter(({ roomId }) => roomId === from)) {
+      if (item.id !== null) this.drop(item);
+      item.roomId = to;
+      item.failure = why;
+      item.shadow = null;
+    }
   }
 
   drop(pending: Pending): void {
@@ -63,9 +80,10 @@ export class Outbox {
   }
 
   private async post(pending: Pending): Promise<void> {
-    for (let attempt = 0; !this.closed; attempt += 1) {
+    for (let attempt = 0; !this.closed && this.items.includes(pending) && pending.failure === null; attempt += 1) {
+      const { roomId } = pending;
       try {
-        const message = await ask<Message>(this.person, `/api/chat/rooms/${encodeURIComponent(pending.roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
+        const message = await ask<Message>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
         if (this.has(pending.roomId, message.id)) return this.drop(pending);
         pending.id = message.id;
         pending.shadow = null;
@@ -74,13 +92,23 @@ export class Outbox {
         if (!(error instanceof Refusal)) throw error;
         const wait = waits[attempt];
         if (!error.passing || wait === undefined) {
-          pending.failure = error.message;
+          pending.failure ??= error.message;
           pending.shadow = null;
           return this.changed(pending);
         }
-        await pause(Math.max(wait, (error.retryAfter ?? 0) * 1_000));
+        await this.pause(Math.max(wait, (error.retryAfter ?? 0) * 1_000));
       }
     }
+  }
+
+  private pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.hurried = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 

@@ -1,12 +1,12 @@
-import { announce } from '../announce';
-import { Refusal } from '../api';
-import { fill, h, icon, say, unseen } from '../dom';
-import { type Person, authorize, nameOf, rename } from '../people';
+import { fill, h, icon, initial, say, unseen } from '../dom';
+import { called, named } from '../names';
+import { type Person, authorize, nameOf } from '../people';
 import { badge } from '../badge';
 import { Conversation } from './conversation';
 import type { Inbox } from './inbox';
 import { invitation } from './invitation';
-import { type Room, title } from './model';
+import { type Room, line, title } from './model';
+import { renaming } from './renaming';
 import { shortTime } from '../time';
 
 /** The chat as one person sees it: a device of their own on this page. */
@@ -19,6 +19,10 @@ export class Pane {
   private readonly conversation: Conversation;
   private readonly barrier = h('div', { class: 'barrier' });
   private readonly body: HTMLElement;
+  private readonly face = h('span', {});
+  private readonly name = h('span', { class: 'name' });
+  /** What became of rooms that are gone. */
+  private readonly lost = h('div', { class: 'lost', role: 'status' });
 
   constructor(
     private readonly inbox: Inbox,
@@ -29,12 +33,13 @@ export class Pane {
     this.body = h(
       'div',
       { class: 'device-body', data: { showing: 'conversation' } },
-      h('div', { class: 'rooms-side' }, h('h4', {}, 'Rooms'), this.list, create),
+      h('div', { class: 'rooms-side' }, h('h4', {}, 'Rooms'), this.lost, this.list, create),
       this.conversation.element,
       this.barrier,
     );
-    const heading = h('h3', {}, h('span', { class: 'face', 'aria-hidden': 'true' }, nameOf(person.id).charAt(0), this.nav), h('span', { class: 'name' }, nameOf(person.id)), this.navText);
-    const edit = h('button', { class: 'icon-button small', type: 'button', 'aria-label': `Change the name of ${nameOf(person.id)}`, on: { click: () => this.edit(heading, edit) } }, icon('pencil'));
+    const heading = h('h3', {}, h('span', { class: 'face', 'aria-hidden': 'true' }, this.face, this.nav), this.name, this.navText);
+    const what = person.token === null ? 'name' : 'nickname';
+    const edit = h('button', { class: 'icon-button small', type: 'button', 'aria-label': `Change the ${what} of ${nameOf(person.id)}`, on: { click: () => renaming(person, heading, edit) } }, icon('pencil'));
     this.element = h(
       'article',
       { class: 'device', data: { slot: String(person.slot) }, 'aria-label': `Chat as ${nameOf(person.id)}` },
@@ -43,6 +48,12 @@ export class Pane {
     );
     inbox.roomsChanged.on(() => this.drawRooms());
     inbox.statusChanged.on(() => this.drawStatus());
+    inbox.roomGone.on(({ room, successor }) => this.part(room, successor));
+    named.on(() => {
+      this.drawName();
+      this.drawRooms();
+    });
+    this.drawName();
     this.drawRooms();
     this.drawStatus();
   }
@@ -61,11 +72,40 @@ export class Pane {
     } else this.conversation.focus();
   }
 
+  private drawName(): void {
+    const name = called(this.person.id);
+    say(this.face, initial(name));
+    say(this.name, name);
+    this.name.title = this.person.id;
+  }
+
+  /** A room is gone. What was begun in it goes on in its successor, or is shown once more. */
+  private part(room: Room, successor: string | null): void {
+    const { inbox, conversation } = this;
+    const draft = conversation.takeDraft(room.id);
+    if (successor !== null) return draft === '' ? undefined : conversation.putDraft(successor, draft);
+    const words = [...inbox.pending(room.id).filter(({ id }) => id === null).map(({ content }) => content), draft].filter((text) => text !== '');
+    const note = h(
+      'div',
+      { class: 'notice' },
+      h('p', {}, h('b', { dir: 'auto' }, title(room, this.person.id)), words.length === 0 ? ' is gone.' : ' is gone. Not sent:'),
+      ...words.map((text) => h('p', { class: 'unsent', dir: 'auto' }, text)),
+      h('button', { type: 'button', class: 'quiet', on: { click: () => note.remove() } }, 'Dismiss'),
+    );
+    this.lost.append(note);
+    // On a phone the conversation has the whole device, and there is none.
+    if (inbox.openRoom !== null || this.body.dataset['showing'] === 'rooms') return;
+    const had = this.conversation.element.contains(document.activeElement);
+    this.body.dataset['showing'] = 'rooms';
+    if (had) note.querySelector('button')?.focus();
+  }
+
   private drawStatus(): void {
     const { inbox } = this;
-    this.status.show(inbox.barrier === 'none' ? inbox.state : inbox.barrier === 'off' ? 'off' : 'refused', inbox.node);
+    this.status.show(inbox.barrier === 'none' ? inbox.state : inbox.barrier === 'token' ? 'refused' : 'off', inbox.node);
     this.body.classList.toggle('barred', inbox.barrier !== 'none');
     if (inbox.barrier === 'off') fill(this.barrier, h('p', {}, 'The chat is not switched on at this gateway. Its setting is ', h('code', {}, 'apps.chat'), '.'));
+    if (inbox.barrier === 'name') fill(this.barrier, h('p', { class: 'problem' }, inbox.why), h('p', {}, 'Choose another name with the pencil.'));
     if (inbox.barrier === 'token') fill(this.barrier, this.tokenForm());
   }
 
@@ -91,40 +131,17 @@ export class Pane {
         'aria-current': room.id === inbox.openRoom ? 'true' : undefined,
         on: { click: () => void this.enter(room) },
       },
-      h('span', { class: 'room-name', dir: 'auto' }, title(room, this.person.id)),
+      h('span', { class: 'room-name', dir: 'auto', title: room.participants.join(', ') }, title(room, this.person.id)),
       h('time', {}, last === null ? '' : shortTime(last.createdAt)),
-      h('span', { class: 'room-last' }, last === null ? 'Nothing said yet' : last.messageType === 'MESSAGE' ? mine + last.content : last.messageType === 'JOIN' ? `${nameOf(last.senderId)} came` : `${nameOf(last.senderId)} went`),
+      h('span', { class: 'room-last' }, last === null ? 'Nothing said yet' : last.messageType === 'MESSAGE' ? mine + last.content : line(last)),
       room.unreadCount > 0 && h('span', { class: 'count' }, String(room.unreadCount), unseen(' unread')),
     );
   }
 
   private async enter(room: Room): Promise<void> {
-    try {
-      await this.inbox.enter(room.id);
-      this.show('conversation');
-    } catch (error) {
-      if (error instanceof Refusal) announce(error.message);
-      else throw error;
-    }
-  }
-
-  private edit(heading: HTMLElement, button: HTMLElement): void {
-    const input = h('input', { value: this.person.id, maxlength: '40', 'aria-label': 'User name', autocomplete: 'off', spellcheck: 'false' });
-    const done = (): void => {
-      form.replaceWith(heading);
-      button.hidden = false;
-      if (input.value !== this.person.id) rename(this.person, input.value);
-    };
-    const form = h('form', { class: 'rename', on: { submit: (event) => (event.preventDefault(), done()) } }, input);
-    input.addEventListener('blur', done, { once: true });
-    input.addEventListener('keydown', (event) => {
-      if (event.key !== 'Escape') return;
-      input.value = this.person.id;
-      input.blur();
-    });
-    heading.replaceWith(form);
-    button.hidden = true;
-    input.select();
+    this.show('conversation');
+    await this.inbox.enter(room.id);
+    this.conversation.focus();
   }
 
   private tokenForm(): HTMLElement {

@@ -1,8 +1,10 @@
 import { type Stream, connect } from '../../../js/src/index';
 import { badge } from '../badge';
 import { h, icon, say } from '../dom';
-import { changed, credential, nameOf, people } from '../people';
+import { called, named } from '../names';
+import { changed, credential, people } from '../people';
 import { whileSeen } from '../seen';
+import { turns } from '../turns';
 import { type Form, Log } from './log';
 import { publisher } from './publisher';
 import { Blocks, short } from './wire';
@@ -12,6 +14,8 @@ const away = 5_000;
 // What comes this soon after a resume was published before it: it is sent in one piece with the beginning.
 const catchUp = 150;
 const shown = 10; // events from before, so that there is something to look at
+// Who does not come back to the window within this time is at something else, and the connection is wanted elsewhere.
+const patience = 60_000;
 
 interface Source {
   url: string;
@@ -19,12 +23,15 @@ interface Source {
   slot: 0 | 1;
 }
 
-/** One stream, as it is on the wire, and a way to cut it. */
+/** One stream, as it is on the wire, and a way to cut it. It has a connection of its own only while somebody watches, in one window at a time. */
 export function inspector(section: HTMLElement): void {
   let stream: Stream | null = null;
   let seen = false;
+  let watching = false;
   let lastId = '';
   let returning: number | undefined;
+  let resting: number | undefined;
+  const self = crypto.getRandomValues(new Uint32Array(2)).join();
   let cutAt = 0;
   let readyAt = 0;
   let since = 0;
@@ -33,10 +40,11 @@ export function inspector(section: HTMLElement): void {
   const blocks = new Blocks();
   const status = badge();
 
-  const source = h('select', { id: 'source', on: { change: () => choose() } });
-  const topic = h('input', { id: 'watched-topic', value: 'room:1', 'aria-label': 'Topic', autocomplete: 'off', spellcheck: 'false', on: { change: () => choose() } });
+  const source = h('select', { id: 'source', on: { change: () => watch() } });
+  const topic = h('input', { id: 'watched-topic', value: 'room:1', 'aria-label': 'Topic', autocomplete: 'off', spellcheck: 'false', on: { change: () => watch() } });
   const line = h('code', { class: 'request' });
-  const cut = h('button', { type: 'button', class: 'primary', on: { click: () => (returning === undefined ? cutOff() : comeBack()) } });
+  const cut = h('button', { type: 'button', on: { click: () => (returning === undefined ? cutOff() : comeBack()) } });
+  const start = h('button', { type: 'button', class: 'primary', on: { click: () => (watching ? end() : watch()) } });
   const pause = toggle('Pause', (on) => (log.hold = on));
   const forms = h('div', { class: 'segments', role: 'group', 'aria-label': 'Show data' }, ...(['compact', 'pretty', 'raw'] as const).map(form));
   const filter = h('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter events', autocomplete: 'off', on: { input: () => (log.filter = filter.value) } });
@@ -47,7 +55,7 @@ export function inspector(section: HTMLElement): void {
       'div',
       { class: 'card' },
       h('div', { class: 'controls' }, h('label', { for: 'source', class: 'unseen' }, 'Watch'), source, topic, status.element),
-      h('div', { class: 'controls' }, cut, pause, forms),
+      h('div', { class: 'controls' }, start, cut, pause, forms),
       h('div', { class: 'controls' }, line, log.waiting, filter, clear),
       log.element,
       publisher(() => wanted()),
@@ -73,24 +81,46 @@ export function inspector(section: HTMLElement): void {
   function names(): void {
     const { value } = source;
     source.replaceChildren(
-      ...people.map((person) => h('option', { value: `user ${person.slot}` }, `${nameOf(person.id)}’s own stream`)),
+      ...people.map((person) => h('option', { value: `user ${person.slot}` }, `${called(person.id)}’s own stream`)),
       h('option', { value: 'topic' }, 'A topic'),
       ...['1', '2', '3'].map((id) => h('option', { value: `seats ${id}` }, `Seats, schedule ${id}`)),
     );
     if (value !== '') source.value = value;
   }
 
-  function choose(): void {
+  /** From the beginning: what is chosen now. */
+  function watch(): void {
     topic.hidden = source.value !== 'topic';
     stop();
     lastId = '';
     cutAt = 0;
     log.clear();
+    watching = true;
+    take();
     open();
+    drawCut();
+  }
+
+  function end(...why: string[]): void {
+    if (!watching) return;
+    watching = false;
+    stop();
+    if (why.length > 0) log.note(...why);
+  }
+
+  /** For a while: nobody looks. */
+  function rest(): void {
+    clearTimeout(resting);
+    if (watching) stop();
+  }
+
+  function wake(): void {
+    clearTimeout(resting);
+    if (watching && seen && stream === null && returning === undefined) open();
   }
 
   function open(): void {
-    if (!seen) return;
+    if (!seen || !watching) return;
     const { url, topics, slot } = wanted();
     const person = people[slot];
     const query = new URLSearchParams(topics.map((name) => ['topic', name]));
@@ -175,27 +205,40 @@ export function inspector(section: HTMLElement): void {
     drawCut();
   }
 
-  function drawCut(left?: number): void {
-    const text = left === undefined ? 'Cut connection' : `Come back now (${left})`;
+  function drawCut(seconds?: number): void {
+    const text = seconds === undefined ? 'Cut connection' : `Come back now (${seconds})`;
     if (cut.textContent !== text) cut.replaceChildren(icon('cut'), text);
     cut.disabled = stream === null && returning === undefined;
+    say(start, watching ? 'Stop' : 'Start watching');
+    start.classList.toggle('primary', !watching);
+    cut.classList.toggle('primary', watching);
   }
 
+  const take = turns('inspector', () => self, () => end('Another window watches now: one at a time, so that connections are left for the rest.'));
   changed.on(() => {
     names();
-    choose();
+    if (watching) watch();
   });
+  named.on(names);
   names();
+  topic.hidden = true;
+  status.show('idle');
+  drawCut();
+  log.note('Every event as it is on the wire. It takes a connection of its own, so nothing is watched yet.');
+  window.addEventListener('blur', () => {
+    clearTimeout(resting);
+    resting = window.setTimeout(rest, patience);
+  });
+  window.addEventListener('focus', wake);
   whileSeen(
     section,
     () => {
       seen = true;
-      if (line.textContent === '') choose();
-      else if (returning === undefined) open();
+      wake();
     },
     () => {
       seen = false;
-      stop();
+      rest();
     },
   );
 }

@@ -25,8 +25,11 @@ export class Board {
   readonly flowed = signal();
   private stream: Stream | null = null;
   private closed = false;
+  private started = false;
   private resting = false;
   private early: Seat[] | null = [];
+  /** How often the stream has said something of a seat. */
+  private readonly told = new Map<string, number>();
 
   constructor(
     readonly schedule: string,
@@ -39,10 +42,17 @@ export class Board {
     this.barrier = barrier;
     this.statusChanged.say();
     if (barrier !== null) return;
-    const stream = connect(`${this.path}/events`, { params: { userId: this.watcher.id }, ...credential(this.watcher) });
+    this.started = true;
+    if (!this.resting) this.listen();
+  }
+
+  /** One connection for all windows that show this schedule. */
+  private listen(): void {
+    const stream = connect(`${this.path}/events`, { params: { userId: this.watcher.id }, shared: true, ...credential(this.watcher) });
     this.stream = stream;
-    if (this.resting) stream.close();
+    this.early ??= [];
     stream.on('state', (state: State) => {
+      if (stream !== this.stream) return;
       this.state = state;
       this.statusChanged.say();
     });
@@ -53,21 +63,29 @@ export class Board {
     });
     stream.on('reset', () => void this.read());
     stream.on('seatStatusChange', (seat: Seat) => {
+      const id = String(seat.scheduleSeatId);
+      this.told.set(id, this.times(id) + 1);
       if (this.early === null) this.put([seat]);
       else this.early.push(seat);
       this.flowed.say();
     });
   }
 
-  /** Gives the connection back while nobody looks; what was missed comes with the next one. */
-  rest(): void {
+  /** Gives the connection back, for the reason that is its state meanwhile. */
+  rest(state = 'closed'): void {
+    if (this.resting) return;
     this.resting = true;
     this.stream?.close();
+    this.stream = null;
+    this.state = state;
+    this.statusChanged.say();
   }
 
+  /** Seats are a state and no history: what was missed comes with reading them anew. */
   wake(): void {
+    if (!this.resting || this.closed) return;
     this.resting = false;
-    this.stream?.open();
+    if (this.started) this.listen();
   }
 
   close(): void {
@@ -76,17 +94,25 @@ export class Board {
   }
 
   /** Throws a Refusal: 409 with who was first. */
-  async act(person: Person, seat: Seat, act: Act): Promise<void> {
-    this.put([await ask<Seat>(person, `${this.path}/${encodeURIComponent(seat.scheduleSeatId)}/${act}`, { method: 'POST' })]);
+  async act(person: Person, { scheduleSeatId: id }: Seat, act: Act): Promise<void> {
+    const before = this.times(id);
+    try {
+      const seat = await ask<Seat>(person, `${this.path}/${encodeURIComponent(id)}/${act}`, { method: 'POST' });
+      this.answer(id, before, seat);
+    } catch (error) {
+      const seat = error instanceof Refusal ? refused(error) : null;
+      if (seat !== null) this.answer(id, before, seat);
+      throw error;
+    }
   }
 
-  /** A conflict tells what the seat is; its status goes by another name there. */
-  refused(refusal: Refusal): Seat | null {
-    const { scheduleSeatId, seatStatus, heldBy, heldUntil } = refusal.problem as Partial<Seat> & { seatStatus?: Seat['status'] };
-    if (refusal.status !== 409 || scheduleSeatId === undefined || seatStatus === undefined) return null;
-    const seat: Seat = { scheduleSeatId, status: seatStatus, ...(heldBy === undefined ? {} : { heldBy }), ...(heldUntil === undefined ? {} : { heldUntil }) };
-    this.put([seat]);
-    return seat;
+  /** An answer may be late: what the stream said since it was asked for is newer, or will be followed by what is. */
+  private answer(id: string, before: number, seat: Seat): void {
+    if (this.times(id) === before) this.put([seat]);
+  }
+
+  private times(id: string): number {
+    return this.told.get(id) ?? 0;
   }
 
   private get path(): string {
@@ -126,4 +152,11 @@ export class Board {
     }
     if (changed.length > 0) this.changed.say(changed);
   }
+}
+
+/** A conflict tells what the seat is; its status goes by another name there. */
+export function refused(refusal: Refusal): Seat | null {
+  const { scheduleSeatId, seatStatus, heldBy, heldUntil } = refusal.problem as Partial<Seat> & { seatStatus?: Seat['status'] };
+  if (refusal.status !== 409 || scheduleSeatId === undefined || seatStatus === undefined) return null;
+  return { scheduleSeatId, status: seatStatus, ...(heldBy === undefined ? {} : { heldBy }), ...(heldUntil === undefined ? {} : { heldUntil }) };
 }

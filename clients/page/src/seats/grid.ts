@@ -1,6 +1,7 @@
 import { now } from '../api';
-import { h, say, unseen } from '../dom';
-import { type Person, nameOf } from '../people';
+import { h, initial, say, unseen } from '../dom';
+import { called } from '../names';
+import type { Person } from '../people';
 import { countdown, exactTime } from '../time';
 import type { Seat } from './board';
 
@@ -75,8 +76,8 @@ export class Grid {
     const left = seat.heldUntil === undefined ? 0 : Date.parse(seat.heldUntil) - now();
     button.dataset['status'] = seat.status;
     button.classList.toggle('own', own);
-    say(cell.mark, seat.status === 'AVAILABLE' ? name.slice(1) : (seat.heldBy ?? '×').charAt(0).toUpperCase());
-    const holder = own ? 'you' : nameOf(seat.heldBy ?? 'somebody');
+    say(cell.mark, seat.status === 'AVAILABLE' ? name.slice(1) : seat.heldBy === undefined ? '×' : initial(called(seat.heldBy)));
+    const holder = own ? 'you' : called(seat.heldBy ?? 'somebody');
     if (seat.status === 'AVAILABLE') say(cell.words, `${name}, available`);
     else if (seat.status === 'RESERVED') say(cell.words, `${name}, reserved by ${holder}`);
     else say(cell.words, `${name}, held by ${holder} until ${exactTime(seat.heldUntil ?? '')}`);

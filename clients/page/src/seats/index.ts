@@ -2,11 +2,13 @@ import { announce } from '../announce';
 import { Refusal, now } from '../api';
 import { badge } from '../badge';
 import { fill, h, say } from '../dom';
-import { type Person, changed as peopleChanged, nameOf, people } from '../people';
+import { called, named } from '../names';
+import { type Person, changed as peopleChanged, people } from '../people';
 import { whileSeen } from '../seen';
+import { turns } from '../turns';
 import { pulse } from '../tide';
 import { countdown, exactTime } from '../time';
-import { type Act, Board, type Seat } from './board';
+import { type Act, Board, type Seat, refused } from './board';
 import { Grid } from './grid';
 
 const schedules = ['1', '2', '3'];
@@ -24,7 +26,7 @@ export function seats(section: HTMLElement): void {
 
   const status = badge();
   const schedule = h('select', { id: 'schedule', on: { change: () => open() } }, ...schedules.map((id) => h('option', { value: id }, `Schedule ${id}`)));
-  const actors = people.map((person) => h('button', { type: 'button', data: { slot: String(person.slot) }, on: { click: () => act(person) } }, nameOf(person.id)));
+  const actors = people.map((person) => h('button', { type: 'button', data: { slot: String(person.slot) }, on: { click: () => act(person) } }, called(person.id)));
   const grid = new Grid((id) => void press(id), (id) => {
     looked = id;
     draw();
@@ -70,6 +72,7 @@ export function seats(section: HTMLElement): void {
     drawStatus();
     draw();
     if (!seen) board.rest();
+    else take();
     void board.start();
   }
 
@@ -101,7 +104,7 @@ export function seats(section: HTMLElement): void {
       announce({ hold: `You hold ${name}.`, release: `You let go of ${name}.`, reserve: `${name} is yours.` }[what]);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const now = board.refused(error);
+      const now = refused(error);
       if (error.status === 401) say(problem, 'This gateway asks who you are: give a token at the chat.');
       else say(problem, now?.heldBy === undefined ? error.message : taken(now, name));
       nudge(seat.scheduleSeatId);
@@ -111,7 +114,7 @@ export function seats(section: HTMLElement): void {
   const held = (): Seat[] => [...board.seats.values()].filter((seat) => seat.status === 'HELD' && seat.heldBy === me.id);
 
   function taken(seat: Seat, name: string): string {
-    const who = seat.heldBy === me.id ? 'You' : nameOf(seat.heldBy ?? 'somebody');
+    const who = seat.heldBy === me.id ? 'You' : called(seat.heldBy ?? 'somebody');
     if (seat.status === 'RESERVED' || seat.heldUntil === undefined) return `${who} reserved ${name}.`;
     return `${who} ${who === 'You' ? 'hold' : 'holds'} ${name} until ${exactTime(Date.parse(seat.heldUntil))}.`;
   }
@@ -126,7 +129,7 @@ export function seats(section: HTMLElement): void {
     grid.draw(board.seats, me);
     actors.forEach((button, at) => {
       const person = people[at] ?? me;
-      say(button, nameOf(person.id));
+      say(button, called(person.id));
       button.setAttribute('aria-pressed', String(person === me));
     });
     const all = [...board.seats.values()];
@@ -144,12 +147,12 @@ export function seats(section: HTMLElement): void {
     if (mine.length > 0) {
       const ends = Math.min(...mine.map((seat) => Date.parse(seat.heldUntil ?? '')));
       const names = mine.map((seat) => grid.nameOf(seat.scheduleSeatId)).join(', ');
-      return `${nameOf(me.id)} holds ${names}${Number.isFinite(ends) ? `, ${countdown(ends - now())} left` : ''}.`;
+      return `${called(me.id)} holds ${names}${Number.isFinite(ends) ? `, ${countdown(ends - now())} left` : ''}.`;
     }
     const seat = looked === null ? undefined : board.seats.get(looked);
     if (seat === undefined || seat.status === 'AVAILABLE') return 'Choose a seat to hold it.';
     if (seat.status === 'RESERVED') return taken(seat, grid.nameOf(seat.scheduleSeatId));
-    return `${nameOf(seat.heldBy ?? 'somebody')} holds ${grid.nameOf(seat.scheduleSeatId)}, ${countdown(Date.parse(seat.heldUntil ?? '') - now())} left.`;
+    return `${called(seat.heldBy ?? 'somebody')} holds ${grid.nameOf(seat.scheduleSeatId)}, ${countdown(Date.parse(seat.heldUntil ?? '') - now())} left.`;
   }
 
   function drawStatus(): void {
@@ -185,12 +188,22 @@ export function seats(section: HTMLElement): void {
     if (person.slot === 0) open(); // the watcher's token
     else draw();
   });
+  named.on(draw);
+
+  // Windows that show the same seats share a stream. Of those that show others, the one in use has it.
+  const take = turns('seats', () => `${schedule.value} ${people[0].id}`, () => board.rest('elsewhere'));
+  const wake = (): void => {
+    if (!seen) return;
+    take();
+    board.wake();
+  };
   open();
+  for (const sign of ['focus', 'pointerdown', 'keydown'] as const) window.addEventListener(sign, () => board.state === 'elsewhere' && wake());
   whileSeen(
     section,
     () => {
       seen = true;
-      board.wake();
+      wake();
     },
     () => {
       seen = false;
