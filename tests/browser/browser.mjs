@@ -8,6 +8,11 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
 /** A browser of its own: nothing is shared with others, neither storage nor connections. */
 export async function visit(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  return another(context, url);
+}
+
+/** One more window of the same browser. */
+export async function another(context, url) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const seen = { errors: [], hosts: new Set() };
@@ -20,7 +25,7 @@ export async function visit(browser, url, options = {}) {
   });
   if (process.env.PAGE_FILES) await page.route(/\/$|\/assets\//, instead);
   await page.goto(url);
-  return { page, seen, context, device: (name) => device(page, name), seats: seatMap(page) };
+  return { page, seen, context, device: (name) => device(page, name), seats: seatMap(page), inspector: page.locator('#inspector') };
 }
 
 /** PAGE_FILES=folder: a page that is being worked on, with the headers of the one in the binary. */

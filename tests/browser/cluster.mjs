@@ -46,9 +46,24 @@ export const gateway = (settings = {}) =>
   oneOf(3, async () => {
     const [port, admin] = [await freePorts(1), await freePorts(1)];
     const url = `http://127.0.0.1:${port}`;
-    const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], { ...brief, ...settings });
-    await until(() => server.running() && fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
-    return { url, stop: () => server.stop('SIGTERM') };
+    const serve = async () => {
+      const server = start(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--admin-listen', `127.0.0.1:${admin}`], { ...brief, ...settings });
+      await until(() => server.running() && fetch(`${url}/readyz`).then((answer) => answer.ok, () => false));
+      return server;
+    };
+    let server = await serve();
+    return {
+      url,
+      /** Streams that are open. */
+      streams: async () => {
+        const metrics = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text();
+        return [...metrics.matchAll(/^tidegate_connections\{.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+      },
+      /** As a power cut would, with all that it knew. */
+      kill: () => server.stop('SIGKILL'),
+      revive: async () => (server = await serve()),
+      stop: () => server.stop('SIGTERM'),
+    };
   });
 
 /** A port that was free a moment ago may be somebody else's now. */

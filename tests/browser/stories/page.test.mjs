@@ -179,7 +179,7 @@ test('where there are keys, a token opens it', async () => {
   await writeFile(config, '[apps]\nchat = true\nseats = true\n[[auth.jwt.keys]]\nalg = "HS256"\nsecret = "a secret for this story, long enough"\n');
   const keyed = await gateway({ TIDEGATE_CONFIG: config });
   try {
-    const { page, context } = await visit(browser, keyed.url);
+    const { page, context, seen } = await visit(browser, keyed.url);
     const token = (user) => run(binary, ['token', '--user', user, '--config', config]);
     for (const [name, user] of [['Alice', 'wanda'], ['Bob', 'viktor']]) {
       const frame = page.getByRole('article', { name: `Chat as ${name}` });
@@ -191,6 +191,15 @@ test('where there are keys, a token opens it', async () => {
     await wanda.getByRole('textbox', { name: 'Message' }).press('Enter');
     await viktor.getByRole('log').getByText('With a token').waitFor();
     assert.equal(await page.evaluate(() => JSON.stringify(localStorage).includes('eyJ')), false, 'it is kept in this tab only');
+    await wanda.getByRole('button', { name: 'Change the nickname of Wanda' }).click();
+    await wanda.getByRole('textbox', { name: 'Nickname' }).fill('Captain');
+    await wanda.getByRole('textbox', { name: 'Nickname' }).press('Enter');
+    await wanda.locator('.device-head .name[title=wanda]').getByText('Captain').waitFor();
+    await viktor.getByRole('heading', { name: 'Captain' }).waitFor();
+    await wanda.getByRole('textbox', { name: 'Message' }).fill('Still me');
+    await wanda.getByRole('textbox', { name: 'Message' }).press('Enter');
+    await viktor.getByRole('log').locator('[title=wanda] ~ p, [title=wanda] + p').getByText('Still me').waitFor();
+    assert.deepEqual(seen.errors.filter((text) => !text.includes('status of 401')), []);
     await context.close();
   } finally {
     await keyed.stop();

@@ -66,6 +66,10 @@ export class Conversation {
     this.composer.focus({ preventScroll: true });
   }
 
+  shows(roomId: string): boolean {
+    return roomId === this.room;
+  }
+
   /** What was begun in a room, which is gone: it is not kept any longer. */
   takeDraft(roomId: string): string {
     const draft = roomId === this.room ? this.composer.value : (this.drafts.get(roomId) ?? '');

@@ -27,6 +27,8 @@ export class Inbox {
   dot = false;
   barrier: Barrier = 'none';
   why = '';
+  /** Another window has the connection. */
+  resting = false;
   state = 'connecting';
   node = '';
   /** Whether the person is looking: what arrives in the open room counts as read. */
@@ -35,8 +37,8 @@ export class Inbox {
   readonly roomsChanged = signal();
   readonly threadChanged = signal<string>();
   readonly statusChanged = signal();
-  /** A room is no longer ours: its id, and which came in its place. */
-  readonly roomGone = signal<{ room: Room; successor: string | null }>();
+  /** A room is no longer ours: which came in its place, and whether that is what the person here wanted. */
+  readonly roomGone = signal<{ room: Room; successor: string | null; wanted: boolean }>();
   /** Every event of the stream, for whoever draws it. */
   readonly flowed = signal();
 
@@ -44,6 +46,7 @@ export class Inbox {
   private closed = false;
   private early: Message[] | null = [];
   private reading = false;
+  private parting: string | null = null;
   private again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly person: Person) {
@@ -54,8 +57,9 @@ export class Inbox {
     if (!(await this.admitted()) || this.closed) return;
     const stream = connect('/v1/events', { params: { userId: this.person.id }, shared: true, ...credential(this.person) });
     this.stream = stream;
+    if (this.resting) stream.close();
     stream.on('state', (state: State) => {
-      this.state = state;
+      this.state = this.resting ? 'elsewhere' : state;
       this.statusChanged.say();
       if (state !== 'open') return;
       this.outbox.hurry();
@@ -81,6 +85,18 @@ export class Inbox {
     on('chat-room-removed', ({ chatRoomId }: { chatRoomId: string }) => this.forget(chatRoomId));
     on('nav-new-message', () => this.light(true));
     on('nav-no-any-new-message', () => this.light(false));
+  }
+
+  /** Gives the connection to another window. */
+  rest(): void {
+    this.resting = true;
+    this.stream?.close();
+  }
+
+  /** Goes on where it was. */
+  wake(): void {
+    this.resting = false;
+    this.stream?.open();
   }
 
   close(): void {
@@ -118,14 +134,22 @@ export class Inbox {
   }
 
   /** Is no longer in the room. */
-  async quit(roomId: string): Promise<void> {
-    await ask(this.person, `${path(roomId)}/participants/${encodeURIComponent(this.person.id)}`, { method: 'DELETE' });
-    this.forget(roomId);
+  quit(roomId: string): Promise<void> {
+    return this.end(roomId, `${path(roomId)}/participants/${encodeURIComponent(this.person.id)}`);
   }
 
-  async destroy(roomId: string): Promise<void> {
-    await ask(this.person, path(roomId), { method: 'DELETE' });
-    this.forget(roomId);
+  destroy(roomId: string): Promise<void> {
+    return this.end(roomId, path(roomId));
+  }
+
+  private async end(roomId: string, what: string): Promise<void> {
+    this.parting = roomId; // the stream may say it before the answer
+    try {
+      await ask(this.person, what, { method: 'DELETE' });
+      this.forget(roomId);
+    } finally {
+      this.parting = null;
+    }
   }
 
   /** The other person on this page is somebody else from now on. */
@@ -343,7 +367,7 @@ export class Inbox {
   private part(room: Room, successor: string | null): void {
     this.threads.delete(room.id);
     if (successor !== null) this.outbox.move(room.id, successor, 'The gateway has lost this room and made it anew.');
-    this.roomGone.say({ room, successor });
+    this.roomGone.say({ room, successor, wanted: this.parting === room.id });
     for (const item of this.pending(room.id)) this.outbox.drop(item);
     if (successor !== null) this.threadChanged.say(successor);
   }

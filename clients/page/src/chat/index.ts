@@ -3,6 +3,7 @@ import { called, named } from '../names';
 import { changed, other, people } from '../people';
 import { pulse } from '../tide';
 import { signal } from '../signal';
+import { inUse, self, sharing, turns } from '../turns';
 import { Inbox } from './inbox';
 import { Pane } from './pane';
 
@@ -77,6 +78,17 @@ export function chat(section: HTMLElement): void {
     open(person.slot);
     void devices[other(person).slot]?.inbox.meet();
   });
+  if (!sharing) {
+    const inboxes = (): Inbox[] => devices.flatMap((device) => device?.inbox ?? []);
+    const take = turns('chat', () => self, () => inboxes().forEach((inbox) => inbox.rest()));
+    const wake = (): void => {
+      take();
+      for (const inbox of inboxes()) inbox.wake();
+    };
+    inUse(() => inboxes().some((inbox) => inbox.resting) && wake());
+    changed.on(wake);
+    wake();
+  }
   const look = (): void => devices[active]?.inbox.read();
   document.addEventListener('visibilitychange', look);
   window.addEventListener('hashchange', look);

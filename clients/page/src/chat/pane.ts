@@ -48,7 +48,7 @@ export class Pane {
     );
     inbox.roomsChanged.on(() => this.drawRooms());
     inbox.statusChanged.on(() => this.drawStatus());
-    inbox.roomGone.on(({ room, successor }) => this.part(room, successor));
+    inbox.roomGone.on(({ room, successor, wanted }) => this.part(room, successor, wanted));
     named.on(() => {
       this.drawName();
       this.drawRooms();
@@ -80,11 +80,18 @@ export class Pane {
   }
 
   /** A room is gone. What was begun in it goes on in its successor, or is shown once more. */
-  private part(room: Room, successor: string | null): void {
+  private part(room: Room, successor: string | null, wanted: boolean): void {
     const { inbox, conversation } = this;
+    const open = conversation.shows(room.id);
     const draft = conversation.takeDraft(room.id);
     if (successor !== null) return draft === '' ? undefined : conversation.putDraft(successor, draft);
     const words = [...inbox.pending(room.id).filter(({ id }) => id === null).map(({ content }) => content), draft].filter((text) => text !== '');
+    if (words.length > 0 || (open && !wanted)) this.lost.append(this.obituary(room, words));
+    // On a phone the conversation has the whole device, and there is none.
+    if (inbox.openRoom === null && this.body.dataset['showing'] === 'conversation') this.body.dataset['showing'] = 'rooms';
+  }
+
+  private obituary(room: Room, words: string[]): HTMLElement {
     const note = h(
       'div',
       { class: 'notice' },
@@ -92,12 +99,7 @@ export class Pane {
       ...words.map((text) => h('p', { class: 'unsent', dir: 'auto' }, text)),
       h('button', { type: 'button', class: 'quiet', on: { click: () => note.remove() } }, 'Dismiss'),
     );
-    this.lost.append(note);
-    // On a phone the conversation has the whole device, and there is none.
-    if (inbox.openRoom !== null || this.body.dataset['showing'] === 'rooms') return;
-    const had = this.conversation.element.contains(document.activeElement);
-    this.body.dataset['showing'] = 'rooms';
-    if (had) note.querySelector('button')?.focus();
+    return note;
   }
 
   private drawStatus(): void {

@@ -4,7 +4,7 @@ import { h, icon, say } from '../dom';
 import { called, named } from '../names';
 import { changed, credential, people } from '../people';
 import { whileSeen } from '../seen';
-import { turns } from '../turns';
+import { self, turns } from '../turns';
 import { type Form, Log } from './log';
 import { publisher } from './publisher';
 import { Blocks, short } from './wire';
@@ -31,7 +31,6 @@ export function inspector(section: HTMLElement): void {
   let lastId = '';
   let returning: number | undefined;
   let resting: number | undefined;
-  const self = crypto.getRandomValues(new Uint32Array(2)).join();
   let cutAt = 0;
   let readyAt = 0;
   let since = 0;
@@ -212,6 +211,7 @@ export function inspector(section: HTMLElement): void {
     say(start, watching ? 'Stop' : 'Start watching');
     start.classList.toggle('primary', !watching);
     cut.classList.toggle('primary', watching);
+    cut.hidden = !watching;
   }
 
   const take = turns('inspector', () => self, () => end('Another window watches now: one at a time, so that connections are left for the rest.'));

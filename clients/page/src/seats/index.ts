@@ -5,9 +5,9 @@ import { fill, h, say } from '../dom';
 import { called, named } from '../names';
 import { type Person, changed as peopleChanged, people } from '../people';
 import { whileSeen } from '../seen';
-import { turns } from '../turns';
 import { pulse } from '../tide';
 import { countdown, exactTime } from '../time';
+import { inUse, self, sharing, turns } from '../turns';
 import { type Act, Board, type Seat, refused } from './board';
 import { Grid } from './grid';
 
@@ -191,14 +191,14 @@ export function seats(section: HTMLElement): void {
   named.on(draw);
 
   // Windows that show the same seats share a stream. Of those that show others, the one in use has it.
-  const take = turns('seats', () => `${schedule.value} ${people[0].id}`, () => board.rest('elsewhere'));
+  const take = turns('seats', () => (sharing ? `${schedule.value} ${people[0].id}` : self), () => board.rest('elsewhere'));
   const wake = (): void => {
     if (!seen) return;
     take();
     board.wake();
   };
   open();
-  for (const sign of ['focus', 'pointerdown', 'keydown'] as const) window.addEventListener(sign, () => board.state === 'elsewhere' && wake());
+  inUse(() => board.state === 'elsewhere' && wake());
   whileSeen(
     section,
     () => {
