@@ -18,6 +18,7 @@ mod members;
 mod metrics;
 mod options;
 mod outbox;
+mod plan;
 mod registry;
 mod replay;
 mod resync;

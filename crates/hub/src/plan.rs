@@ -1,0 +1,107 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_broker::{ResetReason, Span};
+use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
+
+use crate::Resume;
+use crate::channel::Channel;
+use crate::item::Item;
+
+/// Where each partition of a join begins, and what must be said about it.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// As the client gave it; empty: it gave none, or nothing that can be read.
+    given: Cursor,
+    /// Where the subscription was confirmed.
+    base: Cursor,
+    malformed: bool,
+    /// How many of the last events the client wants; 0: it did not ask for that.
+    limit: u32,
+    pub(crate) resets: BTreeMap<ResetReason, Vec<Topic>>,
+    /// Partitions in which the given place is worth nothing.
+    void: Vec<Partition>,
+}
+
+impl Plan {
+    pub(crate) fn new(resume: &Resume, channels: &[Arc<Channel>], base: &Cursor) -> Self {
+        let (given, malformed, limit) = match resume {
+            Resume::Live => (Cursor::default(), false, 0),
+            Resume::Last(limit) => (Cursor::default(), false, *limit),
+            Resume::After(text) => match Cursor::parse(text) {
+                Ok(cursor) => (cursor, false, 0),
+                Err(_) => (Cursor::default(), true, 0),
+            },
+        };
+        let mut resets = BTreeMap::new();
+        if malformed && !channels.is_empty() {
+            let topics = channels.iter().map(|channel| channel.topic.clone()).collect();
+            resets.insert(ResetReason::Malformed, topics);
+        }
+        Self { given, base: base.clone(), malformed, limit, resets, void: Vec::new() }
+    }
+
+    /// Whether it begins with the last events, and not behind a place.
+    pub(crate) fn backwards(&self) -> bool {
+        self.limit > 0
+    }
+
+    pub(crate) fn wishes(&self, channels: &[Arc<Channel>], limit: u32) -> Vec<(Arc<Channel>, Span)> {
+        let wish = |channel: &Arc<Channel>| {
+            let span = if self.backwards() {
+                Span::Last { limit: self.limit.min(limit) }
+            } else {
+                Span::After { position: self.given.get(channel.partition)?, limit }
+            };
+            Some((Arc::clone(channel), span))
+        };
+        channels.iter().filter_map(wish).collect()
+    }
+
+    pub(crate) fn reset(&mut self, channel: &Channel, reason: ResetReason, head: Position) {
+        self.resets.entry(reason).or_default().push(channel.topic.clone());
+        if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {
+            self.void.push(channel.partition);
+            let known = self.base.get(channel.partition);
+            if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
+                self.base.set(channel.partition, head);
+            }
+        }
+    }
+
+    /// The place from which the events queued follow.
+    pub(crate) fn start(&self, items: &[Item]) -> Cursor {
+        let mut start = Cursor::default();
+        for (partition, base) in self.base.iter() {
+            let given = self.given.get(partition).filter(|_| !self.void.contains(&partition));
+            let first =
+                items.iter().find(|item| item.event.mark.partition == partition && item.event.mark.stored());
+            let place = match (given, first) {
+                (Some(given), _) => given,
+                (None, Some(first)) if self.backwards() && first.event.mark.offset <= base.offset => {
+                    Position { epoch: base.epoch, offset: first.event.mark.offset - 1 }
+                }
+                (None, _) => base,
+            };
+            start.set(partition, place);
+        }
+        start
+    }
+
+    /// The id of the ready block. A client that loses its connection between this block and the reset gets the reset again: where the
+    /// given place is void, it is given back, or a place that no counter has.
+    pub(crate) fn ready(&self, start: &Cursor) -> Cursor {
+        let mut ready = start.clone();
+        for partition in &self.void {
+            if let Some(given) = self.given.get(*partition) {
+                ready.set(*partition, given);
+            }
+        }
+        if self.malformed {
+            for (partition, _) in start.iter() {
+                ready.set(partition, Position { epoch: Epoch::NONE, offset: 0 });
+            }
+        }
+        ready
+    }
+}
