@@ -121,7 +121,10 @@ impl Gateway {
                 topics: 100,
                 ..Options::default()
             };
-            public(App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone()), Vec::new())
+            public(
+                App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone()),
+                Vec::new(),
+            )
         };
         let (open, keyed) = (router(Mode::Open), router(Mode::Keys));
         drop(_inside);
