@@ -7,8 +7,8 @@ use anyhow::{Context as _, anyhow};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that may wait to be accepted. After a node's end a whole cluster's clients come at once; the kernel cuts this to
-/// net.core.somaxconn (4,096 since Linux 5.4).
-const BACKLOG: u32 = 4_096;
+/// net.core.somaxconn (4,096 since Linux 5.4), so that alone decides. Who finds no room tries again after 1 s, then 3 s.
+const BACKLOG: u32 = 65_535;
 
 /// Binds `address`. `setting` and `flag` are how another one could be chosen.
 pub(crate) fn bind(address: SocketAddr, setting: &str, flag: &str) -> anyhow::Result<TcpListener> {
