@@ -1,13 +1,13 @@
 import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
-import { Refusal, ask, pause } from '../api';
+import { Refusal, pause } from '../api';
 import { call, learn, meet } from '../names';
 import { type Person, credential, other } from '../people';
 import { signal } from '../signal';
-import { type Message, type Page, type Pending, type Room, type RoomUpdate, Thread } from './model';
+import * as gateway from './gateway';
+import { type Message, type Pending, type Room, type RoomUpdate, Rooms, Thread } from './model';
 import { Outbox } from './outbox';
+import { Reading } from './reading';
 
-const pageSize = 30;
-const path = (roomId: string): string => `/api/chat/rooms/${encodeURIComponent(roomId)}`;
 
 /** What keeps a person out of the chat altogether. */
 export type Barrier = 'none' | 'token' | 'off' | 'name';
@@ -19,7 +19,7 @@ export type Barrier = 'none' | 'token' | 'off' | 'name';
  * between comes twice and is put in once.
  */
 export class Inbox {
-  readonly rooms = new Map<string, Room>();
+  readonly rooms = new Rooms();
   readonly threads = new Map<string, Thread>();
   readonly outbox: Outbox;
   openRoom: string | null = null;
@@ -45,12 +45,13 @@ export class Inbox {
   private stream: Stream | null = null;
   private closed = false;
   private early: Message[] | null = [];
-  private reading = false;
+  private readonly reading: Reading;
   private parting: string | null = null;
   private again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly person: Person) {
     this.outbox = new Outbox(person, (pending) => this.threadChanged.say(pending.roomId), (roomId, id) => this.thread(roomId).has(id));
+    this.reading = new Reading(person, () => this.unread(), (roomId) => this.rooms.get(roomId), () => this.roomsChanged.say());
   }
 
   async start(): Promise<void> {
@@ -93,7 +94,6 @@ export class Inbox {
     this.stream?.close();
   }
 
-  /** Goes on where it was. */
   wake(): void {
     this.resting = false;
     this.stream?.open();
@@ -103,12 +103,6 @@ export class Inbox {
     this.closed = true;
     this.stream?.close();
     this.outbox.close();
-  }
-
-  /** The rooms, the liveliest first. */
-  sorted(): Room[] {
-    const at = (room: Room): string => room.lastMessage?.createdAt ?? room.createdAt;
-    return [...this.rooms.values()].sort((a, b) => (at(a) < at(b) ? 1 : at(a) > at(b) ? -1 : 0));
   }
 
   thread(roomId: string): Thread {
@@ -130,22 +124,14 @@ export class Inbox {
   }
 
   async add(roomId: string, user: string): Promise<void> {
-    this.put(await ask<Room>(this.person, `${path(roomId)}/participants/${encodeURIComponent(user)}`, { method: 'POST' }));
+    this.put(await gateway.add(this.person, roomId, user));
   }
 
-  /** Is no longer in the room. */
-  quit(roomId: string): Promise<void> {
-    return this.end(roomId, `${path(roomId)}/participants/${encodeURIComponent(this.person.id)}`);
-  }
-
-  destroy(roomId: string): Promise<void> {
-    return this.end(roomId, path(roomId));
-  }
-
-  private async end(roomId: string, what: string): Promise<void> {
+  /** Is no longer in the room, one way or the other. */
+  async end(roomId: string, how: typeof gateway.leave | typeof gateway.destroy): Promise<void> {
     this.parting = roomId; // the stream may say it before the answer
     try {
-      await ask(this.person, what, { method: 'DELETE' });
+      await how(this.person, roomId);
       this.forget(roomId);
     } finally {
       this.parting = null;
@@ -167,50 +153,31 @@ export class Inbox {
   async older(roomId: string): Promise<void> {
     const thread = this.thread(roomId);
     const before = thread.messages[0]?.id;
-    thread.prepend(await ask<Page>(this.person, `${path(roomId)}/messages`, { query: { before, limit: pageSize } }));
+    thread.prepend(await gateway.messages(this.person, roomId, before));
     this.threadChanged.say(roomId);
   }
 
-  /** The room of two, or one with a name and any number of people. The same two always meet in the same room. */
   async invite(people: string[], name: string): Promise<Room> {
-    const [only] = people;
-    const room =
-      name === '' && people.length === 1 && only !== undefined
-        ? await ask<Room>(this.person, `/api/chat/users/${encodeURIComponent(only)}/rooms`, { method: 'POST' })
-        : await ask<Room>(this.person, '/api/chat/rooms', { method: 'POST', body: { name: name === '' ? people.join(', ') : name, participants: people } });
+    const room = await gateway.invite(this.person, people, name);
     this.put(room);
     return room;
   }
 
   /** Says that the open room is read, if there was anything new, it is there to be seen, and the person is looking. */
   read(): void {
-    const room = this.openRoom === null ? undefined : this.rooms.get(this.openRoom);
-    if (this.reading || room === undefined || room.unreadCount === 0 || !this.thread(room.id).loaded || !this.attentive()) return;
-    this.reading = true;
-    void this.markRead(room.id).then(() => {
-      this.reading = false;
-      this.read();
-    });
+    this.reading.look();
   }
 
-  private async markRead(roomId: string): Promise<void> {
-    await pause(120); // several messages in a row are one reading
-    const seen = this.rooms.get(roomId)?.lastMessage?.id;
-    try {
-      await ask(this.person, `${path(roomId)}/read`, { method: 'POST' });
-    } catch (error) {
-      if (error instanceof Refusal && error.passing) return pause(2_000);
-    }
-    const room = this.rooms.get(roomId);
-    if (room !== undefined && room.lastMessage?.id === seen) room.unreadCount = 0;
-    this.roomsChanged.say();
+  private unread(): Room | undefined {
+    const room = this.rooms.get(this.openRoom ?? '');
+    return room !== undefined && room.unreadCount > 0 && this.thread(room.id).loaded && this.attentive() ? room : undefined;
   }
 
   /** Whether the chat is there and open to this person; asks until it is known. */
   private async admitted(): Promise<boolean> {
     for (let wait = 500; !this.closed; wait = Math.min(wait * 2, 8_000)) {
       try {
-        this.keep(await ask(this.person, '/api/chat/rooms'));
+        this.keep(await gateway.rooms(this.person));
         this.hinder('none');
         return true;
       } catch (error) {
@@ -233,13 +200,13 @@ export class Inbox {
   private async load(): Promise<void> {
     this.early ??= [];
     void learn(this.person);
-    const before = [...this.rooms.values()];
+    const before = new Map(this.rooms);
     while (!this.closed) {
       try {
-        this.keep(await ask(this.person, '/api/chat/rooms'));
+        this.keep(await gateway.rooms(this.person));
         for (const [id, thread] of this.threads) if (id !== this.openRoom) thread.loaded = false; // read when it is entered
         if (this.openRoom === null || !this.rooms.has(this.openRoom)) this.openRoom = (await this.meeting())?.id ?? null;
-        await this.succeed(before.filter(({ id }) => !this.rooms.has(id)));
+        await this.succeed(before);
         break;
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
@@ -258,12 +225,14 @@ export class Inbox {
   }
 
   /** The gateway has lost rooms. Two people have one in its place as soon as they want to; a larger one is gone. */
-  private async succeed(gone: Room[]): Promise<void> {
-    for (const room of gone) {
-      const partner = room.participants.find((id) => id !== this.person.id);
-      const written = this.pending(room.id).length > 0;
-      let successor = [...this.rooms.values()].find(({ direct, participants }) => direct && room.direct && participants.includes(partner ?? ''));
-      if (successor === undefined && room.direct && written && partner !== undefined) successor = await this.invite([partner], '');
+  private async succeed(before: Map<string, Room>): Promise<void> {
+    for (const room of before.values()) {
+      if (this.rooms.has(room.id)) continue;
+      const partner = room.participants.find((id) => id !== this.person.id) ?? '';
+      const same = room.direct ? this.rooms.withOnly(partner) : undefined;
+      const written = room.direct && this.pending(room.id).length > 0;
+      const successor = same ?? (written ? await this.invite([partner], '') : undefined);
+      before.delete(room.id);
       this.part(room, successor?.id ?? null);
     }
   }
@@ -271,10 +240,9 @@ export class Inbox {
   /** Where the two on this page meet, so that there is somebody to write to at once; else the liveliest room. */
   private async meeting(): Promise<Room | undefined> {
     const partner = other(this.person);
-    const room = this.sorted().find(({ direct, participants }) => direct && participants.includes(partner.id));
     // Where there are keys, the other's name is a guess until there is a token of theirs, too.
     const known = this.person.token === null || partner.token !== null;
-    return room ?? (known ? await this.invite([partner.id], '') : this.sorted()[0]);
+    return this.rooms.withOnly(partner.id) ?? (known ? await this.invite([partner.id], '') : this.rooms.sorted()[0]);
   }
 
   /** The latest messages; if they can't be had, the thread says why. */
@@ -282,7 +250,7 @@ export class Inbox {
     const thread = this.thread(roomId);
     thread.expect();
     try {
-      const page = await ask<Page>(this.person, `${path(roomId)}/messages`, { query: { limit: pageSize } });
+      const page = await gateway.messages(this.person, roomId);
       thread.replace(page);
       for (const message of page.messages) this.outbox.arrived(message);
       meet(this.person, page.messages.map(({ senderId }) => senderId));
@@ -347,7 +315,7 @@ export class Inbox {
 
   private async fetch(roomId: string): Promise<void> {
     try {
-      this.put(await ask<Room>(this.person, path(roomId)));
+      this.put(await gateway.room(this.person, roomId));
     } catch (error) {
       if (!(error instanceof Refusal) || error.passing) return;
       this.forget(roomId);

@@ -50,7 +50,7 @@ export function chat(section: HTMLElement): void {
     devices[slot]?.inbox.close();
     const inbox = new Inbox(person);
     const pane = new Pane(inbox, person);
-    inbox.attentive = () => active === slot && document.visibilityState === 'visible' && pane.element.offsetParent !== null;
+    inbox.attentive = () => active === slot && document.visibilityState === 'visible' && pane.visible;
     inbox.flowed.on(pulse);
     inbox.roomsChanged.on(() => {
       const dot = tabs[slot]?.querySelector<HTMLElement>('.dot');

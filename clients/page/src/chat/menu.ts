@@ -1,6 +1,7 @@
 import { Refusal } from '../api';
 import { h, icon, say } from '../dom';
 import { userId } from '../people';
+import { destroy, leave } from './gateway';
 import type { Inbox } from './inbox';
 import { type Room, title } from './model';
 
@@ -12,10 +13,10 @@ export function roomMenu(inbox: Inbox, room: Room): HTMLElement {
   const item = (text: string, act: () => void): void => void items.push(h('button', { type: 'button', class: 'quiet', on: { click: () => ((details.open = false), act()) } }, text));
   if (!room.direct) {
     item('Add people', () => addition(inbox, room));
-    item('Leave the room', () => sure(`Leave ${name}?`, 'What is said from now on does not reach you.', 'Leave', () => inbox.quit(room.id)));
+    item('Leave the room', () => sure(`Leave ${name}?`, 'What is said from now on does not reach you.', 'Leave', () => inbox.end(room.id, leave)));
   }
   if (room.direct || room.createdBy === me) {
-    item('Delete the room', () => sure(`Delete ${name}?`, 'Its messages are gone, for everybody in it.', 'Delete', () => inbox.destroy(room.id)));
+    item('Delete the room', () => sure(`Delete ${name}?`, 'Its messages are gone, for everybody in it.', 'Delete', () => inbox.end(room.id, destroy)));
   }
   const details = h('details', { class: 'menu' }, h('summary', { class: 'icon-button small', 'aria-label': 'This room' }, icon('more')), h('div', { class: 'menu-items' }, ...items));
   const outside = ({ target }: Event): void => {

@@ -22,6 +22,20 @@ export interface Room {
   unreadCount: number;
 }
 
+/** The rooms of one person, by their ids. */
+export class Rooms extends Map<string, Room> {
+  /** The liveliest first. */
+  sorted(): Room[] {
+    const at = (room: Room): string => room.lastMessage?.createdAt ?? room.createdAt;
+    return [...this.values()].sort((a, b) => (at(a) < at(b) ? 1 : at(a) > at(b) ? -1 : 0));
+  }
+
+  /** The room of two that one has with somebody. */
+  withOnly(partner: string): Room | undefined {
+    return [...this.values()].find(({ direct, participants }) => direct && participants.includes(partner));
+  }
+}
+
 /** What a room is called, by one of those in it. */
 export function title(room: Room, me: string): string {
   return room.name === '' ? room.participants.filter((id) => id !== me).map(called).join(', ') || 'Just you' : room.name;
@@ -81,6 +95,7 @@ export class Thread {
 
   fail(problem: string): void {
     this.held = null;
+    this.loaded = false;
     this.problem = problem;
   }
 

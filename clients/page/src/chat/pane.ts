@@ -64,6 +64,11 @@ export class Pane {
     this.conversation.loud = active;
   }
 
+  /** Whether messages can be seen: not where the list of rooms has the whole device. */
+  get visible(): boolean {
+    return this.conversation.element.offsetParent !== null;
+  }
+
   private show(what: 'rooms' | 'conversation'): void {
     this.body.dataset['showing'] = what;
     if (what === 'rooms') {
@@ -116,7 +121,7 @@ export class Pane {
     nav.hidden = !inbox.dot;
     say(this.navText, inbox.dot ? ' (new messages)' : '');
     const focused = (document.activeElement as HTMLElement | null)?.dataset['room'];
-    fill(this.list, ...inbox.sorted().map((room) => h('li', {}, this.roomButton(room))));
+    fill(this.list, ...inbox.rooms.sorted().map((room) => h('li', {}, this.roomButton(room))));
     if (focused !== undefined) this.list.querySelector<HTMLElement>(`[data-room="${CSS.escape(focused)}"]`)?.focus();
   }
 
