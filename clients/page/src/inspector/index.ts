@@ -53,8 +53,8 @@ export function inspector(section: HTMLElement): void {
     h(
       'div',
       { class: 'card' },
-      h('div', { class: 'controls' }, h('label', { for: 'source', class: 'unseen' }, 'Watch'), source, topic, status.element),
-      h('div', { class: 'controls' }, start, cut, pause, forms),
+      h('div', { class: 'controls' }, h('label', { for: 'source', class: 'unseen' }, 'Watch'), source, topic, start, status.element),
+      h('div', { class: 'controls' }, cut, pause, forms),
       h('div', { class: 'controls' }, line, log.waiting, filter, clear),
       log.element,
       publisher(() => wanted()),
