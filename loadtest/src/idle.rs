@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::failure::Usage;
 use crate::hold::Plan;
 use crate::options::{self, Common};
-use crate::profile::{Profile, Via};
+use crate::profile::Via;
 use crate::report::round;
 use crate::session::Session;
 use crate::shared::Count;
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         via => {
             ensure!(
-                common.profile == Profile::Tidegate && common.processes == 1,
+                common.profile.is_tidegate() && common.processes == 1,
                 Usage::new("--via is for Tidegate and one process")
             );
             let servers = common.servers()?;

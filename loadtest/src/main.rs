@@ -3,6 +3,7 @@
 mod baseline;
 mod burst;
 mod chaos;
+mod compare;
 mod connect;
 mod delivery;
 mod failure;
@@ -12,6 +13,7 @@ mod frames;
 mod hold;
 mod idle;
 mod line;
+mod local;
 mod options;
 mod payload;
 mod process;
@@ -76,6 +78,8 @@ enum Scenario {
     Publish(publish::Options),
     /// A cluster of its own under load, and everything that can go wrong goes wrong: every event accounted for.
     Chaos(chaos::Options),
+    /// The same scenario against Tidegate, Nchan and Pushpin, one after the other, side by side.
+    Compare(compare::Options),
     /// Be the floor of a fan-out: a server that does nothing but one write(2) a delivery (--profile loop).
     Baseline(baseline::Options),
     /// Lay results side by side: medians, ratios, and what was to be reached.
@@ -109,6 +113,7 @@ fn run(scenario: Scenario) -> Result<ExitCode> {
         Scenario::Users(options) => users::run(&options),
         Scenario::Publish(options) => publish::run(&options),
         Scenario::Chaos(options) => chaos::run(&options),
+        Scenario::Compare(options) => compare::run(&options),
         Scenario::Baseline(options) => baseline::run(&options).map(done),
         Scenario::Table(options) => table::run(&options).map(done),
         Scenario::Share => streams::remote::run().map(done),

@@ -21,8 +21,8 @@ pub(crate) struct Common {
     /// Where events are published, if not at --url.
     #[arg(long = "publish-url", value_name = "URL")]
     publish_urls: Vec<String>,
-    /// What kind of server it is.
-    #[arg(long, value_enum, default_value = "tidegate")]
+    /// What kind of server it is: tidegate, nchan, pushpin, centrifugo, mercure, loop, other, or a file that says it.
+    #[arg(long, default_value = "tidegate", value_name = "NAME|FILE")]
     pub(crate) profile: Profile,
     /// A header of every request, such as 'Authorization: Bearer …'; several times for several.
     #[arg(long = "header", value_name = "NAME: VALUE")]
@@ -98,7 +98,7 @@ impl Common {
     }
 
     pub(crate) fn words(&self) -> Result<Words> {
-        let mut words = Words::of(self.profile);
+        let mut words = Words::of(&self.profile);
         for (flag, place) in [
             (&self.subscribe, &mut words.subscribe),
             (&self.publish, &mut words.publish),
@@ -123,7 +123,7 @@ impl Common {
             Usage::new("--readers, --parallel and --processes must be at least 1")
         );
         ensure!(via != Via::H2, Usage::new("--via h2 is for idle"));
-        let plain = self.profile == Profile::Tidegate || via == Via::Sse;
+        let plain = self.profile.is_tidegate() || via == Via::Sse;
         ensure!(plain, Usage::new("--via ws and --via poll are for --profile tidegate"));
         Ok(Manner {
             urls: self.urls.clone(),

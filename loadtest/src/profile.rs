@@ -1,25 +1,70 @@
 //! Whose words are spoken: how a stream is asked for, how an event is published.
 
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Usage;
 use crate::server::Server;
 use crate::template::Template;
 
-/// All of them answer with Server-Sent Events, an event being one `data: ` line, and with a 2xx to a publish that they took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum Profile {
-    Tidegate,
-    /// nginx with Nchan, as `scripts/bench/servers.sh` sets it up: `/sub/ID`, `/pub/ID`.
-    Nchan,
-    /// Centrifugo: its unidirectional SSE and its HTTP API; the API key is a --publish-header.
-    Centrifugo,
-    /// A Mercure hub; the publisher's token is a --publish-header.
-    Mercure,
-    /// `loadtest baseline`: every stream gets every event.
-    Loop,
-    /// What --subscribe, --publish, --publish-type and --publish-body say.
-    Other,
+const FILES: &[(&str, &str)] = &[
+    ("tidegate", include_str!("../profiles/tidegate.toml")),
+    ("nchan", include_str!("../profiles/nchan.toml")),
+    ("pushpin", include_str!("../profiles/pushpin.toml")),
+    ("centrifugo", include_str!("../profiles/centrifugo.toml")),
+    ("mercure", include_str!("../profiles/mercure.toml")),
+    ("loop", include_str!("../profiles/loop.toml")),
+    ("other", include_str!("../profiles/other.toml")),
+];
+
+/// A kind of server. All of them answer with Server-Sent Events, an event being one `data: ` line, and with a 2xx to a publish
+/// that they took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    #[serde(default)]
+    pub(crate) name: String,
+    /// Paths with {topic} in them.
+    subscribe: String,
+    publish: String,
+    content_type: String,
+    /// With {topic} and {data} in it.
+    body: String,
+    /// A stream says itself when it is open.
+    #[serde(default)]
+    greets: bool,
+}
+
+impl FromStr for Profile {
+    type Err = Error;
+
+    /// One of those that are part of the tester, or a file.
+    fn from_str(text: &str) -> Result<Self> {
+        let own = FILES.iter().find(|(name, _)| *name == text);
+        let (name, words) = match own {
+            Some((name, words)) => ((*name).to_owned(), (*words).to_owned()),
+            None => {
+                let names: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
+                let words = std::fs::read_to_string(text).map_err(|error| {
+                    Usage::new(format!("{error}; a file, or one of {}", names.join(", ")))
+                })?;
+                let stem = std::path::Path::new(text).file_stem().unwrap_or_default();
+                (stem.to_string_lossy().into_owned(), words)
+            }
+        };
+        let profile: Self = toml::from_str(&words).with_context(|| format!("the profile {text}"))?;
+        Ok(Self { name, ..profile })
+    }
+}
+
+impl Profile {
+    /// Its other ways to receive and to publish are known, too.
+    pub(crate) fn is_tidegate(&self) -> bool {
+        self.name == "tidegate"
+    }
 }
 
 /// How a client receives.
@@ -60,36 +105,13 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    pub(crate) fn of(profile: Profile) -> Self {
-        let (subscribe, publish, kind, body) = match profile {
-            Profile::Tidegate => (
-                "/v1/events?topic={topic}",
-                "/v1/publish",
-                "application/json",
-                r#"{"topic":"{topic}","data":"{data}"}"#,
-            ),
-            Profile::Nchan => ("/sub/{topic}", "/pub/{topic}", "text/plain", "{data}"),
-            Profile::Centrifugo => (
-                "/connection/uni_sse?cf_connect=%7B%22subs%22%3A%7B%22{topic}%22%3A%7B%7D%7D%7D",
-                "/api/publish",
-                "application/json",
-                r#"{"channel":"{topic}","data":"{data}"}"#,
-            ),
-            Profile::Mercure => (
-                "/.well-known/mercure?topic={topic}",
-                "/.well-known/mercure",
-                "application/x-www-form-urlencoded",
-                "topic={topic}&data={data}",
-            ),
-            Profile::Loop => ("/", "/", "text/plain", "{data}"),
-            Profile::Other => ("/{topic}", "/{topic}", "text/plain", "{data}"),
-        };
+    pub(crate) fn of(profile: &Profile) -> Self {
         Self {
-            profile,
-            subscribe: Template::new(subscribe),
-            publish: Template::new(publish),
-            kind: kind.to_owned(),
-            body: Template::new(body),
+            profile: profile.clone(),
+            subscribe: Template::new(&profile.subscribe),
+            publish: Template::new(&profile.publish),
+            kind: profile.content_type.clone(),
+            body: Template::new(&profile.body),
             headers: String::new(),
             publish_headers: String::new(),
         }
@@ -126,7 +148,7 @@ impl Words {
     /// Whether a stream says itself when it is open. Else the end of the head must do; what the server may still have to
     /// arrange then is what the warm-up is for.
     pub(crate) fn greets(&self) -> bool {
-        self.profile == Profile::Tidegate
+        self.profile.greets
     }
 
     /// Writes the request that publishes `data`, which needs no escaping in JSON, behind what is in `request`. `key`: the
@@ -155,7 +177,9 @@ impl Words {
         data: &str,
         count: usize,
     ) -> Option<Vec<u8>> {
-        let Profile::Tidegate = self.profile else { return None };
+        if !self.profile.is_tidegate() {
+            return None;
+        }
         let mut event = String::new();
         self.body.write(topic, data, &mut event);
         let lines = format!("{event}\n").repeat(count);
@@ -196,6 +220,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
+    fn words(profile: &str) -> Words {
+        Words::of(&profile.parse().unwrap())
+    }
+
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
     }
@@ -203,7 +231,7 @@ mod tests {
     #[test]
     fn a_stream_is_asked_for_from_where_it_ended() {
         let server = Server::parse("http://127.0.0.1:80/base").unwrap();
-        let mut words = Words::of(Profile::Tidegate);
+        let mut words = words("tidegate");
         words.headers = "authorization: Bearer x\r\n".to_owned();
         assert_eq!(
             text(words.receive(&server, Via::Sse, "a", "7-1")),
@@ -221,12 +249,25 @@ mod tests {
         let server = Server::parse("http://127.0.0.1:80").unwrap();
         let said = |profile| {
             let mut request = Vec::new();
-            Words::of(profile).publish(&server, "t", "0 1 2 xx", None, &mut request);
+            words(profile).publish(&server, "t", "0 1 2 xx", None, &mut request);
             text(request)
         };
-        assert!(said(Profile::Tidegate).ends_with("\r\n\r\n{\"topic\":\"t\",\"data\":\"0 1 2 xx\"}"));
-        assert!(said(Profile::Mercure).ends_with("content-length: 21\r\n\r\ntopic=t&data=0+1+2+xx"));
-        assert!(said(Profile::Nchan).starts_with("POST /pub/t HTTP/1.1\r\n"));
-        assert!(said(Profile::Centrifugo).ends_with("{\"channel\":\"t\",\"data\":\"0 1 2 xx\"}"));
+        assert!(said("tidegate").ends_with("\r\n\r\n{\"topic\":\"t\",\"data\":\"0 1 2 xx\"}"));
+        assert!(said("mercure").ends_with("content-length: 21\r\n\r\ntopic=t&data=0+1+2+xx"));
+        assert!(said("nchan").starts_with("POST /pub/t HTTP/1.1\r\n"));
+        assert!(said("pushpin").ends_with(
+            r#"{"items":[{"channel":"t","formats":{"http-stream":{"content":"data: 0 1 2 xx\n\n"}}}]}"#
+        ));
+        assert!(said("centrifugo").ends_with("{\"channel\":\"t\",\"data\":\"0 1 2 xx\"}"));
+    }
+
+    #[test]
+    fn a_profile_is_a_name_or_a_file() {
+        for (name, _) in FILES {
+            assert_eq!(Profile::from_str(name).unwrap().name, *name);
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/nchan.toml");
+        assert_eq!(Profile::from_str(file).unwrap(), "nchan".parse().unwrap());
+        assert!(Profile::from_str("nobody").unwrap_err().to_string().contains("mercure"));
     }
 }

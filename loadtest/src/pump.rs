@@ -55,6 +55,8 @@ struct Publisher {
     request: Vec<u8>,
     written: usize,
     answer: Vec<u8>,
+    /// The server ends the connection with this answer.
+    closes: bool,
 }
 
 impl Pump {
@@ -70,6 +72,7 @@ impl Pump {
                 request: Vec::new(),
                 written: 0,
                 answer: Vec::new(),
+                closes: false,
             });
         }
         Ok(Self { poll, publishers, servers: servers.to_vec(), tls: tls.clone(), failing: Failing::Error })
@@ -119,6 +122,10 @@ impl Pump {
                         self.again(number, &error)?;
                         continue;
                     }
+                }
+                let publisher = &mut self.publishers[number];
+                if std::mem::take(&mut publisher.closes) {
+                    publisher.line = dial(&self.poll, &publisher.server, number, &self.tls, PATIENCE)?;
                 }
                 busy -= usize::from(!self.begin(number, &mut next)?);
             }
@@ -185,6 +192,13 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Whether a whole answer's head says so.
+fn closes(answer: &[u8]) -> bool {
+    let head = &answer[..memmem::find(answer, b"\r\n\r\n").unwrap_or_default()];
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    head.lines().any(|line| line.strip_prefix("connection:").is_some_and(|value| value.trim() == "close"))
+}
+
 fn dial(poll: &Poll, server: &Server, number: usize, tls: &Tls, patience: Duration) -> Result<Line> {
     let socket = std::net::TcpStream::connect_timeout(&server.address, patience)
         .with_context(|| format!("{server} does not answer"))?;
@@ -224,6 +238,7 @@ impl Publisher {
                 Err(error) => return Err(error.into()),
             }
             if self.complete()? {
+                self.closes = closes(&self.answer);
                 self.answer.clear();
                 return Ok(true);
             }

@@ -9,7 +9,7 @@ use crate::failure::Usage;
 use crate::options::Common;
 use crate::process::{self, Machine};
 use crate::report::limits::Verdict;
-use crate::report::{Latency, Report, Table, round};
+use crate::report::{self, Latency, Report, Table, round};
 use crate::shared::{Count, Shared};
 use crate::watch::Watch;
 
@@ -127,10 +127,7 @@ impl<'a> Session<'a> {
         limits.extend(self.outcome.limits);
         let report = Report {
             scenario: self.scenario,
-            command: std::env::args().skip(1).fold("loadtest".to_owned(), |all, word| {
-                let quoted = if word.contains([' ', '{', '"']) { format!("'{word}'") } else { word };
-                all + " " + &quoted
-            }),
+            command: report::command(),
             began: self.began,
             seconds: round(self.shared.start.elapsed().as_secs_f64()),
             machine: self.machine,

@@ -117,7 +117,7 @@ impl Client {
     ) -> Result<()> {
         let mut socket = self.connect(address).map_err(|error| plain(&error))?;
         let server = Server { address, host: address.to_string(), prefix: String::new(), secure: false };
-        let mut words = Words::of(crate::profile::Profile::Tidegate);
+        let mut words = Words::of(&"tidegate".parse()?);
         words.headers = format!("authorization: Bearer {}\r\n", self.token);
         let asked = self.topics.iter().filter(|heard| !heard.own).map(|heard| heard.topic.as_str());
         let topics = asked.collect::<Vec<_>>().join("&topic=");

@@ -3,16 +3,16 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::child::{Home, Process};
-use super::ports::Port;
-use super::{http, nginx};
+use super::nginx;
+use crate::local::child::{Home, Process};
+use crate::local::ports::Port;
+use crate::local::{self, http};
 use crate::proxy::Delay;
 use crate::redis::Redis;
 
@@ -220,7 +220,7 @@ impl Node {
 }
 
 fn start_redis(home: &Home, port: &Port) -> Result<Process> {
-    let mut command = Command::new("redis-server");
+    let mut command = local::server("redis-server");
     command.arg(home.path.join("redis.conf")).args(["--port", &port.number.to_string()]);
     command.args(["--bind", "127.0.0.1", "--daemonize", "no", "--dir"]).arg(home.path.join("redis"));
     // What was answered with 200 is on the disk: the promise that is checked here.
@@ -239,14 +239,8 @@ fn start_node(
     admin: &Port,
     redis: SocketAddr,
 ) -> Result<Process> {
-    let mut command = Command::new(binary);
-    // The caller's own settings are not for these.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDEGATE_") || name == "RUST_LOG" {
-            command.env_remove(name);
-        }
-    }
-    command.arg("serve").arg("--config").arg(home.path.join("tidegate.toml"));
+    let mut command = local::serve(binary);
+    command.arg("--config").arg(home.path.join("tidegate.toml"));
     command.args(["--listen", &port.address().to_string()]);
     command.args(["--admin-listen", &admin.address().to_string()]);
     command.args(["--redis", &format!("redis://{redis}")]).env("TIDEGATE_NODE", name);

@@ -2,17 +2,14 @@
 //! every client must have had every event, once and in order.
 
 mod cast;
-mod child;
 mod client;
 mod cluster;
 mod faults;
 mod garbage;
-mod http;
 mod ledger;
 mod nginx;
 mod outcome;
 mod play;
-mod ports;
 mod publisher;
 mod schedule;
 mod verdict;
@@ -32,6 +29,7 @@ use self::play::Play;
 use self::schedule::Fault;
 use self::verdict::Evidence;
 use crate::failure::Usage;
+use crate::local;
 use crate::process::{self, Machine};
 use crate::shared::Shared;
 use crate::watch::Watch;
@@ -92,7 +90,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
     let machine = Machine::now();
     process::raise_open_files()?;
-    let cluster = Cluster::start(&binary(options)?, options.nodes, Duration::from_millis(options.window))?;
+    let cluster = Cluster::start(
+        &local::gateway(options.binary.as_deref())?,
+        options.nodes,
+        Duration::from_millis(options.window),
+    )?;
     let cast = Cast::of(&cluster, options.clients, options.topics, seed)?;
     let shared = Shared::new(Instant::now());
     let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -122,18 +124,4 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn some_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64 % 1_000_000)
-}
-
-/// Both programs come out of one build.
-fn binary(options: &Options) -> Result<PathBuf> {
-    let beside = || -> Result<PathBuf> { Ok(std::env::current_exe()?.with_file_name("tidegate")) };
-    let path = options.binary.clone().map_or_else(beside, Ok)?;
-    ensure!(
-        path.is_file(),
-        Usage::new(format!(
-            "{}: no gateway there: cargo build -p tidegate, or --binary PATH",
-            path.display()
-        ))
-    );
-    Ok(path.canonicalize()?)
 }

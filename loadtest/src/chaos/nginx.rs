@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::local;
+
 /// The repository's own files.
 const FILES: [(&str, &str); 5] = [
     ("nginx.conf", include_str!("../../../nginx/nginx.conf")),
@@ -48,12 +50,7 @@ pub(super) fn prepare(dir: &Path, listen: u16, gateways: &[SocketAddr]) -> Resul
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/tmp/{kind};\n", dir.display()));
     fs::write(dir.join("local.d/temporary.conf"), temporary.concat())?;
-    let mut command = Command::new("nginx");
-    // Debian puts it where not everybody's PATH is.
-    if let Some(path) = std::env::var_os("PATH") {
-        let more = [path, "/usr/sbin:/usr/local/sbin".into()];
-        command.env("PATH", more.join(std::ffi::OsStr::new(":")));
-    }
+    let mut command = local::server("nginx");
     command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf"));
     command.arg("-g").arg(format!("daemon off; pid {}/nginx.pid;", dir.display()));
     Ok(command)

@@ -8,7 +8,7 @@ use super::schedule::Fault;
 use super::verdict::{Evidence, Verdict, Window, clock};
 use crate::process::Machine;
 use crate::report::limits::Verdict as Limit;
-use crate::report::{Latency, Report, Table, round};
+use crate::report::{Latency, Report, Table, command, round};
 use crate::shared::{Count, Shared};
 use crate::watch::Sample;
 
@@ -158,9 +158,4 @@ fn story(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<String> {
     let near = |told: &&(u64, String)| told.0 + STORY >= *at && told.0 <= *at + STORY;
     lines.extend(all.iter().filter(near).map(|(at, what)| format!("  {:>10}  {what}", clock(*at))));
     lines
-}
-
-/// As it was typed.
-fn command() -> String {
-    std::env::args().skip(1).fold("loadtest".to_owned(), |all, word| all + " " + &word)
 }

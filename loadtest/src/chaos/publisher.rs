@@ -107,7 +107,7 @@ impl Publisher {
                         .map_or(error.to_string(), |error| error.kind().to_string())
                 }
             };
-            stage.shared.add(Count::Refused, 1);
+            stage.shared.add(Count::Retried, 1);
             stage.shared.error(&format!("publish: {why}"), 1);
             ensure!(Instant::now() < deadline, "nothing was taken for {GIVE_UP:?}: {why}");
             wait::pause(PAUSE);

@@ -175,6 +175,14 @@ impl Table {
     }
 }
 
+/// What was typed.
+pub(crate) fn command() -> String {
+    std::env::args().skip(1).fold("loadtest".to_owned(), |all, word| {
+        let quoted = if word.contains([' ', '{', '"']) { format!("'{word}'") } else { word };
+        all + " " + &quoted
+    })
+}
+
 /// As people read it.
 pub(crate) fn text(value: &Value) -> String {
     match value {

@@ -12,13 +12,13 @@ const RANGE: std::ops::Range<u16> = 20_000..30_000;
 /// A port on 127.0.0.1 that stays this process' own as long as this lives, also while nobody listens at it: it is bound by
 /// a socket that does not listen. Bound without `SO_REUSEADDR`, which fails if anyone holds the port in any way, and
 /// shared afterwards: servers set the option, and Linux then lets one of them listen beside it.
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     _held: Socket,
 }
 
 impl Port {
-    pub(super) fn free() -> Result<Self> {
+    pub(crate) fn free() -> Result<Self> {
         for _ in 0..10_000 {
             let random = RandomState::new().build_hasher().finish();
             let number = RANGE.start + (random % u64::from(RANGE.end - RANGE.start)) as u16;
@@ -31,7 +31,7 @@ impl Port {
         bail!("no free port in {RANGE:?}")
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
 }

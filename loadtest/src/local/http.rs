@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// The status. `headers`: whole lines, each with its end.
-pub(super) fn ask(to: SocketAddr, method: &str, path: &str, headers: &str, within: Duration) -> Result<u16> {
+pub(crate) fn ask(to: SocketAddr, method: &str, path: &str, headers: &str, within: Duration) -> Result<u16> {
     let mut socket = TcpStream::connect_timeout(&to, within)?;
     socket.set_read_timeout(Some(within))?;
     let request = format!(
@@ -19,6 +19,6 @@ pub(super) fn ask(to: SocketAddr, method: &str, path: &str, headers: &str, withi
     std::str::from_utf8(&head[9..])?.parse().context("an answer without a status")
 }
 
-pub(super) fn says_yes(to: SocketAddr, path: &str) -> bool {
+pub(crate) fn says_yes(to: SocketAddr, path: &str) -> bool {
     ask(to, "GET", path, "", Duration::from_secs(1)).is_ok_and(|status| status == 200)
 }

@@ -34,15 +34,15 @@ for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 type Lifeline = Arc<Mutex<Option<ChildStdin>>>;
 
 /// A temporary directory, and a process that removes it after the end of this one, with all that was started in it.
-pub(super) struct Home {
-    pub(super) path: PathBuf,
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
     lifeline: Lifeline,
     shell: Child,
 }
 
 impl Home {
-    pub(super) fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("tidegate-chaos-{}", std::process::id()));
+    pub(crate) fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("tidegate-loadtest-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("can't create {}", path.display()))?;
         // Workers of a root nginx run as nobody and have to get at their temporary files.
         fs::set_permissions(&path, Permissions::from_mode(0o711))?;
@@ -60,12 +60,12 @@ impl Home {
     }
 
     /// Leaves the directory, with everybody's log in it, where it is.
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         tell(&self.lifeline, "keep", 0);
     }
 
     /// Starts `command` in a process group of its own, with its output appended to NAME.log.
-    pub(super) fn start(&self, name: &str, mut command: Command, package: &str) -> Result<Process> {
+    pub(crate) fn start(&self, name: &str, mut command: Command, package: &str) -> Result<Process> {
         let program = command.get_program().to_string_lossy().into_owned();
         let log = self.path.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
@@ -98,9 +98,9 @@ impl Drop for Home {
 }
 
 /// A running child. Dropping it kills its group, stopped ones too, and waits for its end.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
-    pub(super) pid: Pid,
+    pub(crate) pid: Pid,
     child: Child,
     log: PathBuf,
     lifeline: Lifeline,
@@ -108,18 +108,18 @@ pub(super) struct Process {
 
 impl Process {
     /// To the child itself; nothing happens if it has ended.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             let _ = kill(self.pid, signal);
         }
     }
 
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// None: it takes longer.
-    pub(super) fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + within;
         loop {
             match self.ended() {
@@ -130,7 +130,7 @@ impl Process {
     }
 
     /// SIGKILL for the child and its own children, and waits for its end.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if self.ended().is_none() {
             let _ = killpg(self.pid, Signal::SIGKILL);
             let _ = self.child.wait();
@@ -138,7 +138,7 @@ impl Process {
     }
 
     /// Until `ready` says so; an error with the end of its log if it ends before that or is too slow.
-    pub(super) fn ready(&mut self, within: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+    pub(crate) fn ready(&mut self, within: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + within;
         while !ready() {
             if let Some(status) = self.ended() {
