@@ -53,11 +53,19 @@ impl Keys {
     }
 
     pub(crate) fn members(&self, user: &Topic) -> String {
-        self.of('m', user, user.owner().unwrap_or(user.as_str()))
+        self.owned('m', user)
     }
 
     pub(crate) fn disconnects(&self, user: &Topic) -> String {
-        self.of('d', user, user.owner().unwrap_or(user.as_str()))
+        self.owned('d', user)
+    }
+
+    /// Of a user by the id. What an application has instead of one stands behind a space, which no id has: users may be called anything.
+    fn owned(&self, kind: char, user: &Topic) -> String {
+        match user.owner() {
+            Some(id) => self.of(kind, user, id),
+            None => self.of(kind, user, format_args!(" {user}")),
+        }
     }
 
     fn of(&self, kind: char, topic: &Topic, name: impl Display) -> String {

@@ -97,11 +97,14 @@ type Path = Segment<(String, String)>;
 /// What one user asks for one seat.
 async fn ask(room: Room, path: Path, caller: Caller, act: Act) -> Result<Json<Seat>, Problem> {
     let Segment((schedule, seat)) = path;
-    let (schedule, seats) = (valid(&schedule)?, room.seats);
+    let (schedule, seats) = (valid(&schedule)?, &room.seats);
     let number = seats.number(&seat).ok_or_else(|| {
         Problem::not_found(format!("{schedule} has no seat {seat:?}: they are numbered from 1."))
     })?;
-    Ok(Json(seats.act(&Place { schedule, number }, caller.user()?, act).await?))
+    let user = caller.user()?;
+    // Also what is refused costs an exchange with the store, and what is not is an event for everybody who looks.
+    room.app.allow(&caller.identity, 1)?;
+    Ok(Json(seats.act(&Place { schedule, number }, user, act).await?))
 }
 
 fn valid(schedule: &str) -> Result<Schedule, Problem> {

@@ -1,7 +1,11 @@
+use std::fmt;
+
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::Deserializer as _;
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::app::{App, Inner};
 use crate::problem::Problem;
@@ -47,9 +51,7 @@ pub(crate) fn object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T
 
 /// Parses JSON; the problem names the field that is wrong.
 pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        Problem::invalid("", format!("The body is not UTF-8: invalid byte at {}.", error.valid_up_to()))
-    })?;
+    let text = text(bytes)?;
     // Where something is wrong is asked only then: to keep the path costs more than the parsing.
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
@@ -62,6 +64,41 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     })?;
     parser.end().map_err(|error| Problem::invalid("", format!("After the JSON value: {error}.")))?;
     Ok(value)
+}
+
+/// The first `most` items of a JSON array, and whatever comes behind them only looked at: whether it is an array at all.
+pub(crate) fn items(bytes: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
+    let mut parser = serde_json::Deserializer::from_str(text(bytes)?);
+    let items = parser.deserialize_seq(Items(most)).and_then(|items| parser.end().map(|()| items));
+    items.map_err(|error| Problem::invalid("", format!("{error}.")))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        Problem::invalid("", format!("The body is not UTF-8: invalid byte at {}.", error.valid_up_to()))
+    })
+}
+
+struct Items(usize);
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < self.0 {
+            match seq.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(items),
+            }
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(items)
+    }
 }
 
 /// The field that serde names between back-quotes where the path has none: a missing, unknown or repeated one.

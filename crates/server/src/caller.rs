@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Request, Uri, header};
 use tidegate_auth::{Error, Identity, Origin, Presented};
 use tidegate_protocol::Topic;
 
@@ -84,9 +84,31 @@ pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Res
 
 /// Whose page sent a request.
 pub(crate) fn origin(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Origin {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = uri.authority().map(http::uri::Authority::as_str).or_else(|| text(header::HOST));
-    Origin::judge(text(header::ORIGIN), host, &app.options.origins)
+    let host = host(headers, uri);
+    // One that can't be read is somebody's, and nobody's that we know.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    Origin::judge(origin, host, &app.options.origins)
+}
+
+/// The name that a request calls the gateway by, with the port.
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let header = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    uri.authority().map(http::uri::Authority::as_str).or_else(header)
+}
+
+/// Whether a request calls the gateway by an address, or by a name that nobody can give it from elsewhere: without a dot, below `localhost`,
+/// or of an origin that is allowed. One that calls it nothing is no browser's.
+pub(crate) fn named_here<B>(app: &Inner, request: &Request<B>) -> bool {
+    let Some(host) = host(request.headers(), request.uri()) else { return true };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
+    let allowed =
+        |origin: &String| origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
+    !name.contains('.')
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::Ipv4Addr>().is_ok()
+        || name.starts_with('[')
+        || app.options.origins.iter().any(allowed)
 }
 
 /// Refuses callers who may not manage others' memberships, histories and connections.

@@ -124,13 +124,20 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
 }
 
 /// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish and manage: changes are taken from the
-/// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`.
+/// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`. A page whose own name was made to point here
+/// would read as it likes, for to its browser the gateway is where it came from: it is known by that name.
 ///
 /// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what may not read an answer may not open one,
 /// with keys as well.
 fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     let websocket = route == "/v1/ws";
     let open = app.auth.is_open();
+    if open && app.options.loopback && !caller::named_here(app, request) {
+        return Some(Problem::forbidden(
+            Some("Host"),
+            "An open gateway that listens on this machine only answers to no name of elsewhere: a page of that name could read everything. Use localhost, or list the page in cors.origins.",
+        ));
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !websocket && (!open || reads) {
         return None;

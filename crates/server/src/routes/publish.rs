@@ -36,24 +36,37 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A body's shape decides the answer's: one receipt, or a list.
+/// A body's shape decides the answer's: one receipt, or a list. Its events are parsed one by one, when it is their turn: a body of millions
+/// of them must not take many times its size before anybody asks whether it may.
 pub(crate) enum Body<'a> {
-    One(Wish<'a>),
-    List(Vec<Wish<'a>>),
-    Lines(Vec<Wish<'a>>),
+    One(&'a [u8]),
+    List(Vec<&'a RawValue>),
+    Lines(&'a [u8]),
 }
 
 impl<'a> Body<'a> {
-    /// An event, or an array of them.
-    pub(crate) fn json(bytes: &'a [u8]) -> Result<Self, Problem> {
+    /// An event, or an array of them. Of more than `most` only some are kept: enough to tell.
+    pub(crate) fn json(bytes: &'a [u8], most: usize) -> Result<Self, Problem> {
         if bytes.trim_ascii_start().first() != Some(&b'[') {
-            return body::object(bytes).map(Self::One);
+            return Ok(Self::One(bytes));
         }
-        let items: Vec<&RawValue> = body::json(bytes)?;
-        let wishes = items.iter().enumerate().map(|(index, item)| {
-            body::object(item.get().as_bytes()).map_err(|problem| problem.within(index))
-        });
-        Ok(Self::List(wishes.collect::<Result<_, _>>()?))
+        body::items(bytes, most.saturating_add(1)).map(Self::List)
+    }
+
+    /// Whether the answer is a list.
+    fn many(&self) -> bool {
+        !matches!(self, Self::One(_))
+    }
+
+    /// The events' texts, in their order.
+    fn texts(self) -> Box<dyn Iterator<Item = &'a [u8]> + Send + 'a> {
+        match self {
+            Self::One(bytes) => Box::new(std::iter::once(bytes)),
+            Self::List(items) => Box::new(items.into_iter().map(|item| item.get().as_bytes())),
+            Self::Lines(bytes) => {
+                Box::new(bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()))
+            }
+        }
     }
 }
 
@@ -66,9 +79,8 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
         Some(Err(_)) => return Err(Problem::invalid("Idempotency-Key", "The key must be ASCII.")),
         None => None,
     };
-    publish(&app, &who, key, parse(&parts.headers, &bytes)?)
-        .await
-        .map(|receipts| Json(receipts).into_response())
+    let body = parse(&parts.headers, &bytes, app.options.limits.batch)?;
+    publish(&app, &who, key, body).await.map(|receipts| Json(receipts).into_response())
 }
 
 /// Publishes what `who` may publish, and gives a receipt, or a list of them. `key`: of the request as a whole.
@@ -78,20 +90,16 @@ pub(crate) async fn publish(
     key: Option<&str>,
     request: Body<'_>,
 ) -> Result<Box<RawValue>, Problem> {
-    let most = match request {
-        // A line stands for itself: how many there are is bounded by the body's size.
-        Body::Lines(_) => usize::MAX,
-        _ => app.options.limits.batch,
-    };
-    let (wishes, many) = match request {
-        Body::One(wish) => (vec![wish], false),
-        Body::List(wishes) | Body::Lines(wishes) => (wishes, true),
-    };
+    let most = app.options.limits.batch;
+    // A line stands for itself: how many there are is bounded by the body's size.
+    let lines = matches!(request, Body::Lines(_));
+    let many = request.many();
     let mut several = many;
     let mut batch = Vec::new();
-    for (index, wish) in wishes.iter().enumerate() {
+    for (index, text) in request.texts().enumerate() {
         let at = |problem: Problem| if many { problem.within(index) } else { problem };
-        let topics = topics(wish).map_err(at)?;
+        let wish: Wish<'_> = body::object(text).map_err(at)?;
+        let topics = topics(&wish).map_err(at)?;
         several |= topics.1;
         let key = match (wish.key.as_deref(), key) {
             (Some(own), _) => Some(checked_key("key", own).map_err(at)?.to_owned()),
@@ -99,13 +107,13 @@ pub(crate) async fn publish(
             (None, Some(key)) if many => Some(format!("{key}#{index}")),
             (None, key) => key.map(Into::into),
         };
-        expand(app, who, wish, topics.0, key, &mut batch).map_err(at)?;
-        if batch.len() > most {
-            return Err(Problem::too_large(
-                None,
-                format!("A request has at most {most} events, one for each topic. Send several."),
-            ));
+        let before = if lines { batch.len() } else { 0 };
+        if batch.len() + topics.0.len() - before > most {
+            let whole = if lines { "line" } else { "request" };
+            let detail = format!("A {whole} has at most {most} events, one for each topic. Send several.");
+            return Err(Problem::too_large(None, detail));
         }
+        expand(app, who, &wish, topics.0, key, &mut batch).map_err(at)?;
     }
     app.allow(who, batch.len())?;
     let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
@@ -122,15 +130,12 @@ pub(crate) async fn publish(
 /// What [`publish`] takes out of a body before it asks who may: each event's topics and data.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn events(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<(Vec<Topic>, String)>, Problem> {
-    let wishes = match parse(headers, bytes)? {
-        Body::One(wish) => vec![wish],
-        Body::List(wishes) | Body::Lines(wishes) => wishes,
-    };
-    let event = |wish: &Wish<'_>| {
+    let event = |text| {
+        let wish: Wish<'_> = body::object(text)?;
         let data = wish.data.map(RawValue::get).unwrap_or_default().to_owned();
-        Ok((topics(wish)?.0, data))
+        Ok((topics(&wish)?.0, data))
     };
-    wishes.iter().map(event).collect()
+    parse(headers, bytes, 1_000)?.texts().map(event).collect()
 }
 
 fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
@@ -141,19 +146,15 @@ fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
     Err(Problem::invalid(field, detail))
 }
 
-fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Result<Body<'a>, Problem> {
+fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8], most: usize) -> Result<Body<'a>, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-            let wishes = lines
-                .enumerate()
-                .map(|(index, line)| body::object(line).map_err(|problem| problem.within(index)));
-            Ok(Body::Lines(wishes.collect::<Result<_, _>>()?))
-        }
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Body::Lines(bytes)),
         // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.
-        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => Body::json(bytes),
+        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
+            Body::json(bytes, most)
+        }
         other => Err(Problem::media_type(format!(
             "Send application/json (an event, or an array of them) or application/x-ndjson, not {other:?}."
         ))),

@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let (app, who) = (app.clone(), who.clone());
                 Work::Publish(Box::pin(async move {
                     let published = async {
-                        let body = publish::Body::json(event.get().as_bytes())?;
+                        let body = publish::Body::json(event.get().as_bytes(), app.options.limits.batch)?;
                         publish::publish(&app, &who, None, body).await
                     };
                     match published.await.map_err(|problem: Problem| problem.under("publish")) {

@@ -147,6 +147,12 @@ async fn an_open_gateway_takes_no_changes_from_other_sites_pages() {
     let rebound = client().post(node.url("/v1/publish")).header("host", "evil.example");
     let rebound = rebound.header("origin", "http://evil.example").json(&json!({"topic": "a", "data": 1}));
     assert_eq!(rebound.send().await.unwrap().status(), 403, "a name that points here is not ours");
+    let rebound = client().get(node.url("/v1/topics/a/events")).header("host", "evil.example:8080");
+    assert_eq!(rebound.send().await.unwrap().status(), 403, "nor may its page read");
+    for host in ["localhost", "tidegate.localhost:80", "[::1]:8080", "127.0.0.1", "gateway:8080"] {
+        let named = client().get(node.url("/v1/topics/a/events")).header("host", host);
+        assert_eq!(named.send().await.unwrap().status(), 200, "{host}");
+    }
     let answer = send("http://localhost:5173").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["access-control-allow-origin"], "http://localhost:5173");
