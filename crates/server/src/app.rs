@@ -6,10 +6,11 @@ use http::StatusCode;
 use tidegate_auth::{Authenticator, Identity};
 use tidegate_broker::Broker;
 use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
+use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::rate::Rate;
-use crate::{Metrics, Options, Problem};
+use crate::{Metrics, Options, Problem, body};
 
 /// What every route needs: a cheap handle.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) rate: Rate,
     pub(crate) admission: Admission,
+    /// Memory for bodies that are read or worked on.
+    pub(crate) bodies: Arc<Semaphore>,
     /// For streams whose heartbeats are events: otherwise as all.
     pub(crate) watched: Arc<Manner>,
     draining: AtomicBool,
@@ -33,10 +36,11 @@ impl App {
     pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
         let rate = Rate::new(&options.limits);
         let admission = Admission::new(&options.admission, metrics.refused.clone());
-        let draining = AtomicBool::new(false);
+        let (draining, bodies) = (AtomicBool::new(false), body::room(options.limits.body_memory));
         let HubOptions { heartbeat, max_age, .. } = *hub.options();
         let watched = Arc::new(Manner { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
-        let inner = Arc::new(Inner { options, auth, hub, metrics, rate, admission, watched, draining });
+        let inner =
+            Arc::new(Inner { options, auth, hub, metrics, rate, admission, bodies, watched, draining });
         tokio::spawn(Rate::sweep(Arc::downgrade(&inner)));
         Self(inner)
     }

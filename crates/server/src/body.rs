@@ -1,16 +1,31 @@
 use std::fmt;
+use std::sync::Arc;
 
+use axum::body::Body as Incoming;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rand::Rng;
 use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::app::{App, Inner};
 use crate::problem::Problem;
 
-/// A body that is a JSON object, within the limits of size and time.
+/// The most bytes of a body that is one thing: a thousand topics or participants fit in, and what millions of small values would be made into
+/// stays near the size of the body.
+const ONE: usize = 1 << 20;
+
+/// What any body may take, whatever the others take: small ones, which nearly all are, never wait for large ones.
+const FREE: usize = 16 << 10;
+
+/// What memory for bodies is counted in.
+const UNIT: usize = 1 << 10;
+
+/// A body that is one JSON object, within the limits of size and time.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T>
@@ -20,25 +35,83 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = read(&App::from_ref(state), request.into_body()).await?;
+        let bytes = read_one(&App::from_ref(state), request.into_body()).await?;
         object(&bytes).map(Self)
     }
 }
 
-/// Reads a whole body within the limits of size and time.
-pub(crate) async fn read(app: &Inner, body: axum::body::Body) -> Result<Bytes, Problem> {
+/// Reads a whole body that is one thing. An event's text may be six times as long where it is written in escapes.
+pub(crate) async fn read_one(app: &Inner, body: Incoming) -> Result<Bytes, Problem> {
     let limits = &app.options.limits;
-    let reading = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(limits.body_timeout, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let detail =
-                format!("A request's body has at most {} bytes. Send several requests.", limits.body_bytes);
+    read_within(app, body, limits.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
+}
+
+/// Reads a whole body within the limits of size and time.
+pub(crate) async fn read(app: &Inner, body: Incoming) -> Result<Bytes, Problem> {
+    read_within(app, body, app.options.limits.body_bytes).await
+}
+
+async fn read_within(app: &Inner, body: Incoming, most: usize) -> Result<Bytes, Problem> {
+    let limits = &app.options.limits;
+    match tokio::time::timeout(limits.body_timeout, collect(app, Limited::new(body, most))).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(Failed::NoRoom)) => {
+            app.metrics.bodies_refused.inc();
+            Err(Problem::busy(
+                "The bodies of requests take as much memory as they may just now.",
+                rand::rng().random_range(1..=3),
+            ))
+        }
+        Ok(Err(Failed::Read(error))) if error.is::<LengthLimitError>() => {
+            let detail = format!("This request's body has at most {most} bytes. Send several requests.");
             Err(Problem::too_large(None, detail))
         }
-        Ok(Err(error)) => Err(Problem::invalid("", format!("The body could not be read: {error}"))),
+        Ok(Err(Failed::Read(error))) => {
+            Err(Problem::invalid("", format!("The body could not be read: {error}")))
+        }
         Err(_) => Err(Problem::slow_body()),
     }
+}
+
+enum Failed {
+    NoRoom,
+    Read(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A body with its part of the memory that all of them may take, which it gives back when nobody needs it any more.
+struct Held(Vec<u8>, #[allow(dead_code, reason = "kept for its drop")] OwnedSemaphorePermit);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+async fn collect(app: &Inner, mut body: Limited<Incoming>) -> Result<Bytes, Failed> {
+    let mut bytes = Vec::new();
+    let mut place: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Failed::Read)?.into_data() else { continue };
+        let wanted = (bytes.len() + data.len()).saturating_sub(FREE).div_ceil(UNIT);
+        let have = place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if let Some(more) = u32::try_from(wanted.saturating_sub(have)).ok().filter(|more| *more > 0) {
+            let more = Arc::clone(&app.bodies).try_acquire_many_owned(more).map_err(|_| Failed::NoRoom)?;
+            match &mut place {
+                Some(place) => place.merge(more),
+                None => place = Some(more),
+            }
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(match place {
+        Some(place) => Bytes::from_owner(Held(bytes, place)),
+        None => bytes.into(),
+    })
+}
+
+/// Room for so many bytes of bodies, in units.
+pub(crate) fn room(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS)))
 }
 
 /// Parses a JSON object. An array is none: serde would take its elements for the fields, in their order.

@@ -53,8 +53,13 @@ where
 {
     type Rejection = Problem;
 
+    /// Somebody: whoever is nobody in particular is told so before anything else is looked at, above all before a body is read.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Self::of(&App::from_ref(state), parts).await
+        let caller = Self::of(&App::from_ref(state), parts).await?;
+        if caller.identity.is_authenticated() {
+            return Ok(caller);
+        }
+        Err(refuse(&caller.identity, None, String::new()))
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub auth_refusals: IntCounterVec,
     /// `tidegate_rate_limited_total`
     pub rate_limited: IntCounter,
+    /// `tidegate_bodies_refused_total`
+    pub bodies_refused: IntCounter,
     /// `tidegate_tls_handshakes_total{result}`
     pub handshakes: IntCounterVec,
     /// `tidegate_quic_retries_total`
@@ -59,6 +61,10 @@ impl Metrics {
             rate_limited: IntCounter::new(
                 "tidegate_rate_limited_total",
                 "Publish requests answered with 429",
+            )?,
+            bodies_refused: IntCounter::new(
+                "tidegate_bodies_refused_total",
+                "Requests whose body had no room in limits.body_memory",
             )?,
             handshakes: counters(
                 "tidegate_tls_handshakes_total",
@@ -109,6 +115,7 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.auth_refusals.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.bodies_refused.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.ws_messages.clone()))?;

@@ -37,6 +37,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Bytes of all requests' bodies together, but for the first few of each.
+    pub body_memory: usize,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
     /// Bytes of one event's data.
@@ -95,6 +97,20 @@ impl Namespaces {
         self.named.get(topic.namespace()).unwrap_or(&self.default)
     }
 
+    /// Whether there is anything that somebody without a credential may publish to.
+    pub(crate) fn anyone_publishes(&self) -> bool {
+        self.anyone(|namespace| namespace.publish)
+    }
+
+    /// Whether there is anything that somebody without a credential may receive.
+    pub(crate) fn anyone_subscribes(&self) -> bool {
+        self.anyone(|namespace| namespace.subscribe)
+    }
+
+    fn anyone(&self, policy: impl Fn(&Namespace) -> Policy) -> bool {
+        std::iter::once(&self.default).chain(self.named.values()).any(|own| policy(own) == Policy::Anyone)
+    }
+
     /// Whether `who` may receive `topic`.
     pub fn may_subscribe(&self, who: &Identity, topic: &Topic) -> bool {
         who.may_subscribe(topic) || self.of(topic).subscribe.admits(who, topic)
@@ -124,6 +140,7 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             header_timeout: Duration::from_secs(10),
             body_bytes: 8 << 20,
+            body_memory: 256 << 20,
             body_timeout: Duration::from_secs(30),
             event_bytes: 64 << 10,
             batch: 1_000,

@@ -206,6 +206,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             header_bytes: bytes(limits.header_bytes),
             header_timeout: limits.header_timeout,
             body_bytes: bytes(limits.body_bytes),
+            body_memory: bytes(limits.body_memory),
             body_timeout: limits.body_timeout,
             event_bytes: bytes(limits.event_bytes),
             batch: limits.batch,

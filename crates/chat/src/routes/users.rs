@@ -31,7 +31,6 @@ pub(super) async fn room(
     caller: Caller,
     uri: Uri,
 ) -> Result<(StatusCode, Json<View>), Problem> {
-    let user = chat.meet(&caller).await?;
-    let (view, new) = chat.create_direct(user, &other, Query::of(&uri)?.one("relationType")).await?;
+    let (view, new) = chat.create_direct(&caller, &other, Query::of(&uri)?.one("relationType")).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }

@@ -31,6 +31,7 @@ impl Chat {
     ) -> Result<View, Problem> {
         topics::user("userId", user)?;
         let seen_by = self.admit(caller, room).await?.map(ToOwned::to_owned);
+        self.app.allow(&caller.identity, 1)?;
         let (chat, room, user) = (Arc::clone(self), room.to_owned(), user.to_owned());
         whole(async move {
             let view = chat.view(&room, None).await?;

@@ -48,6 +48,7 @@ impl Chat {
         }
         self.check_name("name", &wish.name)?;
         let room = self.room(wish.name, participants, creator, false, wish.relation_type)?;
+        self.app.allow(&caller.identity, 1)?;
         let chat = Arc::clone(self);
         whole(async move { chat.open(room).await.map(|(view, _)| view) }).await
     }
@@ -55,16 +56,18 @@ impl Chat {
     /// The room of the caller and one other. True if it is new.
     pub(crate) async fn create_direct(
         self: &Arc<Self>,
-        user: &str,
+        caller: &Caller,
         other: &str,
         relation: Option<&str>,
     ) -> Result<(View, bool), Problem> {
+        let user = self.meet(caller).await?;
         topics::user("userId", other)?;
         if user == other {
             return Err(Problem::invalid("userId", "A room of two needs another."));
         }
         let pair = vec![user.into(), other.into()];
         let room = self.room(String::new(), pair, Some(user), true, relation.map(Into::into))?;
+        self.app.allow(&caller.identity, 1)?;
         let (chat, user) = (Arc::clone(self), user.to_owned());
         whole(async move {
             let (view, new) = chat.open(room).await?;

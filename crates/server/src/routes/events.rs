@@ -22,17 +22,27 @@ use crate::{body, caller};
 pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
-    open(&app, &parts, wish).await
+    let Some(who) = receive::identify(&app, &parts).await? else {
+        return Ok(turned_away(&app, "unavailable"));
+    };
+    stream(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = body::read(&app, body).await?;
     let mut wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
+    let Some(who) = receive::identify(&app, &parts).await? else {
+        return Ok(turned_away(&app, "unavailable"));
+    };
+    if !who.is_authenticated() && !app.options.namespaces.anyone_subscribes() {
+        // Before the body is read: strangers need not be given room for one.
+        return Err(caller::refuse(&who, None, String::new()));
+    }
+    let bytes = body::read_one(&app, body).await?;
     if !bytes.is_empty() {
         wish.and(body::object(&bytes)?);
     }
-    open(&app, &parts, wish).await
+    stream(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
 }
 
 /// Headers only, after the same checks.
@@ -43,13 +53,6 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     receive::topics(&app, &who, &wish.topics)?;
     // A body of unknown length, like the stream's: an empty one would be announced as Content-Length: 0.
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
-}
-
-async fn open(app: &App, parts: &Parts, wish: Wish) -> Result<Response, Problem> {
-    let Some(who) = receive::identify(app, parts).await? else {
-        return Ok(turned_away(app, "unavailable"));
-    };
-    stream(app, parts, receive::join(app, &who, wish, Format::Sse)).await
 }
 
 /// Answers a request with a stream of `join`, over whatever transport it came by. What is wrong with the request is an answer of its own; what

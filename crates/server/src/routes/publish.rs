@@ -22,9 +22,12 @@ use crate::{body, caller};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wish<'a> {
     topic: Option<String>,
-    topics: Option<Vec<String>>,
+    /// Read when it is known how many there may be.
+    #[serde(borrow)]
+    topics: Option<&'a RawValue>,
     user: Option<String>,
-    users: Option<Vec<String>>,
+    #[serde(borrow)]
+    users: Option<&'a RawValue>,
     event: Option<String>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
@@ -73,6 +76,10 @@ impl<'a> Body<'a> {
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
+    if !who.is_authenticated() && !app.options.namespaces.anyone_publishes() {
+        // Before the body is read: strangers need not be given room for one.
+        return Err(caller::refuse(&who, None, String::new()));
+    }
     let bytes = body::read(&app, body).await?;
     let key = match parts.headers.get("idempotency-key").map(http::HeaderValue::to_str) {
         Some(Ok(key)) => Some(checked_key("Idempotency-Key", key)?),
@@ -99,7 +106,7 @@ pub(crate) async fn publish(
     for (index, text) in request.texts().enumerate() {
         let at = |problem: Problem| if many { problem.within(index) } else { problem };
         let wish: Wish<'_> = body::object(text).map_err(at)?;
-        let topics = topics(&wish).map_err(at)?;
+        let topics = topics(&wish, most).map_err(at)?;
         several |= topics.1;
         let key = match (wish.key.as_deref(), key) {
             (Some(own), _) => Some(checked_key("key", own).map_err(at)?.to_owned()),
@@ -133,7 +140,7 @@ pub(crate) fn events(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<(Vec<Topic
     let event = |text| {
         let wish: Wish<'_> = body::object(text)?;
         let data = wish.data.map(RawValue::get).unwrap_or_default().to_owned();
-        Ok((topics(&wish)?.0, data))
+        Ok((topics(&wish, 1_000)?.0, data))
     };
     parse(headers, bytes, 1_000)?.texts().map(event).collect()
 }
@@ -161,23 +168,26 @@ fn parse<'a>(headers: &HeaderMap, bytes: &'a [u8], most: usize) -> Result<Body<'
     }
 }
 
-/// The topics an event goes to, and whether it was a list.
-fn topics(wish: &Wish<'_>) -> Result<(Vec<Topic>, bool), Problem> {
+/// The topics an event goes to, and whether it was a list. Of more than `most` only some are kept: enough to tell.
+fn topics(wish: &Wish<'_>, most: usize) -> Result<(Vec<Topic>, bool), Problem> {
     let parse = |field: &str, name: &str| {
         Topic::parse(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
     };
     let user = |field: &str, name: &str| {
         Topic::user(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
     };
-    let list = |field: &str, names: &[String], parse: &dyn Fn(&str, &str) -> Result<Topic, Problem>| {
+    let list = |field: &str, names: &RawValue, parse: &dyn Fn(&str, &str) -> Result<Topic, Problem>| {
+        let names = body::items(names.get().as_bytes(), most.saturating_add(1))
+            .map_err(|problem| problem.under(field))?;
         if names.is_empty() {
             return Err(Problem::invalid(field, format!("{field} must not be empty.")));
         }
-        names
-            .iter()
-            .enumerate()
-            .map(|(n, name)| parse(&format!("{field}[{n}]"), name))
-            .collect::<Result<Vec<_>, _>>()
+        let name = |(n, name): (usize, &RawValue)| {
+            let field = format!("{field}[{n}]");
+            let name: String = body::json(name.get().as_bytes()).map_err(|problem| problem.under(&field))?;
+            parse(&field, &name)
+        };
+        names.into_iter().enumerate().map(name).collect::<Result<Vec<_>, _>>()
     };
     match (&wish.topic, &wish.topics, &wish.user, &wish.users) {
         (Some(name), None, None, None) => Ok((vec![parse("topic", name)?], false)),

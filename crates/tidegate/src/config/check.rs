@@ -266,6 +266,11 @@ impl Checker<'_> {
             "is smaller than one event (limits.event_bytes)",
         );
         self.require(
+            limits.body_memory >= limits.body_bytes,
+            "limits.body_memory",
+            "is smaller than one body (limits.body_bytes)",
+        );
+        self.require(
             stream.outbox_bytes >= limits.event_bytes,
             "stream.outbox_bytes",
             "is smaller than one event (limits.event_bytes): no client could receive it",

@@ -146,6 +146,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// A request's body.
     pub(crate) body_bytes: Size,
+    /// The bodies of all requests together, but for the first 16 KiB of each.
+    pub(crate) body_memory: Size,
     /// A request's body must be complete by then.
     #[serde(with = "humantime_serde")]
     pub(crate) body_timeout: Duration,
@@ -183,6 +185,7 @@ impl Default for Limits {
             header_bytes: Size::kib(32),
             header_timeout: Duration::from_secs(10),
             body_bytes: Size::mib(8),
+            body_memory: Size::mib(256),
             body_timeout: Duration::from_secs(30),
             event_bytes: Size::kib(64),
             batch: 1_000,
