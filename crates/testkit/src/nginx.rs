@@ -36,6 +36,27 @@ impl Nginx {
         Nginx::start_on(listen_port, &front(upstreams)).await
     }
 
+    /// Starts nginx with the repository's own configuration (`nginx/`): only addresses, temporary paths and the number of workers are this
+    /// machine's. Its access log is in [`log`](Self::log), too.
+    pub async fn repository(upstreams: &[SocketAddr]) -> Nginx {
+        let (port, dir) = (crate::free_port(), directory());
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nginx");
+        for folder in ["snippets", "local.d", "tls.d"] {
+            fs::create_dir(dir.path().join(folder)).expect("a directory");
+        }
+        for file in
+            ["nginx.conf", "cleartext.conf", "upstream.conf", "snippets/proxy.conf", "snippets/routes.conf"]
+        {
+            let text = fs::read_to_string(from.join(file)).expect("a file of nginx/");
+            fs::write(dir.path().join(file), own(&text, port, upstreams)).expect("write the configuration");
+        }
+        fs::write(dir.path().join("local.d/temporary.conf"), temporary(dir.path())).expect("write the paths");
+        let mut command = Command::new("nginx");
+        command.arg("-p").arg(dir.path()).args(["-e", "stderr", "-c", "nginx.conf", "-g"]);
+        command.arg(format!("daemon off; pid {}/pid;", dir.path().display()));
+        Nginx::run(command, port, dir).await
+    }
+
     /// `http://127.0.0.1:port`.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -75,12 +96,14 @@ impl Nginx {
     }
 
     async fn start_on(port: u16, config: &str) -> Nginx {
-        let dir = tempfile::Builder::new().prefix("tidegate-nginx-").tempdir().expect("a directory");
-        // Workers of a root nginx run as nobody and have to get at their temporary files.
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).expect("chmod");
+        let dir = directory();
         write_config(dir.path(), port, config);
         let mut command = Command::new("nginx");
         command.arg("-p").arg(dir.path()).args(["-e", "stderr", "-c", "nginx.conf"]);
+        Nginx::run(command, port, dir).await
+    }
+
+    async fn run(command: Command, port: u16, dir: TempDir) -> Nginx {
         let process = Process::spawn(command, &dir.path().join("log"), "apt-get install nginx");
         let ready = within(DEADLINE, async || match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(_) => Some(true),
@@ -104,11 +127,43 @@ fn front(upstreams: &[SocketAddr]) -> String {
     include_str!("front.conf").replace("@SERVERS@", &servers.join("\n    "))
 }
 
+fn directory() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("tidegate-nginx-").tempdir().expect("a directory");
+    // Workers of a root nginx run as nobody and have to get at their temporary files.
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o711)).expect("chmod");
+    dir
+}
+
+/// A file of the repository with this machine's addresses in it.
+fn own(text: &str, port: u16, upstreams: &[SocketAddr]) -> String {
+    let servers: Vec<_> =
+        upstreams.iter().map(|a| format!("    server {a} max_fails=1 fail_timeout=2s;")).collect();
+    let mut servers = Some(servers.join("\n"));
+    let line = |line: &str| {
+        if line.trim_start().starts_with("server gateway-") {
+            return servers.take().unwrap_or_default();
+        }
+        let changes = [
+            ("listen 8080", format!("listen 127.0.0.1:{port}")),
+            ("worker_processes auto", "worker_processes 1".into()),
+            ("worker_rlimit_nofile 65536;", String::new()),
+            ("worker_connections 32768", "worker_connections 4096".into()),
+        ];
+        changes.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to))
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn temporary(dir: &Path) -> String {
+    let path = dir.display();
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("    {kind}_temp_path {path}/{kind};\n"))
+        .concat()
+}
+
 fn write_config(dir: &Path, port: u16, config: &str) {
     let path = dir.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("    {kind}_temp_path {path}/{kind};\n"))
-        .concat();
+    let temporary = temporary(dir);
     let config = config.replace("@PORT@", &port.to_string()).replace("@DIR@", &path.to_string());
     let whole = format!(
         "daemon off;\npid {path}/pid;\nerror_log stderr notice;\nworker_processes 1;\n\
