@@ -130,13 +130,16 @@ start_nginx() {
         -e "s/^    worker_connections .*/    worker_connections $connections;/"
     edit "$conf/cleartext.conf" -e "s/listen 8080/listen 127.0.0.1:$http_port/"
 
-    local servers=
+    local servers='' again=''
     for ((i = 1; i <= nodes; i++)); do
         servers+="    server 127.0.0.1:$((gateway_port + i - 1)) max_fails=1 fail_timeout=2s;\\
 "
+        again+="    server 127.0.0.1:$((gateway_port + i - 1)) backup max_fails=0;\\
+"
     done
-    edit "$conf/upstream.conf" -e "/^    server gateway-1:/i\\
-$servers" -e '/^    server gateway-/d'
+    edit "$conf/upstream.conf" -e "/^    server gateway-1:.* fail_timeout/i\\
+$servers" -e "/^    server gateway-1:.* backup/i\\
+$again" -e '/^    server gateway-/d'
 
     for kind in client_body proxy fastcgi uwsgi scgi; do
         echo "${kind}_temp_path $conf/tmp/$kind;"

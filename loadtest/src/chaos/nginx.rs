@@ -23,17 +23,16 @@ pub(super) fn prepare(dir: &Path, listen: u16, gateways: &[SocketAddr]) -> Resul
     for folder in ["snippets", "local.d", "tls.d", "tmp"] {
         fs::create_dir_all(dir.join(folder))?;
     }
-    let servers: String =
-        gateways.iter().map(|at| format!("    server {at} max_fails=1 fail_timeout=2s;\n")).collect();
     for (name, text) in FILES {
         let mut lines = String::new();
-        let mut written = false;
         for line in text.lines() {
             let word = line.trim_start();
-            if word.starts_with("server gateway-") {
-                if !std::mem::replace(&mut written, true) {
-                    lines.push_str(&servers);
-                }
+            if let Some((node, rest)) =
+                word.strip_prefix("server gateway-").and_then(|rest| rest.split_once(' '))
+            {
+                // Each kind of line once, with every gateway in the place of the first.
+                let all = gateways.iter().filter(|_| node.starts_with("1:"));
+                lines.extend(all.map(|at| format!("    server {at} {rest}\n")));
                 continue;
             }
             match word.split_whitespace().next() {
@@ -41,6 +40,8 @@ pub(super) fn prepare(dir: &Path, listen: u16, gateways: &[SocketAddr]) -> Resul
                 Some("worker_connections") => lines.push_str("    worker_connections 4096;"),
                 // A reload ends its old workers' streams within the run.
                 Some("worker_shutdown_timeout") => lines.push_str("worker_shutdown_timeout 1s;"),
+                // Tokens that it might name are worth nothing here.
+                Some("error_log") => lines.push_str("error_log stderr error;"),
                 _ => lines.push_str(&line.replace("listen 8080", &format!("listen 127.0.0.1:{listen}"))),
             }
             lines.push('\n');
