@@ -51,7 +51,7 @@ header_timeout = "2s"
 [drain]
 delay = "300ms"
 window = "@WINDOW@"
-deadline = "10s"
+deadline = "@DEADLINE@"
 "#;
 
 pub(super) struct Cluster {
@@ -82,7 +82,8 @@ impl Cluster {
         let settings = SETTINGS
             .replace("@SECRET@", SECRET)
             .replace("@KEY@", API_KEY)
-            .replace("@WINDOW@", &format!("{}ms", window.as_millis()));
+            .replace("@WINDOW@", &format!("{}ms", window.as_millis()))
+            .replace("@DEADLINE@", &format!("{}ms", window.as_millis() + 10_000));
         fs::write(home.path.join("tidegate.toml"), settings)?;
         fs::create_dir(home.path.join("redis"))?;
         fs::write(home.path.join("redis.conf"), include_str!("../../../deploy/redis.conf"))?;

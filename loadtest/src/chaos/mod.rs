@@ -11,6 +11,7 @@ mod nginx;
 mod outcome;
 mod play;
 mod publisher;
+mod rolling;
 mod schedule;
 mod verdict;
 
@@ -84,7 +85,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     ensure!(whole, Usage::new("--nodes, --clients, --topics, --seconds and --rate must be more than 0"));
     let seed = options.seed.unwrap_or_else(some_seed);
     let faults = if options.faults.is_empty() { Fault::value_variants() } else { &options.faults };
-    let steps = schedule::plan(seed, faults, options.nodes, Duration::from_secs(options.seconds));
+    let window = Duration::from_millis(options.window);
+    let steps = schedule::plan(seed, faults, options.nodes, window, Duration::from_secs(options.seconds));
     println!("seed {seed}; the same schedule again with --seed {seed}:");
     steps.iter().for_each(|step| println!("  {step}"));
 

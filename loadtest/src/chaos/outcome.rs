@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::rolling::Rolling;
 use super::schedule::Fault;
 use super::verdict::{Evidence, Verdict, Window, clock};
 use crate::process::Machine;
@@ -56,6 +57,11 @@ impl Run<'_> {
         ] {
             figures.insert(name.to_owned(), value);
         }
+        let mut tables = vec![table(evidence, &verdict, self.garbage)];
+        if let Some(rolling) = Rolling::of(evidence) {
+            figures.extend(rolling.figures());
+            tables.push(rolling.table());
+        }
         let mut notes = story(evidence, &verdict);
         notes.extend(self.complaints.iter().take(20).cloned());
         Report {
@@ -76,7 +82,7 @@ impl Run<'_> {
             error_rate: 0.0,
             errors: self.shared.errors(),
             figures,
-            tables: vec![table(evidence, &verdict, self.garbage)],
+            tables,
             notes,
             limits,
             processes: vec!["load tester and cluster".to_owned()],

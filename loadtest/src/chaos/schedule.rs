@@ -84,11 +84,13 @@ impl fmt::Display for Step {
 }
 
 /// Every kind once before any comes again, in an order and with measures of the seed's, as many as there is time for.
-pub(super) fn plan(seed: u64, kinds: &[Fault], nodes: usize, time: Duration) -> Vec<Step> {
+pub(super) fn plan(seed: u64, kinds: &[Fault], nodes: usize, window: Duration, time: Duration) -> Vec<Step> {
     let kinds: Vec<Fault> = kinds.iter().copied().filter(|kind| *kind != Fault::Garbage).collect();
     let mut chance = Chance::new(seed);
     // So long each has for itself and for what comes of it; short runs have room for each kind once.
-    let count = kinds.len().max((time.as_secs_f64() / SLOT.as_secs_f64()) as usize);
+    let rolling = if kinds.contains(&Fault::Rolling) { window * nodes as u32 } else { Duration::ZERO };
+    let each = SLOT + rolling / u32::try_from(kinds.len()).unwrap_or(u32::MAX).max(1);
+    let count = kinds.len().max((time.as_secs_f64() / each.as_secs_f64()) as usize);
     let slot = time / u32::try_from(count + 1).unwrap_or(u32::MAX);
     let mut steps = Vec::new();
     let mut round = Vec::new();
@@ -110,7 +112,7 @@ pub(super) fn plan(seed: u64, kinds: &[Fault], nodes: usize, time: Duration) -> 
     steps
 }
 
-/// What one fault and its recovery take, roughly.
+/// What one fault and its recovery take, roughly; a rolling restart has its windows besides.
 const SLOT: Duration = Duration::from_secs(5);
 
 /// The same numbers for the same seed, on every machine (SplitMix64).
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn a_seed_has_one_schedule_and_every_kind_is_in_it() {
         let kinds = Fault::value_variants();
-        let plan = |seed| super::plan(seed, kinds, 3, Duration::from_secs(60));
+        let plan = |seed| super::plan(seed, kinds, 3, Duration::from_secs(1), Duration::from_secs(60));
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
         for kind in kinds.iter().filter(|kind| **kind != Fault::Garbage) {
@@ -154,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_long_run_has_each_kind_several_times() {
-        let steps = plan(1, &[Fault::Kill, Fault::Cut], 3, Duration::from_secs(60));
+        let steps = plan(1, &[Fault::Kill, Fault::Cut], 3, Duration::ZERO, Duration::from_secs(60));
         assert_eq!(steps.iter().filter(|step| step.fault == Fault::Kill).count(), 6);
-        assert!(plan(1, &[Fault::Garbage], 3, Duration::from_secs(60)).is_empty());
+        assert!(plan(1, &[Fault::Garbage], 3, Duration::ZERO, Duration::from_secs(60)).is_empty());
     }
 }
