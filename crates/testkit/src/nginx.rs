@@ -136,12 +136,12 @@ fn directory() -> TempDir {
 
 /// A file of the repository with this machine's addresses in it.
 fn own(text: &str, port: u16, upstreams: &[SocketAddr]) -> String {
-    let servers: Vec<_> =
-        upstreams.iter().map(|a| format!("    server {a} max_fails=1 fail_timeout=2s;")).collect();
-    let mut servers = Some(servers.join("\n"));
     let line = |line: &str| {
-        if line.trim_start().starts_with("server gateway-") {
-            return servers.take().unwrap_or_default();
+        let gateway = line.trim_start().strip_prefix("server gateway-");
+        if let Some((node, rest)) = gateway.and_then(|gateway| gateway.split_once(' ')) {
+            // Each kind of line once, with every gateway in the place of the first.
+            let all = upstreams.iter().filter(|_| node.starts_with("1:"));
+            return all.map(|a| format!("    server {a} {rest}")).collect::<Vec<_>>().join("\n");
         }
         let changes = [
             ("listen 8080", format!("listen 127.0.0.1:{port}")),
