@@ -82,6 +82,14 @@ impl Reset {
 }
 
 impl Seen {
+    /// It was not connected, or lost its connection, at some time in between.
+    pub(super) fn was_away(&self, from: u64, to: u64) -> bool {
+        self.hits.iter().any(|hit| {
+            let back = self.returns.iter().find(|back| *back > hit);
+            *hit <= to && back.is_none_or(|back| *back >= from)
+        })
+    }
+
     /// `place`: the source's among those that the client listens to.
     pub(super) fn saw(&mut self, place: usize, source: u32, number: u32, at: u64) {
         let arrivals = &mut self.arrivals[place];

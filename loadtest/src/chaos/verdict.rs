@@ -60,7 +60,7 @@ impl Verdict {
         }
         for (number, (client, seen)) in evidence.clients.iter().zip(evidence.seen).enumerate() {
             for (heard, arrivals) in client.topics.iter().zip(&seen.arrivals) {
-                verdict.events(evidence, number, heard, arrivals, &seen.resets);
+                verdict.events(evidence, number, heard, arrivals, seen);
             }
             verdict.odd(evidence, number, seen);
             verdict.resets(evidence, number, client, seen);
@@ -82,7 +82,7 @@ impl Verdict {
         client: usize,
         heard: &Heard,
         arrivals: &[Option<u64>],
-        resets: &[Reset],
+        seen: &Seen,
     ) {
         for (number, event) in evidence.sent[heard.source as usize].iter().enumerate() {
             let window = evidence.window(event.first);
@@ -97,8 +97,11 @@ impl Verdict {
                 }
                 continue;
             }
-            let told = resets.iter().any(|reset| {
-                reset.names(&heard.topic) && event.first <= reset.at && evidence.wiped(reset.at)
+            let told = seen.resets.iter().any(|reset| {
+                reset.names(&heard.topic) && evidence.gone(event, reset) && {
+                    // Whoever was there all the time has had it before it went.
+                    seen.was_away(event.first, reset.at) || evidence.under_way(event)
+                }
             });
             if told {
                 self.windows[window].told += 1;
@@ -186,6 +189,16 @@ impl Evidence<'_> {
 
     fn wipes(&self) -> impl Iterator<Item = &Happened> {
         self.happened.iter().filter(|happened| happened.fault == Fault::WipeRedis)
+    }
+
+    /// It may have gone with data that the reset speaks of.
+    fn gone(&self, event: &Sent, reset: &Reset) -> bool {
+        event.first <= reset.at && self.wiped(reset.at)
+    }
+
+    /// It was published just before Redis lost its data, or until the nodes had noticed.
+    fn under_way(&self, event: &Sent) -> bool {
+        self.wipes().any(|wipe| event.taken.is_none_or(|taken| taken + LATE >= wipe.from))
     }
 
     /// Redis had lost its data by then.

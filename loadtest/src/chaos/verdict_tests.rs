@@ -94,3 +94,14 @@ fn only_a_publish_under_way_may_come_again_with_the_data_lost() {
     let verdict = case.verdict();
     assert_eq!((verdict.sum(|window| window.doubled), verdict.sum(|window| window.forgotten)), (1, 1));
 }
+
+#[test]
+fn what_was_there_long_before_the_loss_is_excused_only_to_those_who_were_away() {
+    let wipe = Happened { fault: Fault::WipeRedis, from: 5_000_000, mended: 5_100_000 };
+    let mut case = Case::new(&[wipe], &[0, 2, 3, 4]).told(5_200_000, "t");
+    assert_eq!(case.verdict().sum(|window| window.lost), 1, "it was there all the time");
+    (case.seen[0].hits, case.seen[0].returns) = (vec![120], vec![190]);
+    assert_eq!(case.verdict().sum(|window| window.lost), 1, "it was back before the event");
+    case.seen[0].returns = vec![260];
+    assert_eq!(case.verdict().sum(|window| window.told), 1);
+}
