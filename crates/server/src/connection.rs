@@ -48,6 +48,9 @@ pub(crate) struct Connection {
 /// it is they who close, and no request meets a closed connection.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// A request that is on its way arrives within this, also from far away.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// Serves one connection until it ends, or the shutdown has let its last request finish. `guard` lives as long as the connection.
 pub(crate) async fn run(
     begin: Begin,
@@ -61,7 +64,7 @@ pub(crate) async fn run(
     let opened = match begin {
         Begin::Fresh(socket) => tokio::select! {
             opened = open(socket, tls, &limits) => opened?,
-            () = shutdown.cancelled() => return Ok(None),
+            () = last_call(&shutdown) => return Ok(None),
         },
         Begin::Again(socket) => Some((socket, Bytes::new(), false, Instant::now() + IDLE)),
     };
@@ -74,6 +77,13 @@ pub(crate) async fn run(
     } else {
         serve_h1(io, peer, router, &limits, guard, &shutdown).await
     }
+}
+
+/// When a connection on which nothing has been said is closed at the end: its client may be writing already, and would not know
+/// whether what it sent was done.
+async fn last_call(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LAST_CALL).await;
 }
 
 /// Where a connection stands.
@@ -227,11 +237,14 @@ async fn serve_h1(
     let mut closing = std::pin::pin!(shutdown.cancelled());
     let mut open = true;
     let kind = poll_fn(|cx| {
-        if open && closing.as_mut().poll(cx).is_ready() {
+        // First what has arrived: a connection without a request in work is closed at once.
+        let mut polled = served.poll_without_shutdown(cx);
+        if polled.is_pending() && open && closing.as_mut().poll(cx).is_ready() {
             open = false;
             Pin::new(&mut served).graceful_shutdown();
+            polled = served.poll_without_shutdown(cx);
         }
-        match served.poll_without_shutdown(cx) {
+        match polled {
             task::Poll::Ready(result) => {
                 task::Poll::Ready(result.map(|()| control.upgraded().map(Kind::WebSocket)))
             }

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use pin_project_lite::pin_project;
 use rustls::ServerConfig;
 use socket2::SockRef;
@@ -72,31 +73,23 @@ pub async fn serve(
     let tls = tls.map(|config| Secure { config, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
     let attendant = Arc::new(Attendant { tls, router, limits, shutdown, connections });
-    let Attendant { limits, shutdown, connections, .. } = &*attendant;
+    let Attendant { shutdown, connections, .. } = &*attendant;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.graceful.cancelled() => break,
             () = shutdown.hard.cancelled() => break,
         };
-        let (socket, peer) = match accepted {
-            Ok((socket, peer)) => (socket, peer.ip()),
-            Err(error) => {
-                // Out of files or memory: the clients wait in the backlog, and a pause lets others end.
-                tracing::warn!(%error, "accept failed");
-                metrics.refused.with_label_values(&["accept"]).inc();
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let Some(guard) = Open::enter(&open, limits) else {
-            metrics.refused.with_label_values(&["connections"]).inc();
-            continue;
-        };
-        if let Err(error) = tune(&socket, limits) {
-            tracing::debug!(%error, "socket options");
+        if let Err(error) = accepted.map(|accepted| attendant.receive(accepted, &open, &metrics)) {
+            // Out of files or memory: the clients wait in the backlog, and a pause lets others end.
+            tracing::warn!(%error, "accept failed");
+            metrics.refused.with_label_values(&["accept"]).inc();
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        attendant.attend(Begin::Fresh(socket), peer, guard);
+    }
+    // Whoever knocked before the end is let in: a listener that goes resets those who wait before it.
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        attendant.receive(accepted, &open, &metrics);
     }
     drop(listener);
     connections.close();
@@ -116,6 +109,23 @@ struct Attendant {
 }
 
 impl Attendant {
+    /// Lets a connection in, if there is room.
+    fn receive(
+        self: &Arc<Self>,
+        (socket, peer): (TcpStream, SocketAddr),
+        open: &Connections,
+        metrics: &Metrics,
+    ) {
+        let Some(guard) = Open::enter(open, &self.limits) else {
+            metrics.refused.with_label_values(&["connections"]).inc();
+            return;
+        };
+        if let Err(error) = tune(&socket, &self.limits) {
+            tracing::debug!(%error, "socket options");
+        }
+        self.attend(Begin::Fresh(socket), peer.ip(), guard);
+    }
+
     /// Serves a connection in a task of its own.
     fn attend(self: &Arc<Self>, begin: Begin, peer: IpAddr, guard: Open) {
         let this = Arc::clone(self);

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tidegate_protocol::EventName;
 use tidegate_testkit::http::publish;
 use tidegate_testkit::{Sse, sse};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::node::{Node, Setup, options};
 
@@ -324,4 +326,23 @@ async fn a_disconnected_user_has_room_again_at_once() {
     })
     .await;
     connection.abort();
+}
+
+#[tokio::test]
+async fn who_has_just_come_is_answered_though_the_server_ends() {
+    let node = Node::open().await;
+    // Let in, and waiting to be let in: the server has not turned to either's request yet.
+    let mut early: Vec<TcpStream> = Vec::new();
+    for _ in 0..20 {
+        early.push(TcpStream::connect(node.addr()).await.unwrap());
+    }
+    node.shutdown.graceful.cancel();
+    for socket in &mut early {
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    }
+    for mut socket in early {
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }
