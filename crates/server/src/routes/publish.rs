@@ -73,6 +73,9 @@ impl<'a> Body<'a> {
     }
 }
 
+/// How many times the most of a list may come as lines: what is made of a body stays near its size, and one request does not hold up all.
+const LINES: usize = 100;
+
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
@@ -98,12 +101,17 @@ pub(crate) async fn publish(
     request: Body<'_>,
 ) -> Result<Box<RawValue>, Problem> {
     let most = app.options.limits.batch;
-    // A line stands for itself: how many there are is bounded by the body's size.
+    // A line stands for itself, and has as many events as a request of one.
     let lines = matches!(request, Body::Lines(_));
     let many = request.many();
     let mut several = many;
     let mut batch = Vec::new();
+    let all = if lines { most.saturating_mul(LINES) } else { most };
     for (index, text) in request.texts().enumerate() {
+        if index % 1_000 == 999 {
+            // Others wait for this thread.
+            tokio::task::yield_now().await;
+        }
         let at = |problem: Problem| if many { problem.within(index) } else { problem };
         let wish: Wish<'_> = body::object(text).map_err(at)?;
         let topics = topics(&wish, most).map_err(at)?;
@@ -114,11 +122,14 @@ pub(crate) async fn publish(
             (None, Some(key)) if many => Some(format!("{key}#{index}")),
             (None, key) => key.map(Into::into),
         };
-        let before = if lines { batch.len() } else { 0 };
-        if batch.len() + topics.0.len() - before > most {
-            let whole = if lines { "line" } else { "request" };
-            let detail = format!("A {whole} has at most {most} events, one for each topic. Send several.");
-            return Err(Problem::too_large(None, detail));
+        for (whole, events, most) in
+            [("line", topics.0.len(), most), ("request", batch.len() + topics.0.len(), all)]
+        {
+            if events > most && (lines || whole == "request") {
+                let detail =
+                    format!("A {whole} has at most {most} events, one for each topic. Send several.");
+                return Err(Problem::too_large(None, detail));
+            }
         }
         expand(app, who, &wish, topics.0, key, &mut batch).map_err(at)?;
     }

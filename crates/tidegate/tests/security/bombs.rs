@@ -222,6 +222,8 @@ async fn lines_and_lists_have_their_most() {
     }
     let list = format!("[{}]", vec![r#"{"topic":"a","data":1}"#; 1_001].join(","));
     assert_eq!(told(&gateway, "/v1/publish", "application/json", list).await.0, 413);
+    let lines = "{\"topic\":\"a\",\"data\":1}\n".repeat(100_001);
+    assert_eq!(told(&gateway, "/v1/publish", "application/x-ndjson", lines).await.0, 413);
     let history = get(&gateway.url("/v1/topics/a/events")).await;
     assert_eq!(history.body["events"], json!([]), "all or nothing");
     let endless = "x".repeat(8 << 20);
