@@ -118,7 +118,7 @@ impl<'a> Ramp<'a> {
     /// misses nothing of what was before.
     fn step(&mut self, session: &Session<'_>, number: u32, clients: usize) -> Result<Step> {
         let shared = &session.shared;
-        let (failed_before, tally_before) = (shared.get(Count::Failed), shared.tally());
+        let tally_before = shared.tally();
         let more = clients - self.streams.count;
         let topic = self.load.topics.concat();
         let sources = number..self.steps;
@@ -146,9 +146,11 @@ impl<'a> Ramp<'a> {
         let tally = shared.tally();
         let came = (tally.received - tally_before.received) - (tally.doubled - tally_before.doubled);
         let lost = expected.saturating_sub(came);
-        let failed = shared.get(Count::Failed) - failed_before;
+        // Also those that were open once, and were cut.
+        let there = self.streams.counted(Count::Opened) - self.streams.counted(Count::Ended);
+        let failed = (clients as u64).saturating_sub(there.min(open));
         let of = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
-        let error_rate = of(failed, more as u64).max(of(lost, expected));
+        let error_rate = of(failed, clients as u64).max(of(lost, expected));
         let measured = !self.common.pids.is_empty();
         let each = memory.saturating_sub(self.before) as f64 / open.max(1) as f64;
         self.table.rows.push(vec![
