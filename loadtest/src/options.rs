@@ -50,7 +50,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<u64>,
     /// Events a second, all together; 0: as fast as they are answered.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = crate::options::rate)]
     pub(crate) rate: Option<f64>,
     /// Bytes of data in an event.
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
@@ -182,6 +182,25 @@ fn lines(headers: &[String]) -> Result<String> {
     Ok(text)
 }
 
+/// A number of events a second that a clock can keep: 0 where a scenario has a meaning for it.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if rate == 0.0 || (1e-5..=1e9).contains(&rate) {
+        return Ok(rate);
+    }
+    Err(format!("{text} is not 0, nor from 0.00001 to 1,000,000,000"))
+}
+
+/// A number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if (0.0..=1e6).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("{text} is not from 0 to 1,000,000"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -225,5 +244,13 @@ mod tests {
         let nchan = common(&["--url", "127.0.0.1:1", "--profile", "nchan"]);
         assert!(nchan.manner(Via::Sse).is_ok());
         assert!(nchan.manner(Via::Poll).is_err());
+    }
+
+    #[test]
+    fn what_no_clock_can_keep_is_no_rate() {
+        for text in ["inf", "nan", "-1", "1e-300", "x"] {
+            assert!(rate(text).is_err() && (text == "1e-300" || seconds(text).is_err()), "{text}");
+        }
+        assert_eq!((rate("0.01667"), seconds("0")), (Ok(0.01667), Ok(0.0)));
     }
 }

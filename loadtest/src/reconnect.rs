@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100)]
     missed: u32,
     /// Seconds over which they come back.
-    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = crate::options::seconds)]
     spread: f64,
     /// The gateway's Redis, redis://[:PASSWORD@]HOST:PORT: counts the commands that the storm makes it execute.
     #[arg(long, value_name = "URL")]
@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     session.shared.phase("coming back");
     session.shared.step();
     let (began, cpu) = (session.shared.start.elapsed(), process::cpu(&common.pids)?);
-    let spread = Duration::from_secs_f64(options.spread.max(0.0));
+    let spread = Duration::from_secs_f64(options.spread);
     let parallel = common.parallel.unwrap_or(connections);
     streams.tell(&Command::Return { spread, parallel })?;
     let all = connections as u64;
