@@ -101,12 +101,17 @@ fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     uri.authority().map(http::uri::Authority::as_str).or_else(header)
 }
 
+/// A host's name or address.
+pub(crate) fn without_port(host: &str) -> &str {
+    let split = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    split.map_or(host, |(name, _)| name)
+}
+
 /// Whether a request calls the gateway by an address, or by a name that nobody can give it from elsewhere: without a dot, below `localhost`,
 /// or of an origin that is allowed. One that calls it nothing is no browser's.
 pub(crate) fn named_here<B>(app: &Inner, request: &Request<B>) -> bool {
     let Some(host) = host(request.headers(), request.uri()) else { return true };
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
+    let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
     let allowed =
         |origin: &String| origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
     !name.contains('.')
@@ -126,6 +131,14 @@ pub(crate) fn require_admin(who: &Identity) -> Result<(), Problem> {
         None,
         "This needs an API key, or a token with \"admin\": true in its tidegate claim.".into(),
     ))
+}
+
+/// Refuses topics that not even an admin manages.
+pub(crate) fn require_unreserved(topic: &Topic) -> Result<(), Problem> {
+    if topic.is_reserved() {
+        return Err(Problem::forbidden(Some("topic"), "Topics starting with $ are the gateway's own."));
+    }
+    Ok(())
 }
 
 /// 401 to nobody in particular, who might be allowed with a credential; 403 to somebody.

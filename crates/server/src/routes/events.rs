@@ -25,7 +25,7 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     let Some(who) = receive::identify(&app, &parts).await? else {
         return Ok(turned_away(&app, "unavailable"));
     };
-    stream(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
+    open(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -42,7 +42,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
     if !bytes.is_empty() {
         wish.and(body::object(&bytes)?);
     }
-    stream(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
+    open(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
 }
 
 /// Headers only, after the same checks.
@@ -58,20 +58,24 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
 /// Answers a request with a stream of `join`, over whatever transport it came by. What is wrong with the request is an answer of its own; what
 /// is wrong with the gateway just now is said on a stream, with the time to come back. `?heartbeat=event` counts on every stream.
 pub async fn stream(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {
-    let mut join = match join {
+    open(app, parts, join.and_then(|join| watched(app, parts, join))).await
+}
+
+/// The same, with the heartbeats that the query asks for.
+fn watched(app: &App, parts: &Parts, join: Join) -> Result<Join, Problem> {
+    let Some(named) = receive::manner(app, Query::of(&parts.uri)?.one("heartbeat"))? else { return Ok(join) };
+    let own = |own: Arc<Manner>| Arc::new(Manner { style: Heartbeat::Named, ..Manner::clone(&own) });
+    Ok(Join { manner: Some(join.manner.map_or(named, own)), ..join })
+}
+
+async fn open(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {
+    let join = match join {
         Ok(join) => join,
         Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
             return Ok(turned_away(app, "unavailable"));
         }
         Err(problem) => return Err(problem),
     };
-    if let Some(watched) = receive::manner(app, Query::of(&parts.uri)?.one("heartbeat"))? {
-        join.manner = Some(match join.manner {
-            Some(own) if own.style == Heartbeat::Named => own,
-            Some(own) => Arc::new(Manner { style: Heartbeat::Named, ..Manner::clone(&own) }),
-            None => watched,
-        });
-    }
     let connection = parts.extensions.get::<Connection>();
     // Not before it is known who asks: strangers must not use up what the rate leaves for others.
     let place = match app.admission.enter(parts) {

@@ -78,10 +78,8 @@ pub(super) async fn delete(
     let who = caller::identify(&app, request.headers(), request.uri()).await?;
     caller::require_admin(&who)?;
     let topic = parse(&topic)?;
-    if topic.is_reserved() {
-        // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
-        return Err(Problem::forbidden(Some("topic"), "Topics starting with $ are the gateway's own."));
-    }
+    // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
+    caller::require_unreserved(&topic)?;
     app.broker().forget(&topic).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -167,11 +167,7 @@ fn any_origin(app: &App) -> bool {
 /// A page served from this machine, on any port: how people develop.
 fn is_loopback(origin: &HeaderValue) -> bool {
     let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map_or("", |(_, host)| host);
-    let host = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(host, _)| host);
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    matches!(caller::without_port(host), "localhost" | "127.0.0.1" | "[::1]")
 }
 
 fn cors(app: &App) -> CorsLayer {

@@ -1,5 +1,8 @@
 //! What people and tools read about the gateway: the API description, its rendering, the page.
 
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::LazyLock;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -27,24 +30,48 @@ pub(super) async fn docs() -> Response {
     page(HTML, DOCS, include_str!("../pages/docs.html"))
 }
 
-pub(super) async fn app(headers: HeaderMap) -> Response {
-    fresh(&headers, HTML, include_bytes!("../pages/app/index.html"))
+pub(super) async fn app(headers: HeaderMap) -> Result<Response, Problem> {
+    file("", &headers)
+}
+
+pub(super) async fn asset(Segment(name): Segment<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    file(&name, &headers)
 }
 
 /// What the page consists of. Made from `clients/page`, and committed so that building the gateway needs no Node.
-pub(super) async fn asset(Segment(file): Segment<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let (kind, bytes): (_, &'static [u8]) = match &*file {
-        "app.js" => ("text/javascript; charset=utf-8", include_bytes!("../pages/app/app.js")),
-        "app.css" => ("text/css; charset=utf-8", include_bytes!("../pages/app/app.css")),
-        "icon.svg" => ("image/svg+xml", include_bytes!("../pages/app/icon.svg")),
-        _ => return Err(Problem::not_found("The page has no such file.")),
-    };
-    Ok(fresh(&headers, kind, bytes))
+static FILES: LazyLock<[File; 4]> = LazyLock::new(|| {
+    [
+        File::new("", HTML, include_bytes!("../pages/app/index.html")),
+        File::new("app.js", "text/javascript; charset=utf-8", include_bytes!("../pages/app/app.js")),
+        File::new("app.css", "text/css; charset=utf-8", include_bytes!("../pages/app/app.css")),
+        File::new("icon.svg", "image/svg+xml", include_bytes!("../pages/app/icon.svg")),
+    ]
+});
+
+struct File {
+    /// Below `/assets/`; the page itself has none.
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+    /// Tells one build's file from another's; nobody is kept from anything by it.
+    tag: String,
+}
+
+impl File {
+    fn new(name: &'static str, kind: &'static str, bytes: &'static [u8]) -> Self {
+        // Of the same keys in every process: all nodes of a build name it the same.
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        Self { name, kind, bytes, tag: format!("\"{:016x}\"", hasher.finish()) }
+    }
 }
 
 /// A file of the page. Browsers ask each time whether theirs is still the one: after an update none mixes old and new.
-fn fresh(headers: &HeaderMap, kind: &'static str, bytes: &'static [u8]) -> Response {
-    let tag = format!("\"{:016x}\"", fnv(bytes));
+fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let File { kind, bytes, tag, .. } = FILES
+        .iter()
+        .find(|file| file.name == name)
+        .ok_or_else(|| Problem::not_found("The page has no such file."))?;
     let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.as_bytes() == tag.as_bytes());
     let mut response = if known {
         page(kind, APP, StatusCode::NOT_MODIFIED)
@@ -53,10 +80,10 @@ fn fresh(headers: &HeaderMap, kind: &'static str, bytes: &'static [u8]) -> Respo
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::try_from(tag) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
-    response
+    Ok(response)
 }
 
 fn page(kind: &'static str, policy: &'static str, body: impl IntoResponse) -> Response {
@@ -67,11 +94,4 @@ fn page(kind: &'static str, policy: &'static str, body: impl IntoResponse) -> Re
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-/// Tells one build's file from another's; nobody is kept from anything by it.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }

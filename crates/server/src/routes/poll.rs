@@ -33,9 +33,6 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
         return Err(Problem::no_keys());
     };
     let join = receive::join(&app, &who, wish, Format::Json)?;
-    if parts.method == Method::HEAD {
-        return Ok([(header::CONTENT_TYPE, "application/json")].into_response());
-    }
     let since = match &join.resume {
         Resume::After(since) => since.clone(),
         _ => String::new(),

@@ -122,14 +122,14 @@ pub(crate) async fn publish(
             (None, Some(key)) if many => Some(format!("{key}#{index}")),
             (None, key) => key.map(Into::into),
         };
-        for (whole, events, most) in
-            [("line", topics.0.len(), most), ("request", batch.len() + topics.0.len(), all)]
-        {
-            if events > most && (lines || whole == "request") {
-                let detail =
-                    format!("A {whole} has at most {most} events, one for each topic. Send several.");
-                return Err(Problem::too_large(None, detail));
-            }
+        let (whole, events, most) = if lines && topics.0.len() > most {
+            ("line", topics.0.len(), most)
+        } else {
+            ("request", batch.len() + topics.0.len(), all)
+        };
+        if events > most {
+            let detail = format!("A {whole} has at most {most} events, one for each topic. Send several.");
+            return Err(Problem::too_large(None, detail));
         }
         expand(app, who, &wish, topics.0, key, &mut batch).map_err(at)?;
     }

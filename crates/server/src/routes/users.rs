@@ -62,9 +62,7 @@ async fn set(
     caller::require_admin(&who)?;
     let topic =
         Topic::parse(topic).map_err(|error| Problem::invalid("topic", format!("{topic:?}: {error}.")))?;
-    if topic.is_reserved() {
-        return Err(Problem::forbidden(Some("topic"), "Topics starting with $ are the gateway's own."));
-    }
+    caller::require_unreserved(&topic)?;
     let changed = app.broker().set_membership(&own(&user)?, &topic, member).await?;
     Ok(Json(json!({ "user": user, "topic": topic, "member": member, "changed": changed })))
 }
