@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
@@ -26,6 +25,8 @@ const PIPELINE: usize = 1024;
 pub(crate) struct Connector {
     client: Client,
     config: AsyncConnectionConfig,
+    #[cfg(feature = "simulation")]
+    dialed: Option<(std::sync::Arc<dyn crate::Dialer>, Duration)>,
     /// For people: where Redis is, without the password.
     pub(crate) address: String,
 }
@@ -52,7 +53,13 @@ impl Connector {
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout))
             .set_pipeline_buffer_size(PIPELINE);
-        Ok(Self { client, config, address })
+        Ok(Self {
+            client,
+            config,
+            #[cfg(feature = "simulation")]
+            dialed: options.dialer.clone().map(|dialer| (dialer, options.connect_timeout)),
+            address,
+        })
     }
 
     /// Connects and logs in. `push` runs in the connection's own task, for each message and once at the end.
@@ -65,23 +72,12 @@ impl Connector {
             Ok::<(), SendError>(())
         };
         let config = self.config.clone().set_push_sender(push);
+        #[cfg(feature = "simulation")]
+        if let Some((dialer, patience)) = &self.dialed {
+            let info = self.client.get_connection_info().redis_settings();
+            return crate::dialer::connect(dialer, info, config, *patience).await;
+        }
         self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
-    /// A pool for reads. A connection is asked for a sign of life before it is used again.
-    pub(crate) fn pool(&self, options: &Options) -> Result<Pool, StartError> {
-        let failed = |error: String| StartError::Option { option: "pool_size", rule: error };
-        let info = self.client.get_connection_info().clone();
-        let manager =
-            Manager::new_with_config(info, self.config.clone()).map_err(|e| failed(e.to_string()))?;
-        Pool::builder(manager)
-            .max_size(options.pool_size)
-            .wait_timeout(Some(options.response_timeout))
-            .create_timeout(Some(options.connect_timeout))
-            .recycle_timeout(Some(options.response_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|e| failed(e.to_string()))
     }
 }
 
@@ -91,14 +87,6 @@ pub(crate) fn unavailable(error: &RedisError) -> Error {
         return Error::Unavailable("Redis did not answer in time".into());
     }
     Error::Unavailable(error.to_string())
-}
-
-pub(crate) fn no_connection(error: PoolError) -> Error {
-    match error {
-        PoolError::Backend(error) => unavailable(&error),
-        PoolError::Timeout(TimeoutType::Wait) => Error::Busy("all connections for reading are in use".into()),
-        other => Error::Unavailable(other.to_string()),
-    }
 }
 
 /// An error's own words: what it is about is clear where they are shown.

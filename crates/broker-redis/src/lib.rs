@@ -17,6 +17,8 @@
 
 mod backoff;
 mod connect;
+#[cfg(feature = "simulation")]
+mod dialer;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -24,6 +26,7 @@ mod history;
 mod keys;
 mod members;
 mod options;
+mod pool;
 mod probe;
 mod publish;
 mod scripts;
@@ -38,9 +41,12 @@ use tidegate_protocol::{Cursor, Topic};
 use tokio::task::JoinSet;
 
 use connect::Connector;
+#[cfg(feature = "simulation")]
+pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
+pub use pool::{Connection, Pool};
 use probe::Probe;
 use publish::Publisher;
 use subscription::{Subscription, Supervisor};
@@ -68,11 +74,7 @@ impl RedisBroker {
 
         let patience = options.connect_timeout;
         let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
-        let reader = Reader {
-            keys: keys.clone(),
-            pool: connector.pool(&options)?,
-            patience: options.connect_timeout + options.response_timeout,
-        };
+        let reader = Reader { keys: keys.clone(), pool: Pool::new(connector.clone(), &options)? };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
             Arc::clone(&publisher),
@@ -102,7 +104,7 @@ impl RedisBroker {
     }
 
     /// Connections for what else a node keeps in the same Redis. Waiting for one, and for an answer, has a deadline.
-    pub fn pool(&self) -> deadpool_redis::Pool {
+    pub fn pool(&self) -> Pool {
         self.reader.pool.clone()
     }
 

@@ -31,6 +31,9 @@ pub struct Options {
     pub queue_bytes: usize,
     /// The node's name, for its probe's topic.
     pub node: String,
+    /// Instead of TCP to the URL's address.
+    #[cfg(feature = "simulation")]
+    pub dialer: Option<std::sync::Arc<dyn crate::Dialer>>,
 }
 
 impl Default for Options {
@@ -48,6 +51,8 @@ impl Default for Options {
             probe_timeout: Duration::from_secs(2),
             queue_bytes: 64 << 20,
             node: "node".into(),
+            #[cfg(feature = "simulation")]
+            dialer: None,
         }
     }
 }

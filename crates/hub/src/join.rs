@@ -104,7 +104,7 @@ impl Hub {
 impl Inner {
     fn admit(self: &Arc<Self>, join: &Join) -> Subscription {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let expires = join.expires.map_or(Tick::MAX, |at| self.wheel.tick_at(at));
+        let expires = join.expires.map_or(Tick::MAX, |at| self.wheel.tick_at(at.into()));
         let manner = join.manner.as_ref();
         let oldest = manner.map_or(self.options.max_age, |manner| manner.max_age).map_or(Tick::MAX, |age| {
             let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::Rng;
+use tokio::time::Instant;
 
 use crate::blocks::Word;
 use crate::emitter::Emitter;
@@ -86,7 +87,7 @@ impl Wheel {
 
 /// Turns the wheel until the hub stops.
 pub(crate) async fn run(hub: Arc<Inner>) {
-    let mut interval = tokio::time::interval_at((hub.wheel.start + STEP).into(), STEP);
+    let mut interval = tokio::time::interval_at(hub.wheel.start + STEP, STEP);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut emitters = Vec::new();
     loop {

@@ -7,5 +7,6 @@ mod contract;
 mod epochs;
 mod order;
 mod outages;
+mod pool;
 mod settings;
 mod tls;

@@ -1,0 +1,141 @@
+//! Connections that are taken for one question and given back: for reading, and for what applications keep in the same Redis.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
+use tidegate_broker::Error;
+
+use crate::connect::{Connector, unavailable};
+use crate::{Options, StartError};
+
+/// A few connections for all who ask. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    connections: managed::Pool<Manager, Connection>,
+    /// Getting a connection never takes longer, however many of them turn out to be dead.
+    patience: Duration,
+}
+
+/// A connection that goes back when it is dropped.
+pub struct Connection(Object<Manager>);
+
+/// How connections are made, and asked for a sign of life before they are used again.
+struct Manager {
+    connector: Connector,
+    pings: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool of its own, without a broker: connections are made when they are asked for.
+    pub fn open(options: &Options) -> Result<Self, StartError> {
+        Self::new(Connector::new(&options.check()?, options)?, options)
+    }
+
+    pub(crate) fn new(connector: Connector, options: &Options) -> Result<Self, StartError> {
+        let patience = options.response_timeout;
+        let connections = managed::Pool::builder(Manager { connector, pings: AtomicUsize::new(0) })
+            .max_size(options.pool_size)
+            .wait_timeout(Some(patience))
+            .create_timeout(Some(patience))
+            .recycle_timeout(Some(patience))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| StartError::Option { option: "pool_size", rule: error.to_string() })?;
+        Ok(Self { connections, patience })
+    }
+
+    /// Waits for a connection, for [`Options::response_timeout`] at most.
+    pub async fn get(&self) -> Result<Connection, Error> {
+        match tokio::time::timeout(self.patience, self.connections.get()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(PoolError::Backend(error))) => Err(unavailable(&error)),
+            Ok(Err(PoolError::Timeout(_))) | Err(_) => Err(self.in_vain()),
+            Ok(Err(other)) => Err(Error::Unavailable(other.to_string())),
+        }
+    }
+
+    /// No more connections.
+    pub(crate) fn close(&self) {
+        self.connections.close();
+    }
+
+    fn in_vain(&self) -> Error {
+        let status = self.connections.status();
+        if status.available == 0 && status.size >= status.max_size {
+            return Error::Busy("all connections for reading are in use".into());
+        }
+        Error::Unavailable("no connection to Redis in time".into())
+    }
+}
+
+impl Connection {
+    /// Takes it out of its pool for good: late answers may still be on their way.
+    #[must_use]
+    pub fn take(this: Self) -> MultiplexedConnection {
+        Object::take(this.0)
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> Result<MultiplexedConnection, RedisError> {
+        self.connector.connect(|_| {}).await
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut MultiplexedConnection,
+        _: &Metrics,
+    ) -> RecycleResult<RedisError> {
+        // A number of its own: the answer to something else is no sign of life.
+        let number = self.pings.fetch_add(1, Ordering::Relaxed).to_string();
+        let answer: String = redis::cmd("PING").arg(&number).query_async(connection).await?;
+        if answer == number { Ok(()) } else { Err(RecycleError::message("the answer to another command")) }
+    }
+}
+
+impl From<Object<Manager>> for Connection {
+    fn from(object: Object<Manager>) -> Self {
+        Self(object)
+    }
+}
+
+impl Deref for Connection {
+    type Target = MultiplexedConnection;
+
+    fn deref(&self) -> &MultiplexedConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut MultiplexedConnection {
+        &mut self.0
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.0.req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.0.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.0.get_db()
+    }
+}

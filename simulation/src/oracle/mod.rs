@@ -1,0 +1,87 @@
+//! What must be true, whatever happened: judged on what was acknowledged, and on what nodes and clients got.
+
+mod clients;
+mod log;
+mod names;
+mod tap;
+mod users;
+
+use tidegate_broker::Broker as _;
+
+use crate::world::World;
+
+pub use log::Counts;
+pub(crate) use log::{Act, Deed, Got, Log, Sent};
+pub(crate) use tap::Tap;
+
+/// Bytes that one question to Redis may be answered with, besides a single large event. It is what the largest page of history and its frame take.
+const LARGEST_ANSWER: usize = (1 << 20) + (64 << 10);
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which, in capitals: a shrunk plan must fail in the same way.
+    pub kind: String,
+    pub words: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &str, words: impl Into<String>) -> Self {
+        Self { kind: kind.into(), words: words.into() }
+    }
+
+    /// Seen only after the last events.
+    pub(crate) fn later(self) -> Self {
+        Self { words: format!("after the last events: {}", self.words), ..self }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.words)
+    }
+}
+
+/// All promises about what has happened so far.
+pub(crate) fn judge(world: &World) -> Vec<Failure> {
+    let log = world.log.lock();
+    let mut failures = Vec::new();
+    for life in world.lives.lock().iter() {
+        failures.extend(life.tap.judge(&log, &|at| world.seconds(at)));
+    }
+    for client in 0..world.plan.clients {
+        failures.extend(clients::judge(world, &log, client));
+    }
+    for user in 0..world.plan.users {
+        failures.extend(users::judge(world, &log, user));
+    }
+    failures.extend(names::judge(world, &log));
+    let (bytes, command) = world.redis.state().largest.clone();
+    if bytes > LARGEST_ANSWER {
+        failures.push(Failure::new("MEMORY", format!("{bytes} bytes were the answer to: {command}")));
+    }
+    failures
+}
+
+/// Every node publishes and hears.
+pub(crate) fn ready(world: &World) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for number in 0..world.plan.nodes {
+        let Some(node) = world.node(number) else { continue };
+        let health = node.broker.health();
+        if !health.ready {
+            failures.push(Failure::new("NOT LIVE", format!("node {number}: {}", health.detail)));
+        }
+    }
+    failures
+}
+
+/// Every client is on a stream, once they stay.
+pub(crate) fn listening(world: &World) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    let log = world.log.lock();
+    for client in (0..world.plan.clients).filter(|client| !log.listening(*client)) {
+        failures.push(Failure::new("NOT LIVE", format!("client {client} is on no stream")));
+    }
+    failures
+}

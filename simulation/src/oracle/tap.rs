@@ -1,0 +1,227 @@
+//! Between a node's broker and its hub: what the broker promised with a subscription, and what came.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidegate_broker::{Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, queue};
+use tidegate_broker_redis::RedisBroker;
+use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tokio::time::Instant;
+
+use super::{Failure, Log};
+use crate::trace::Trace;
+use crate::world::number;
+
+/// The hub takes deliveries on when it can; the broker's own queue is the one with a bound.
+const QUEUE: usize = 1 << 30;
+
+pub(crate) struct Tap {
+    inner: Arc<RedisBroker>,
+    state: Arc<Mutex<State>>,
+    trace: Trace,
+    node: usize,
+}
+
+#[derive(Default)]
+struct State {
+    spans: BTreeMap<Topic, Vec<Span>>,
+    /// How far each partition has been handed on.
+    seen: BTreeMap<Partition, Position>,
+    /// Every event with its place.
+    places: Vec<(usize, (Partition, Position))>,
+    failures: Vec<Failure>,
+}
+
+/// A time in which the node had a topic.
+#[derive(Default)]
+struct Span {
+    /// The first place that was promised in it.
+    from: Option<(Partition, Position)>,
+    got: Vec<Position>,
+    reset: bool,
+    over: bool,
+}
+
+impl Tap {
+    pub(crate) fn new(
+        inner: Arc<RedisBroker>,
+        mut deliveries: Deliveries,
+        trace: Trace,
+        node: usize,
+    ) -> (Arc<Self>, Deliveries) {
+        let (feed, out) = queue(QUEUE);
+        let state: Arc<Mutex<State>> = Arc::default();
+        let tap = Arc::new(Self { inner, state: Arc::clone(&state), trace: trace.clone(), node });
+        tokio::spawn(async move {
+            let mut batch = VecDeque::new();
+            while deliveries.next(&mut batch).await {
+                for delivery in batch.drain(..) {
+                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap) {
+                        trace.note(|| format!("node {node} hears {delivery:?}"));
+                    }
+                    state.lock().note(node, &delivery);
+                    let _ = feed.push(delivery);
+                }
+            }
+            feed.close();
+        });
+        (tap, out)
+    }
+
+    /// The node's process ends: what has not come by now need not come.
+    pub(crate) fn stop(&self) {
+        self.state.lock().spans.values_mut().flatten().for_each(|span| span.over = true);
+    }
+
+    pub(crate) fn places(&self) -> Vec<(usize, (Partition, Position))> {
+        self.state.lock().places.clone()
+    }
+
+    pub(crate) fn judge(&self, log: &Log, seconds: &dyn Fn(Instant) -> f64) -> Vec<Failure> {
+        let state = self.state.lock();
+        let mut failures = state.failures.clone();
+        for (topic, spans) in &state.spans {
+            let sent = log.sent.iter().enumerate().filter(|(_, sent)| &sent.topic == topic);
+            let placed: Vec<_> =
+                sent.filter_map(|(number, sent)| Some((number, sent.done?, sent.place?))).collect();
+            for span in spans.iter().filter(|span| !span.reset) {
+                let Some((partition, from)) = span.from else { continue };
+                let of_epoch = span.got.iter().filter(|place| place.epoch == from.epoch);
+                let last = of_epoch.map(|place| place.offset).max().unwrap_or(0);
+                for (number, done, (of, place)) in &placed {
+                    let due = *of == partition && place.epoch == from.epoch && place.offset > from.offset;
+                    // What comes while the topic is let go need not arrive, unless something later has.
+                    if due && (!span.over || place.offset < last) && !span.got.contains(place) {
+                        let words = format!(
+                            "node {} has {topic} from {} and was not given event {number} (offset {}), acknowledged at {:.3}",
+                            self.node,
+                            from.offset,
+                            place.offset,
+                            seconds(*done)
+                        );
+                        failures.push(Failure::new("BROKEN PROMISE", words));
+                    }
+                }
+            }
+        }
+        failures
+    }
+}
+
+impl State {
+    fn note(&mut self, node: usize, delivery: &Delivery) {
+        match delivery {
+            Delivery::Event(event) => {
+                let (partition, position) = (event.mark.partition, event.mark.position());
+                if event.mark.stored() {
+                    self.forward(node, partition, position, true);
+                    self.places.extend(number(event.data.as_bytes()).map(|n| (n, (partition, position))));
+                    if let Some(span) = self.spans.get_mut(&event.topic).and_then(|spans| spans.last_mut()) {
+                        span.got.push(position);
+                    }
+                }
+            }
+            Delivery::Seen(partition, position) => self.forward(node, *partition, *position, false),
+            Delivery::Reset { partition, topics, position, .. } => {
+                self.seen.insert(*partition, *position);
+                for (topic, spans) in &mut self.spans {
+                    let named = match topics {
+                        Some(topics) => topics.contains(topic),
+                        None => spans.iter().any(|span| span.from.is_some_and(|(of, _)| of == *partition)),
+                    };
+                    if let Some(span) = spans.last_mut().filter(|_| named) {
+                        span.reset = true;
+                    }
+                }
+            }
+            Delivery::Control { .. } | Delivery::Forgotten { .. } | Delivery::Gap => {}
+        }
+    }
+
+    /// Whatever comes later has a larger offset, and a new epoch is said with a reset.
+    fn forward(&mut self, node: usize, partition: Partition, position: Position, event: bool) {
+        let Some(before) = self.seen.insert(partition, position) else { return };
+        let back = position.offset < before.offset || (event && position.offset == before.offset);
+        if position.epoch != before.epoch || back {
+            let words = format!("node {node}, partition {partition}: {position:?} after {before:?}");
+            self.failures.push(Failure::new("OUT OF ORDER", words));
+        }
+    }
+
+    /// The current span of a topic, or a new one.
+    fn span(&mut self, topic: &Topic) -> &mut Span {
+        let spans = self.spans.entry(topic.clone()).or_default();
+        if spans.last().is_none_or(|span| span.over) {
+            spans.push(Span::default());
+        }
+        spans.last_mut().expect("just pushed")
+    }
+}
+
+#[async_trait]
+impl Broker for Tap {
+    fn partitions(&self) -> u8 {
+        self.inner.partitions()
+    }
+
+    async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>> {
+        self.inner.publish(batch).await
+    }
+
+    async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
+        for topic in &topics {
+            self.state.lock().span(topic);
+        }
+        self.trace.note(|| format!("node {} asks for {topics:?}", self.node));
+        let cursor = self.inner.subscribe(topics.clone()).await?;
+        self.trace.note(|| format!("node {} has {topics:?} from {cursor}", self.node));
+        for topic in &topics {
+            let partition = topic.partition(self.partitions());
+            let mut state = self.state.lock();
+            let spans = state.spans.get_mut(topic);
+            let current = spans.and_then(|spans| spans.last_mut()).filter(|span| !span.over);
+            if let Some(span) = current.filter(|span| span.from.is_none()) {
+                span.from = cursor.get(partition).map(|position| (partition, position));
+            }
+        }
+        Ok(cursor)
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        self.trace.note(|| format!("node {} lets {topics:?} go", self.node));
+        for topic in &topics {
+            self.state.lock().span(topic).over = true;
+        }
+        self.inner.unsubscribe(topics);
+    }
+
+    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
+        self.inner.history(reads).await
+    }
+
+    async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
+        self.inner.forget(topic).await
+    }
+
+    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
+        self.inner.memberships(user).await
+    }
+
+    async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {
+        self.inner.set_membership(user, topic, member).await
+    }
+
+    async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {
+        self.inner.disconnect(user).await
+    }
+
+    async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error> {
+        self.inner.disconnects(users).await
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+}

@@ -1,0 +1,203 @@
+//! Plans from seeds. Uniform chance finds little: each family leans to one side, and within it each seed has only some of the faults.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, Plan, Step};
+use crate::chance::Chance;
+use crate::redis::Refusal;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Everything that Redis survives with its data.
+    Mixed,
+    /// Clients that come and go all the time, on a far Redis that is cut often.
+    Churn,
+    /// The same for brokers alone: topics are let go and wanted again within milliseconds.
+    Direct,
+    /// Links that carry hardly more than what is published, and a node that was cut off.
+    Thin,
+    /// Users: memberships, disconnects, deletions.
+    Users,
+    /// Redis comes back with nothing, or without a partition's place.
+    Wiped,
+    /// Redis goes on with older data. Not mended yet: see `EXPECTED` in expected.rs.
+    Fallback,
+    /// Two servers answer for one. Not mended yet.
+    Split,
+    /// Single keys are evicted, which `maxmemory-policy noeviction` rules out.
+    Evict,
+}
+
+impl Family {
+    /// Those whose every failure is a fault.
+    pub const SOUND: [Self; 6] =
+        [Self::Mixed, Self::Churn, Self::Direct, Self::Thin, Self::Users, Self::Wiped];
+
+    pub fn plan(self, seed: u64) -> Plan {
+        let mut chance = Chance::of(seed, "plan", self as usize);
+        let mut plan = mixed(&mut chance, seed, self);
+        match self {
+            Self::Mixed => plan.steps = steps(&mut chance, &plan, harmless),
+            Self::Churn | Self::Direct => churn(&mut chance, &mut plan),
+            Self::Thin => thin(&mut chance, &mut plan),
+            Self::Users => users(&mut chance, &mut plan),
+            Self::Wiped => plan.steps = steps(&mut chance, &plan, wiping),
+            Self::Fallback => plan.steps = steps(&mut chance, &plan, falling_back),
+            Self::Split => plan.steps = steps(&mut chance, &plan, splitting),
+            Self::Evict => plan.steps = steps(&mut chance, &plan, |_, _| Fault::EvictAny),
+        }
+        plan
+    }
+}
+
+fn mixed(chance: &mut Chance, seed: u64, family: Family) -> Plan {
+    let top = chance.skewed(2000, 200_000);
+    let topics = chance.range(1, 4) as usize;
+    Plan {
+        seed,
+        family,
+        nodes: chance.range(1, 3) as usize,
+        partitions: chance.range(1, 2) as u8,
+        topics,
+        unstored: usize::from(chance.percent(30) && topics > 1),
+        publishers: chance.range(1, 3) as usize,
+        clients: chance.range(1, 4) as usize,
+        users: 0,
+        direct: false,
+        latency: (chance.range(20, top), top),
+        bandwidth: 0,
+        stays_slow: chance.percent(20),
+        output_limit: if chance.percent(20) { 4 << 10 } else { 0 },
+        queue: 64 << 20,
+        pause: chance.skewed(50, 6000),
+        stay: chance.skewed(100, 8000),
+        away: chance.skewed(50, 4000),
+        linger: if chance.percent(50) { 0 } else { chance.skewed(0, 1500) },
+        heartbeat: chance.skewed(200, 15_000),
+        ring: *chance.pick(&[1, 4, 128]),
+        keeps: *chance.pick(&[20, 1000, 1000, 1000]),
+        payload: *chance.pick(&[0, 0, 200]),
+        keyed: *chance.pick(&[0, 50, 100]),
+        batched: *chance.pick(&[0, 0, 30]),
+        length: chance.range(2000, 8000),
+        steps: Vec::new(),
+    }
+}
+
+/// Faults at their times. Each of the six kinds is in a plan with a chance of 40 percent, so that one does not hide the others.
+fn steps(chance: &mut Chance, plan: &Plan, fault: fn(u64, &mut Chance) -> Fault) -> Vec<Step> {
+    let mut kinds: Vec<u64> = (0..12).filter(|_| chance.percent(40)).collect();
+    if kinds.is_empty() {
+        kinds.push(chance.range(0, 11));
+    }
+    let (mut steps, mut at, between) = (Vec::new(), 0, chance.skewed(200, 5000));
+    loop {
+        at += chance.skewed(50, between);
+        if at >= plan.length {
+            return steps;
+        }
+        let fault = fault(*chance.pick(&kinds), chance);
+        let one = matches!(fault, Fault::Isolate { .. } | Fault::Reboot { .. }) || chance.percent(50);
+        steps.push(Step { at, node: one.then(|| chance.index(plan.nodes)), fault });
+    }
+}
+
+/// Nothing that was acknowledged is lost.
+fn harmless(kind: u64, chance: &mut Chance) -> Fault {
+    let ms = chance.skewed(1, 3000);
+    match kind {
+        0 => Fault::Cut { percent: 50 },
+        1 => Fault::Cut { percent: 100 },
+        2 => Fault::Stall { percent: 50, ms: ms * 3 },
+        3 => Fault::Pause { ms },
+        4 => Fault::Restart { ms },
+        5 => Fault::Scripts,
+        6 => {
+            let why = *chance.pick(&[Refusal::Oom, Refusal::ReadOnly, Refusal::Misconf]);
+            Fault::Refuse { why, ms }
+        }
+        7 => {
+            let from = chance.skewed(100, 120_000);
+            Fault::Slow { from, to: from * 2 }
+        }
+        8 => Fault::Isolate { ms: ms * 2 },
+        9 => Fault::Reboot { ms },
+        _ => Fault::Cut { percent: 30 },
+    }
+}
+
+fn wiping(kind: u64, chance: &mut Chance) -> Fault {
+    match kind {
+        0..4 => Fault::Wiped { ms: chance.skewed(1, 3000) },
+        4..8 => Fault::EvictPlace,
+        _ => harmless(kind - 8, chance),
+    }
+}
+
+fn falling_back(kind: u64, chance: &mut Chance) -> Fault {
+    let (ms, lag) = (chance.skewed(1, 2000), chance.skewed(1, 1000));
+    match kind {
+        0..4 => Fault::Fallback { ms, lag },
+        4..8 => Fault::Failover { ms, lag },
+        _ => Fault::Cut { percent: 50 },
+    }
+}
+
+fn splitting(kind: u64, chance: &mut Chance) -> Fault {
+    let (ms, lag) = (chance.skewed(1, 4000), chance.skewed(1, 1000));
+    match kind {
+        0..4 => Fault::Twice { ms, lag },
+        4..7 => Fault::Zombie { ms, lag },
+        7..10 => Fault::Split { ms, lag },
+        _ => Fault::Cut { percent: 50 },
+    }
+}
+
+fn churn(chance: &mut Chance, plan: &mut Plan) {
+    plan.direct = plan.family == Family::Direct;
+    plan.nodes = chance.range(1, 2) as usize;
+    plan.topics = chance.range(1, 3) as usize;
+    plan.unstored = 0;
+    plan.clients = if plan.direct { 0 } else { chance.range(2, 5) as usize };
+    plan.publishers = chance.range(1, 2) as usize;
+    (plan.pause, plan.stay, plan.away) =
+        (chance.range(40, 400), chance.range(40, 600), chance.range(20, 600));
+    plan.linger = 0;
+    let low = chance.range(500, 60_000);
+    plan.latency = (low, low * 2);
+    (plan.stays_slow, plan.output_limit, plan.length) = (false, 0, 6000);
+    let (mut at, between) = (0, chance.range(200, 1500));
+    while at < plan.length {
+        at += chance.range(100, between);
+        let percent = *chance.pick(&[50, 100]);
+        let node = chance.percent(70).then(|| chance.index(plan.nodes));
+        plan.steps.push(Step { at, node, fault: Fault::Cut { percent } });
+    }
+}
+
+fn thin(chance: &mut Chance, plan: &mut Plan) {
+    let low = chance.range(10_000, 200_000);
+    plan.latency = (low, low + low / 4);
+    plan.bandwidth = chance.range(20, 200);
+    (plan.nodes, plan.partitions, plan.topics, plan.unstored) = (2, 1, chance.range(1, 3) as usize, 0);
+    (plan.clients, plan.publishers, plan.keeps) = (2, 1, 1000);
+    // One publisher waits for each answer: that many bytes a round trip leave some of the link free for what was missed.
+    let carried = plan.bandwidth * (2 * low / 1000);
+    plan.payload = (carried * chance.range(20, 50) / 100) as usize;
+    plan.pause = 2;
+    (plan.stay, plan.away, plan.linger) = (60_000, 200, 20_000);
+    (plan.keyed, plan.batched, plan.output_limit, plan.ring) = (0, 0, 0, 128);
+    (plan.stays_slow, plan.length) = (true, 8000);
+    let ms = chance.range(2000, 6000);
+    plan.steps = vec![Step { at: 1000, node: Some(1), fault: Fault::Isolate { ms } }];
+}
+
+fn users(chance: &mut Chance, plan: &mut Plan) {
+    plan.users = chance.range(1, 2) as usize;
+    plan.clients = plan.users + chance.range(0, 2) as usize;
+    plan.partitions = 1;
+    plan.keeps = 1000;
+    plan.steps = steps(chance, plan, harmless);
+}

@@ -1,0 +1,196 @@
+//! The commands of the keyspace: those that the gateway's broker uses, and a few that its next versions will.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::keyspace::{Keyspace, Value, number, text, wrong_type};
+use super::resp::{Bytes, Reply};
+
+/// Name, fewest arguments with the name, whether it writes, whether it is refused when memory is full.
+const COMMANDS: &[(&str, usize, bool, bool)] = &[
+    ("GET", 2, false, false),
+    ("MGET", 2, false, false),
+    ("SET", 3, true, true),
+    ("MSET", 3, true, true),
+    ("INCR", 2, true, true),
+    ("EXISTS", 2, false, false),
+    ("HGET", 3, false, false),
+    ("HMGET", 3, false, false),
+    ("HSET", 4, true, true),
+    ("PEXPIRE", 3, true, false),
+    ("PERSIST", 2, true, false),
+    ("DEL", 2, true, false),
+    ("SADD", 3, true, true),
+    ("SREM", 3, true, false),
+    ("SMEMBERS", 2, false, false),
+    ("XADD", 5, true, true),
+    ("XRANGE", 4, false, false),
+    ("XREVRANGE", 4, false, false),
+];
+
+/// What a server refuses, besides wrong arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Refusal {
+    /// Memory is full: commands that need more of it.
+    Oom,
+    /// The server has become a replica: writes.
+    ReadOnly,
+    /// It can't write its file: writes.
+    Misconf,
+}
+
+impl Refusal {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Oom => "OOM command not allowed when used memory > 'maxmemory'.",
+            Self::ReadOnly => "READONLY You can't write against a read only replica.",
+            Self::Misconf => {
+                "MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk."
+            }
+        }
+    }
+}
+
+impl Keyspace {
+    /// Runs a command; `None`: it is not one of the keyspace's.
+    pub fn run(&mut self, args: &[Bytes], refuses: Option<Refusal>) -> Option<Reply> {
+        let name = text(&args[0]).to_ascii_uppercase();
+        let (_, least, writes, needs_memory) = COMMANDS.iter().find(|(known, ..)| *known == name)?;
+        if args.len() < *least {
+            let lower = name.to_ascii_lowercase();
+            return Some(Reply::Error(format!("ERR wrong number of arguments for '{lower}' command")));
+        }
+        let refused = refuses.filter(|why| if *why == Refusal::Oom { *needs_memory } else { *writes });
+        if let Some(why) = refused {
+            return Some(Reply::error(why.words()));
+        }
+        let reply = match name.as_str() {
+            "XADD" => self.xadd(args),
+            "XRANGE" => self.xrange(args, false),
+            "XREVRANGE" => self.xrange(args, true),
+            "HGET" | "HMGET" | "HSET" => self.hash(&name, args),
+            "SADD" | "SREM" | "SMEMBERS" => self.set(&name, args),
+            "PEXPIRE" | "PERSIST" | "DEL" | "EXISTS" => self.any(&name, args),
+            _ => self.string(&name, args),
+        };
+        Some(reply.unwrap_or_else(|error| error))
+    }
+
+    fn string(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
+        Ok(match name {
+            "GET" => match self.value(&args[1]) {
+                None => Reply::Nil,
+                Some(Value::Text(text)) => Reply::Bulk(text.clone()),
+                Some(_) => return Err(wrong_type()),
+            },
+            "MGET" => {
+                let get = |key: &Bytes| match self.value(key) {
+                    Some(Value::Text(text)) => Reply::Bulk(text.clone()),
+                    _ => Reply::Nil,
+                };
+                Reply::Array(args[1..].iter().map(get).collect())
+            }
+            "SET" => {
+                let expires = match &args[3..] {
+                    [] => None,
+                    [px, time] if px.eq_ignore_ascii_case(b"PX") => Some(number(time)?),
+                    _ => return Err(Reply::error("ERR syntax error")),
+                };
+                if expires.is_some_and(|time| time <= 0) {
+                    return Err(Reply::error("ERR invalid expire time in 'set' command"));
+                }
+                self.put(&args[1], Value::Text(args[2].clone()), expires.map(end));
+                Reply::OK
+            }
+            "MSET" => {
+                if args.len() % 2 == 0 {
+                    return Err(Reply::error("ERR wrong number of arguments for 'mset' command"));
+                }
+                for pair in args[1..].chunks(2) {
+                    self.put(&pair[0], Value::Text(pair[1].clone()), None);
+                }
+                Reply::OK
+            }
+            _ => match self.entry(&args[1], Value::Text(b"0".to_vec())) {
+                Value::Text(text) => {
+                    let next = number(text)? + 1;
+                    *text = next.to_string().into_bytes();
+                    Reply::Int(next)
+                }
+                _ => return Err(wrong_type()),
+            },
+        })
+    }
+
+    fn hash(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
+        if name == "HSET" {
+            if args.len() % 2 != 0 {
+                return Err(Reply::error("ERR wrong number of arguments for 'hset' command"));
+            }
+            let Value::Hash(hash) = self.entry(&args[1], Value::Hash(BTreeMap::new())) else {
+                return Err(wrong_type());
+            };
+            let added = |pair: &&[Bytes]| hash.insert(pair[0].clone(), pair[1].clone()).is_none();
+            return Ok(Reply::Int(args[2..].chunks(2).filter(added).count() as i64));
+        }
+        let empty = BTreeMap::new();
+        let hash = match self.value(&args[1]) {
+            None => &empty,
+            Some(Value::Hash(hash)) => hash,
+            Some(_) => return Err(wrong_type()),
+        };
+        let field = |name: &Bytes| hash.get(name).map_or(Reply::Nil, |value| Reply::Bulk(value.clone()));
+        Ok(if name == "HGET" { field(&args[2]) } else { Reply::Array(args[2..].iter().map(field).collect()) })
+    }
+
+    fn set(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
+        if name == "SMEMBERS" {
+            return match self.value(&args[1]) {
+                None => Ok(Reply::Set(Vec::new())),
+                Some(Value::Set(set)) => Ok(Reply::Set(set.iter().cloned().map(Reply::Bulk).collect())),
+                Some(_) => Err(wrong_type()),
+            };
+        }
+        if name == "SREM" && self.get(&args[1]).is_none() {
+            return Ok(Reply::Int(0));
+        }
+        let Value::Set(set) = self.entry(&args[1], Value::Set(BTreeSet::new())) else {
+            return Err(wrong_type());
+        };
+        let changed =
+            |item: &&Bytes| if name == "SADD" { set.insert((*item).clone()) } else { set.remove(*item) };
+        let count = args[2..].iter().filter(changed).count();
+        // Redis keeps no empty sets.
+        if set.is_empty() {
+            self.remove(&args[1]);
+        }
+        Ok(Reply::Int(count as i64))
+    }
+
+    fn any(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
+        Ok(Reply::Int(match name {
+            "DEL" => args[1..].iter().filter(|key| self.remove(key)).count() as i64,
+            "EXISTS" => args[1..].iter().filter(|key| self.get(key).is_some()).count() as i64,
+            "PERSIST" => {
+                let ended = self.get(&args[1]).and_then(|kept| kept.expires.take());
+                i64::from(ended.is_some())
+            }
+            _ => {
+                let time = number(&args[2])?;
+                let Some(kept) = self.get(&args[1]) else { return Ok(Reply::Int(0)) };
+                kept.expires = Some(end(time));
+                if time <= 0 {
+                    self.remove(&args[1]);
+                }
+                1
+            }
+        }))
+    }
+}
+
+fn end(millis: i64) -> Instant {
+    // What lives for a century never ends here.
+    Instant::now() + Duration::from_millis(u64::try_from(millis).unwrap_or(0).min(100 * 365 * 86_400_000))
+}

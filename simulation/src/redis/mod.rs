@@ -1,0 +1,15 @@
+//! A model of Redis: the gateway's own scripts in a real Lua, over a small keyspace, behind links with faults, in virtual time.
+
+mod commands;
+mod keyspace;
+mod link;
+mod lua;
+pub mod resp;
+mod server;
+mod site;
+mod stream;
+
+pub use commands::Refusal;
+pub use keyspace::Keyspace;
+pub use server::Server;
+pub use site::{Redis, State};
