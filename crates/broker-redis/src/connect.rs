@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
@@ -68,20 +67,9 @@ impl Connector {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// A pool for reads. A connection is asked for a sign of life before it is used again.
-    pub(crate) fn pool(&self, options: &Options) -> Result<Pool, StartError> {
-        let failed = |error: String| StartError::Option { option: "pool_size", rule: error };
-        let info = self.client.get_connection_info().clone();
-        let manager =
-            Manager::new_with_config(info, self.config.clone()).map_err(|e| failed(e.to_string()))?;
-        Pool::builder(manager)
-            .max_size(options.pool_size)
-            .wait_timeout(Some(options.response_timeout))
-            .create_timeout(Some(options.connect_timeout))
-            .recycle_timeout(Some(options.response_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|e| failed(e.to_string()))
+    /// For a pool, which connects by itself.
+    pub(crate) fn settings(&self) -> (ConnectionInfo, AsyncConnectionConfig) {
+        (self.client.get_connection_info().clone(), self.config.clone())
     }
 }
 
@@ -91,14 +79,6 @@ pub(crate) fn unavailable(error: &RedisError) -> Error {
         return Error::Unavailable("Redis did not answer in time".into());
     }
     Error::Unavailable(error.to_string())
-}
-
-pub(crate) fn no_connection(error: PoolError) -> Error {
-    match error {
-        PoolError::Backend(error) => unavailable(&error),
-        PoolError::Timeout(TimeoutType::Wait) => Error::Busy("all connections for reading are in use".into()),
-        other => Error::Unavailable(other.to_string()),
-    }
 }
 
 /// An error's own words: what it is about is clear where they are shown.

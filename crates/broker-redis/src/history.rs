@@ -1,16 +1,15 @@
 //! Reading stored events: a script for each read, so that a page and its partition's place are of one instant.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use deadpool_redis::{Connection, Pool};
 use redis::{Cmd, Pipeline, Value};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span};
 use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
 
-use crate::connect::{no_connection, unavailable, unexpected};
+use crate::connect::{unavailable, unexpected};
 use crate::keys::Keys;
+use crate::pool::{Connection, Pool};
 use crate::scripts::{self, eval};
 
 /// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
@@ -24,18 +23,9 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(crate) struct Reader {
     pub(crate) keys: Keys,
     pub(crate) pool: Pool,
-    /// Getting a connection never takes longer, however many of the pool turn out to be dead.
-    pub(crate) patience: Duration,
 }
 
 impl Reader {
-    pub(crate) async fn connection(&self) -> Result<Connection, Error> {
-        match tokio::time::timeout(self.patience, self.pool.get()).await {
-            Ok(connection) => connection.map_err(no_connection),
-            Err(_) => Err(Error::Unavailable("no connection to Redis in time".into())),
-        }
-    }
-
     /// Runs commands in one round trip; the first refusal fails them all.
     pub(crate) async fn run(&self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<Value>, Error> {
         let mut pipeline = Pipeline::new();
@@ -43,7 +33,7 @@ impl Reader {
             pipeline.add_command(command);
         }
         pipeline.ignore_errors();
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         match pipeline.query_async::<Vec<Value>>(&mut connection).await {
             Ok(answers) if answers.len() == pipeline.len() => Ok(answers),
             Ok(_) => Err(unexpected("too few answers")),

@@ -24,6 +24,7 @@ mod history;
 mod keys;
 mod members;
 mod options;
+mod pool;
 mod probe;
 mod publish;
 mod scripts;
@@ -41,6 +42,7 @@ use connect::Connector;
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
+pub use pool::{Connection, Pool};
 use probe::Probe;
 use publish::Publisher;
 use subscription::{Subscription, Supervisor};
@@ -70,8 +72,7 @@ impl RedisBroker {
         let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
         let reader = Reader {
             keys: keys.clone(),
-            pool: connector.pool(&options)?,
-            patience: options.connect_timeout + options.response_timeout,
+            pool: Pool::new(connector.clone(), &options)?,
         };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
@@ -102,7 +103,7 @@ impl RedisBroker {
     }
 
     /// Connections for what else a node keeps in the same Redis. Waiting for one, and for an answer, has a deadline.
-    pub fn pool(&self) -> deadpool_redis::Pool {
+    pub fn pool(&self) -> Pool {
         self.reader.pool.clone()
     }
 

@@ -18,8 +18,8 @@ async fn memory(options: &Options) -> Nodes<()> {
 async fn redis(options: &Options) -> Nodes<RedisServer> {
     let server = RedisServer::start().await;
     let node = || {
-        let info = deadpool_redis::Config::from_url(server.url());
-        let pool = info.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap();
+        let redis = tidegate_broker_redis::Options { url: server.url(), ..Default::default() };
+        let pool = tidegate_broker_redis::Pool::open(&redis).unwrap();
         Arc::new(Redis::new(pool, "tg", options))
     };
     (node(), node(), server)

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ::redis::{Cmd, Pipeline, Value};
 use async_trait::async_trait;
-use deadpool_redis::{Connection, Pool};
+use tidegate_broker_redis::{Connection, Pool};
 use tidegate_protocol::Position;
 
 use super::{Created, Error, Noted, Reader, Store};

@@ -12,8 +12,8 @@
 //! `{seats}` is a hash tag: one script may touch all of them. Schedules and users have no white space in their names.
 
 use async_trait::async_trait;
-use deadpool_redis::{Connection, Pool};
 use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
+use tidegate_broker_redis::{Connection, Pool};
 
 use super::{Chores, Error, OUTBOX, Store, Version};
 use crate::Options;

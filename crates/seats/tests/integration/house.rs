@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::{Config, Pool, Runtime};
 use prometheus::Registry;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Metrics, Read, Span};
+use tidegate_broker_redis::Pool;
 use tidegate_seats::model::{Act, Change, Reason, Seat, Status};
 use tidegate_seats::store::{Memory, Redis, Store};
 use tidegate_seats::{Error, Options, Place, Schedule, Seats};
@@ -81,7 +81,8 @@ impl House {
 pub(crate) type Refused = (Reason, Status);
 
 pub(crate) fn pool(url: &str) -> Pool {
-    Config::from_url(url).create_pool(Some(Runtime::Tokio1)).unwrap()
+    let options = tidegate_broker_redis::Options { url: url.into(), ..Default::default() };
+    Pool::open(&options).unwrap()
 }
 
 pub(crate) fn schedule() -> Schedule {
