@@ -32,7 +32,7 @@ pub(crate) fn build(
         let options = seats(&config.seats, namespaces.default.retention);
         let store: Arc<dyn tidegate_seats::store::Store> = match redis {
             Some(redis) => Arc::new(tidegate_seats::store::Redis::new(redis.pool(), prefix, &options)),
-            None => Arc::new(tidegate_seats::store::Memory::new(options.keep)),
+            None => Arc::new(tidegate_seats::store::Memory::new(&options)),
         };
         applications.push(tidegate_seats::application(app.clone(), store, options));
     }
@@ -78,6 +78,8 @@ fn seats(seats: &Seats, retention: Retention) -> tidegate_seats::Options {
         sweep: seats.sweep,
         heartbeat: seats.heartbeat,
         timeout: (!seats.timeout.is_zero()).then_some(seats.timeout),
+        schedules: seats.schedules,
+        show_holders: seats.show_holders,
         retention,
     }
 }

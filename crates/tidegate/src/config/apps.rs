@@ -86,6 +86,10 @@ pub(crate) struct Seats {
     /// Age at which a stream is closed. 0: never.
     #[serde(with = "humantime_serde")]
     pub(crate) timeout: Duration,
+    /// Schedules that may have held or reserved seats at a time.
+    pub(crate) schedules: usize,
+    /// Whether everybody is shown who holds a seat.
+    pub(crate) show_holders: bool,
 }
 
 impl Default for Chat {
@@ -119,6 +123,8 @@ impl Default for Seats {
             sweep: Duration::from_secs(1),
             heartbeat: Duration::from_secs(30),
             timeout: Duration::ZERO,
+            schedules: 10_000,
+            show_holders: false,
         }
     }
 }

@@ -295,6 +295,7 @@ impl Checker<'_> {
             ("chat.rooms", chat.rooms),
             ("seats.seats", seats.seats as usize),
             ("seats.user_holds", seats.user_holds as usize),
+            ("seats.schedules", seats.schedules),
         ] {
             self.require(count > 0, path, ZERO);
         }
