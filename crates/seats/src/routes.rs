@@ -24,6 +24,9 @@ const CURSOR: &str = "tidegate-cursor";
 /// The event that says so is no change of any seat: the number is none.
 const HEARTBEAT: &str = r#"{"scheduleSeatId":-1,"status":null,"isHeartbeat":true}"#;
 
+/// The setting that bounds them.
+const SCHEDULES: &str = "seats.schedules";
+
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
 /// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the routes.
@@ -34,6 +37,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         style: Heartbeat::Event { name: None, data: HEARTBEAT.into() },
         max_age: options.timeout,
     });
+    app.count_refusals_by(&[SCHEDULES]);
     let seats = Seats::start(store, Arc::clone(app.broker()), options);
     let mut router =
         Router::new().route("/api/schedules/{schedule}/seats", get(list)).route(EVENTS, get(events));
@@ -156,7 +160,7 @@ impl Room {
             }
             store::Error::Schedules => {
                 let detail = "As many schedules as this gateway keeps have seats that are held or reserved. Try again when one of them is free again.";
-                self.app.refused_by("seats.schedules", Problem::full(detail))
+                self.app.refused_by(SCHEDULES, Problem::full(detail))
             }
         }
     }

@@ -100,6 +100,13 @@ impl Inner {
         self.allow(who, events.min(self.rate.burst()))
     }
 
+    /// Counts refusals by these limits of an application: from 0, so that the first one is seen as a change.
+    pub fn count_refusals_by(&self, limits: &[&str]) {
+        for limit in limits {
+            self.metrics.apps_refused.with_label_values(&[*limit]);
+        }
+    }
+
     /// A request was refused because a limit of an application was reached. `problem` says which to the client, and a metric counts it.
     pub fn refused_by(&self, limit: &str, problem: Problem) -> Problem {
         self.metrics.apps_refused.with_label_values(&[limit]).inc();

@@ -64,6 +64,11 @@ fn chat(chat: &Chat, key_ttl: Duration, namespaces: &Namespaces) -> tidegate_cha
         bounds: tidegate_chat::Bounds {
             participants: chat.participants,
             rooms_per_user: chat.rooms,
+            rooms_made: chat.rooms_made,
+            rooms: chat.rooms_total,
+            room_ttl: chat.room_ttl,
+            users: chat.users,
+            user_ttl: chat.user_ttl,
             ..defaults.bounds
         },
     }
