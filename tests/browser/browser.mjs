@@ -72,6 +72,6 @@ function seatMap(page) {
     open: () => section.locator('.badge[data-state=open]').waitFor(),
     as: (name) => section.getByRole('group', { name: 'Act as' }).getByRole('button', { name }).click(),
     problem: section.locator('.problem'),
-    all: () => section.locator('.seat').evaluateAll((seats) => seats.map((seat) => `${seat.dataset.seat} ${seat.dataset.status} ${seat.querySelector('.mark').textContent}`)),
+    all: () => section.locator('.seat').evaluateAll((seats) => seats.map((seat) => `${seat.dataset.seat} ${seat.dataset.status}`)),
   };
 }

@@ -79,6 +79,11 @@ impl Connector {
         }
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
+
+    /// Where Redis is.
+    pub(crate) fn settings(&self) -> ConnectionInfo {
+        self.client.get_connection_info().clone()
+    }
 }
 
 /// What went wrong with Redis, for the caller of the broker: in Redis' own words where it spoke.

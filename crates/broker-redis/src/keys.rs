@@ -52,6 +52,10 @@ impl Keys {
         self.of('k', topic, format_args!("{topic} {key}"))
     }
 
+    pub(crate) fn version(&self, topic: &Topic) -> String {
+        self.of('v', topic, topic)
+    }
+
     pub(crate) fn members(&self, user: &Topic) -> String {
         self.owned('m', user)
     }

@@ -9,6 +9,7 @@
 //! | `tg:{p}:s:TOPIC` | stream: id `<offset>-0`, one field `m` with the [envelope](tidegate_protocol::Envelope) |
 //! | `tg:{p}:t:TOPIC` | record: `e`poch and `l`ast offset; outlives the stream |
 //! | `tg:{p}:k:TOPIC KEY` | receipt of a publication with an idempotency key |
+//! | `tg:{p}:v:TOPIC` | the last version of a topic that is published to by version |
 //! | `tg:{p}:m:USER`, `tg:{p}:d:USER` | the user's memberships, and the count of disconnects |
 //! | channel `tg:{p}:c:TOPIC` | envelopes |
 //!
@@ -135,6 +136,15 @@ impl Broker for RedisBroker {
         }
         let _timer = self.metrics.publish_seconds.start_timer();
         self.publisher.publish(&batch).await
+    }
+
+    async fn publish_version(
+        &self,
+        publication: Publication,
+        version: u64,
+    ) -> Result<Option<Receipt>, Error> {
+        let _timer = self.metrics.publish_seconds.start_timer();
+        self.publisher.publish_version(&publication, version).await
     }
 
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {

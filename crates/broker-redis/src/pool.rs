@@ -1,11 +1,11 @@
-//! Connections that are taken for one question and given back: for reading, and for what applications keep in the same Redis.
+//! Connections that are taken for one question and given back: for reading, and for what applications
+//! keep in the same Redis.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool::Runtime;
-use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, Object, RecycleResult, TimeoutType};
+use deadpool_redis::Runtime;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tidegate_broker::Error;
@@ -13,7 +13,7 @@ use tidegate_broker::Error;
 use crate::connect::{Connector, unavailable};
 use crate::{Options, StartError};
 
-/// A few connections for all who ask. Cheap to clone.
+/// A few connections for all callers. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
     connections: managed::Pool<Manager, Connection>,
@@ -21,55 +21,55 @@ pub struct Pool {
     patience: Duration,
 }
 
-/// A connection that goes back when it is dropped.
+/// A connection that goes back to its pool when it is dropped.
 pub struct Connection(Object<Manager>);
 
-/// How connections are made, and asked for a sign of life before they are used again.
+/// Connects as the rest of the broker does, and leaves the rest to the library.
 struct Manager {
     connector: Connector,
-    pings: AtomicUsize,
+    library: deadpool_redis::Manager,
 }
 
 impl Pool {
-    /// A pool of its own, without a broker: connections are made when they are asked for.
+    /// A pool of its own, without a broker. Connections are made when they are needed.
     pub fn open(options: &Options) -> Result<Self, StartError> {
         Self::new(Connector::new(&options.check()?, options)?, options)
     }
 
     pub(crate) fn new(connector: Connector, options: &Options) -> Result<Self, StartError> {
-        let patience = options.response_timeout;
-        let connections = managed::Pool::builder(Manager { connector, pings: AtomicUsize::new(0) })
+        let failed = |rule: String| StartError::Option { option: "pool_size", rule };
+        let library =
+            deadpool_redis::Manager::new(connector.settings()).map_err(|error| failed(error.to_string()))?;
+        let connections = managed::Pool::builder(Manager { connector, library })
             .max_size(options.pool_size)
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(patience))
-            .recycle_timeout(Some(patience))
+            .wait_timeout(Some(options.response_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .recycle_timeout(Some(options.response_timeout))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|error| StartError::Option { option: "pool_size", rule: error.to_string() })?;
-        Ok(Self { connections, patience })
+            .map_err(|error| failed(error.to_string()))?;
+        // No shorter than a connection may take: else one that takes longer would never be made.
+        Ok(Self { connections, patience: options.response_timeout.max(options.connect_timeout) })
     }
 
-    /// Waits for a connection, for [`Options::response_timeout`] at most.
+    /// Waits for a connection, for [`Options::response_timeout`] or [`Options::connect_timeout`] at most,
+    /// whichever is longer. Each idle connection is asked for a sign of life, and a Redis that hangs gives none
+    /// on any of them: without this bound the waiting times would add up.
     pub async fn get(&self) -> Result<Connection, Error> {
         match tokio::time::timeout(self.patience, self.connections.get()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(PoolError::Backend(error))) => Err(unavailable(&error)),
-            Ok(Err(PoolError::Timeout(_))) | Err(_) => Err(self.in_vain()),
+            Ok(Err(managed::PoolError::Backend(error))) => Err(unavailable(&error)),
+            Ok(Err(managed::PoolError::Timeout(TimeoutType::Wait))) => {
+                Err(Error::Busy("all connections for reading are in use".into()))
+            }
             Ok(Err(other)) => Err(Error::Unavailable(other.to_string())),
+            Err(_) => Err(Error::Unavailable("no connection to Redis in time".into())),
         }
     }
 
     /// No more connections.
     pub(crate) fn close(&self) {
         self.connections.close();
-    }
-
-    fn in_vain(&self) -> Error {
-        let status = self.connections.status();
-        if status.available == 0 && status.size >= status.max_size {
-            return Error::Busy("all connections for reading are in use".into());
-        }
-        Error::Unavailable("no connection to Redis in time".into())
     }
 }
 
@@ -92,12 +92,9 @@ impl managed::Manager for Manager {
     async fn recycle(
         &self,
         connection: &mut MultiplexedConnection,
-        _: &Metrics,
+        metrics: &Metrics,
     ) -> RecycleResult<RedisError> {
-        // A number of its own: the answer to something else is no sign of life.
-        let number = self.pings.fetch_add(1, Ordering::Relaxed).to_string();
-        let answer: String = redis::cmd("PING").arg(&number).query_async(connection).await?;
-        if answer == number { Ok(()) } else { Err(RecycleError::message("the answer to another command")) }
+        self.library.recycle(connection, metrics).await
     }
 }
 

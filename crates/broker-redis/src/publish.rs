@@ -34,6 +34,13 @@ pub(crate) struct Slot {
     seen: Arc<Notify>,
 }
 
+/// What keeps an event from being stored twice.
+#[derive(Clone, Copy)]
+enum Once<'a> {
+    Key(&'a str),
+    Version(u64),
+}
+
 #[derive(Clone)]
 enum Link {
     /// The first attempt, or the first one after a loss: worth waiting for.
@@ -107,17 +114,36 @@ impl Publisher {
         self.only(self.slot_of(topic), &self.call(publication), self.keys.partition(topic)).await
     }
 
+    /// `None`: that version of the topic, or a later one, was sent already.
+    pub(crate) async fn publish_version(
+        &self,
+        publication: &Publication,
+        version: u64,
+    ) -> Result<Option<Receipt>, Error> {
+        let Publication { topic, name, data, at, retention, key: _ } = publication;
+        let message = Message::Event { name: name.clone(), data: data.clone(), at: *at };
+        let call = self.command(topic, &message.encode(), *retention, Some(Once::Version(version)));
+        match self.answer(self.slot_of(topic), &call).await? {
+            Value::Nil | Value::Boolean(false) => Ok(None),
+            answer => receipt(&answer, self.keys.partition(topic)).map(Some),
+        }
+    }
+
     /// The receipt of a single call.
     async fn only(&self, slot: usize, call: &Cmd, partition: Partition) -> Result<Receipt, Error> {
-        let answer = match self.one(slot, call).await? {
+        receipt(&self.answer(slot, call).await?, partition)
+    }
+
+    /// The answer to a single call.
+    async fn answer(&self, slot: usize, call: &Cmd) -> Result<Value, Error> {
+        match self.one(slot, call).await? {
             // The rare case is for those who know it.
             Value::ServerError(error) if error.code() == "NOSCRIPT" => {
                 let answers = self.run(slot, std::slice::from_ref(call)).await;
-                answers.into_iter().next().unwrap_or_else(|| Err(unexpected("no answer")))?
+                answers.into_iter().next().unwrap_or_else(|| Err(unexpected("no answer")))
             }
-            answer => answer,
-        };
-        receipt(&answer, partition)
+            answer => Ok(answer),
+        }
     }
 
     /// Sends a message that is not stored, on the connection of that number (modulo how many there are).
@@ -150,24 +176,29 @@ impl Publisher {
     fn call(&self, publication: &Publication) -> Cmd {
         let Publication { topic, name, data, at, retention, key } = publication;
         let message = Message::Event { name: name.clone(), data: data.clone(), at: *at };
-        self.command(topic, &message.encode(), *retention, key.as_deref())
+        self.command(topic, &message.encode(), *retention, key.as_deref().map(Once::Key))
     }
 
-    fn command(&self, topic: &Topic, message: &[u8], retention: Retention, key: Option<&str>) -> Cmd {
+    fn command(&self, topic: &Topic, message: &[u8], retention: Retention, once: Option<Once<'_>>) -> Cmd {
         let keys = &self.keys;
         let partition = keys.partition(topic);
-        let mut call = Cmd::with_capacity(18, message.len() + 512);
-        call.arg("EVALSHA").arg(&self.hash).arg(if key.is_some() { 5 } else { 4 });
+        let mut call = Cmd::with_capacity(19, message.len() + 512);
+        call.arg("EVALSHA").arg(&self.hash).arg(if once.is_some() { 5 } else { 4 });
         call.arg(keys.epoch(partition)).arg(keys.counter(partition));
         call.arg(keys.record(topic)).arg(keys.stream(topic));
-        if let Some(key) = key {
-            call.arg(keys.idempotency(topic, key));
+        match once {
+            Some(Once::Key(key)) => _ = call.arg(keys.idempotency(topic, key)),
+            Some(Once::Version(_)) => _ = call.arg(keys.version(topic)),
+            None => {}
         }
         // A record that is gone before its stream would cut the stream off at the next event.
         let record_ttl = retention.record_ttl.max(retention.ttl + Duration::from_secs(1));
         call.arg(scripts::new_epoch().as_str()).arg(message).arg(retention.size);
         call.arg(millis(retention.ttl)).arg(millis(record_ttl)).arg(millis(retention.key_ttl));
         call.arg(keys.channel(topic));
+        if let Some(Once::Version(version)) = once {
+            call.arg(version);
+        }
         call
     }
 

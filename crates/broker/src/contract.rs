@@ -70,6 +70,8 @@ macro_rules! contract_suite {
             keys::keys_work_without_history,
             keys::keys_work_within_a_batch_and_a_race,
             keys::keys_end,
+            keys::an_old_version_never_follows_a_newer_one,
+            keys::versions_work_in_a_race,
             users::memberships_are_a_set,
             users::nodes_are_told_of_memberships,
             users::words_about_a_user_keep_their_place,

@@ -92,6 +92,18 @@ impl Broker for Local {
         results
     }
 
+    async fn publish_version(
+        &self,
+        publication: Publication,
+        version: u64,
+    ) -> Result<Option<Receipt>, Error> {
+        let begun = Instant::now();
+        let mut shard = self.shard(&publication.topic).lock();
+        let receipt = shard.publish_version(publication, version, begun, &self.feed);
+        self.metrics.publish_seconds.observe(begun.elapsed().as_secs_f64());
+        receipt
+    }
+
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
         let mut cursor = Cursor::default();
         for topic in topics {

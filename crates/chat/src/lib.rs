@@ -24,5 +24,6 @@ use store::Store;
 
 /// The application, to be mounted on a node: its routes, with everything they need.
 pub fn application(app: App, options: Options, store: Arc<dyn Store>) -> Application {
+    app.count_refusals_by(&store::LIMITS);
     routes::application(app.clone(), Arc::new(Chat::new(app, options, store)))
 }

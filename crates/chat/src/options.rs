@@ -38,12 +38,18 @@ pub struct Options {
 pub struct Bounds {
     /// Participants of one room. Each gets notifications of every message.
     pub participants: usize,
-    /// Rooms of one user. The list of rooms has them all.
+    /// Rooms that a user may be put into by others. The list of rooms has them all, and those that the user made.
     pub rooms_per_user: usize,
+    /// Rooms that one user may have made: a fraction of what others' lists take, so that none can fill them alone.
+    pub rooms_made: usize,
+    /// Rooms of all users. An in-process store holds at most 10,000.
+    pub rooms: usize,
+    /// A room that is not used for so long is forgotten.
+    pub room_ttl: Duration,
     /// Users that are listed. A larger community has a directory of its own.
     pub users: usize,
-    /// Rooms of an in-process store.
-    pub rooms: usize,
+    /// A user who has not called for so long is forgotten.
+    pub user_ttl: Duration,
     /// Characters of a room's name, of a nickname and of a relation type.
     pub name: usize,
 }
@@ -73,6 +79,16 @@ impl Default for Options {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { participants: 1_000, rooms_per_user: 1_000, users: 1_000, rooms: 10_000, name: 100 }
+        let year = Duration::from_secs(365 * 86_400);
+        Self {
+            participants: 1_000,
+            rooms_per_user: 1_000,
+            rooms_made: 200,
+            rooms: 100_000,
+            room_ttl: year,
+            users: 1_000,
+            user_ttl: year,
+            name: 100,
+        }
     }
 }

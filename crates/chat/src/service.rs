@@ -11,6 +11,7 @@ mod streams;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_broker::Broker;
@@ -19,7 +20,7 @@ use tidegate_protocol::Topic;
 use tidegate_server::{App, Caller, Problem};
 
 use crate::options::Options;
-use crate::store::{Error, Store};
+use crate::store::{Error, Seat, Store};
 use crate::topics;
 
 pub(crate) use people::ProfileWish;
@@ -30,13 +31,24 @@ pub(crate) use sending::{MessageWish, Sent};
 /// Users that a node knows to be remembered by the store.
 const MET: usize = 10_000;
 
+/// For how long. A fraction of the day that [`Bounds::user_ttl`](crate::Bounds::user_ttl) is at least.
+const MET_FOR: Duration = Duration::from_secs(3_600);
+
+/// A caller who may see a room.
+pub(crate) struct Admitted<'a> {
+    /// The participant who calls; `None`: an administrator from outside.
+    pub(crate) user: Option<&'a str>,
+    /// How many there are. A message becomes an event for each of them.
+    pub(crate) participants: usize,
+}
+
 /// The chat of one node.
 pub(crate) struct Chat {
     pub(crate) options: Options,
     app: App,
     store: Arc<dyn Store>,
-    /// Whom the store need not be told of again.
-    met: Mutex<HashSet<String>>,
+    /// Users that the store need not be told of again, and since when they are collected: the store has to know who is still there.
+    met: Mutex<(Instant, HashSet<String>)>,
     room_manner: Arc<Manner>,
     user_manner: Arc<Manner>,
 }
@@ -44,7 +56,7 @@ pub(crate) struct Chat {
 impl Chat {
     pub(crate) fn new(app: App, options: Options, store: Arc<dyn Store>) -> Self {
         let age = app.hub().options().max_age;
-        let aged = |timeout: std::time::Duration| if timeout.is_zero() { age } else { Some(timeout) };
+        let aged = |timeout: Duration| if timeout.is_zero() { age } else { Some(timeout) };
         let room_manner = Manner {
             greeting: None,
             heartbeat: options.room_heartbeat,
@@ -58,15 +70,22 @@ impl Chat {
             max_age: aged(options.user_timeout),
         };
         let (room_manner, user_manner) = (Arc::new(room_manner), Arc::new(user_manner));
-        Self { options, app, store, met: Mutex::default(), room_manner, user_manner }
+        Self {
+            options,
+            app,
+            store,
+            met: Mutex::new((Instant::now(), HashSet::new())),
+            room_manner,
+            user_manner,
+        }
     }
 
     fn broker(&self) -> &Arc<dyn Broker> {
         self.app.broker()
     }
 
-    /// Lets in who takes part in the room, and administrators. Gives the user who does; `None`: it is an administrator from outside.
-    pub(crate) async fn admit<'a>(&self, caller: &'a Caller, room: &str) -> Result<Option<&'a str>, Problem> {
+    /// Lets in participants of the room, and administrators.
+    pub(crate) async fn admit<'a>(&self, caller: &'a Caller, room: &str) -> Result<Admitted<'a>, Problem> {
         topics::room(room)?;
         let user = caller.identity.user.as_deref();
         if user.is_none() && !caller.is_admin() {
@@ -74,8 +93,12 @@ impl Chat {
         }
         match (self.store.seat(room, user.unwrap_or_default()).await?, user) {
             (None, _) => Err(no_room()),
-            (Some(true), Some(user)) => Ok(Some(user)),
-            (Some(_), _) if caller.is_admin() => Ok(None),
+            (Some(Seat { taken: true, participants }), Some(user)) => {
+                Ok(Admitted { user: Some(user), participants })
+            }
+            (Some(seat), _) if caller.is_admin() => {
+                Ok(Admitted { user: None, participants: seat.participants })
+            }
             (Some(_), _) => Err(outsider()),
         }
     }
@@ -84,15 +107,28 @@ impl Chat {
     pub(crate) async fn meet<'a>(&self, caller: &'a Caller) -> Result<&'a str, Problem> {
         let user = caller.user()?;
         topics::user("userId", user)?;
-        if !self.met.lock().contains(user) {
+        let known = {
+            let (since, met) = &*self.met.lock();
+            since.elapsed() < MET_FOR && met.contains(user)
+        };
+        if !known {
             self.store.meet(user).await?;
-            let mut met = self.met.lock();
-            if met.len() >= MET {
+            let (since, met) = &mut *self.met.lock();
+            if met.len() >= MET || since.elapsed() >= MET_FOR {
                 met.clear();
+                *since = Instant::now();
             }
             met.insert(user.into());
         }
         Ok(user)
+    }
+
+    /// What the store refused because a limit was reached is counted.
+    fn refused(&self, error: Error) -> Problem {
+        match error.limit() {
+            Some(limit) => self.app.refused_by(limit, error.into()),
+            None => error.into(),
+        }
     }
 
     /// Makes the broker's membership what the store says, whoever else changes it at the same time: the last to look sees the last change.
@@ -110,7 +146,7 @@ impl Chat {
     }
 
     async fn takes_part(&self, room: &str, user: &str) -> Result<bool, Problem> {
-        Ok(self.store.seat(room, user).await? == Some(true))
+        Ok(self.store.seat(room, user).await?.is_some_and(|seat| seat.taken))
     }
 }
 
@@ -129,8 +165,10 @@ impl From<Error> for Problem {
                 tracing::warn!(%details, "the chat's store failed");
                 Self::unavailable("The store can't be reached just now. Try again.")
             }
-            Error::Full(_) => Self::unavailable(format!("{error}. Some have to go before another can come.")),
-            Error::RoomFull | Error::UserFull(_) => Self::conflict(format!("{error}.")),
+            Error::RoomsFull | Error::UsersFull => {
+                Self::full(format!("{error}. One has to be deleted, or forgotten after its time, first."))
+            }
+            Error::RoomFull | Error::UserFull(_) | Error::MakerFull(_) => Self::conflict(format!("{error}.")),
         }
     }
 }

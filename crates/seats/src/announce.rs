@@ -4,23 +4,24 @@
 //! the wrong order. So a change is in its schedule's outbox from the instant at which it is made, and anybody may empty an outbox, from
 //! its first change on: publish it, then take it out.
 //!
-//! Two who empty the same outbox do no harm. Each publishes a change only after all earlier ones were published, by itself or by whoever took
-//! them out. The broker stores what comes with the same key once. So the first of the two puts the change into its place, and the
-//! other is told that it is there.
+//! Two nodes that empty the same outbox do no harm. Each publishes a change only after all earlier ones were published, by itself or by the node
+//! that took them out, and it publishes by version: the broker refuses a version that is no newer than the topic's last one. So the first of
+//! the two puts the change into its place, and the other finds it there. That holds however late the other is: a node that stands still
+//! between reading a change and publishing it can't send an old state after a newer one.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
-use tidegate_broker::Publication;
+use tidegate_broker::{Publication, Retention};
 use tidegate_protocol::{Data, EventName};
 use tokio::time::timeout;
 
-use crate::Seats;
-use crate::model::{Act, millis};
+use crate::model::{Act, Change, millis};
 use crate::place::Schedule;
 use crate::store::{NOBODY, Version};
+use crate::{Error, Seats};
 
 /// How long a request waits for its change to be announced. The change is safe, and announced later if need be.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,25 +52,32 @@ impl Seats {
             let publication = Publication {
                 topic: schedule.topic().clone(),
                 name: Some(name.clone()),
-                data: Data::Json(change.into()),
+                data: Data::Json(self.told(&change)?.into()),
                 at: millis(SystemTime::now()),
-                retention: self.options.retention,
-                key: Some(head.to_string()),
+                // The topic's version is remembered as long as the schedule itself.
+                retention: Retention { key_ttl: self.options.keep, ..self.options.retention },
+                key: None,
             };
-            for result in self.broker.publish(vec![publication]).await {
-                result.map_err(|error| error.to_string())?;
-            }
+            let sent = self.broker.publish_version(publication, head).await;
+            sent.map_err(|error| error.to_string())?;
             announced = head;
         }
+    }
+
+    /// A change as everybody may see it: its stream has no viewers of its own.
+    fn told(&self, change: &str) -> Result<String, String> {
+        let mut change: Change = serde_json::from_str(change).map_err(|error| error.to_string())?;
+        change.seat = self.shown(change.seat, NOBODY);
+        serde_json::to_string(&change).map_err(|error| error.to_string())
     }
 
     async fn care(&self) -> Result<(), crate::store::Error> {
         let chores = self.store.chores(CHORES).await?;
         let mut schedules = BTreeSet::from_iter(chores.waiting);
         for place in chores.due {
-            // Somebody may have been quicker, here or on another node: then there is nothing to change.
-            if let Err(error) = self.change(&place, NOBODY, Act::Settle).await {
-                tracing::debug!(?place, ?error, "a hold that is over is seen to later");
+            // Another node may have been quicker: then there is nothing to change. Settling is never refused.
+            if let Err(Error::Store(error)) = self.change(&place, NOBODY, Act::Settle).await {
+                tracing::debug!(?place, %error, "a hold that is over is settled later");
             }
             schedules.insert(place.schedule);
         }

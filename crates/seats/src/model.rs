@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds since 1970, by the store's clock.
 pub type Millis = u64;
 
-/// A seat as everybody is shown it: `{"scheduleSeatId":"7","status":"HELD","heldBy":"alice","heldUntil":"2026-01-15T14:35:00.000Z"}`.
+/// A seat as its holder is shown it: `{"scheduleSeatId":"7","status":"HELD","heldBy":"alice","heldUntil":"2026-01-15T14:35:00.000Z"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
     /// Its number within the schedule, from 1.
@@ -27,8 +27,8 @@ pub enum Status {
     Available,
     /// Somebody's, for a while.
     Held {
-        /// The user.
-        #[serde(rename = "heldBy")]
+        /// The user. Empty, and left out of JSON: not shown.
+        #[serde(rename = "heldBy", default, skip_serializing_if = "String::is_empty")]
         by: String,
         /// The first moment at which it is nobody's again.
         #[serde(rename = "heldUntil", with = "iso")]
@@ -36,10 +36,22 @@ pub enum Status {
     },
     /// Somebody's, for good.
     Reserved {
-        /// The user.
-        #[serde(rename = "heldBy")]
+        /// The user. Empty, and left out of JSON: not shown.
+        #[serde(rename = "heldBy", default, skip_serializing_if = "String::is_empty")]
         by: String,
     },
+}
+
+impl Seat {
+    /// The seat as `viewer` may see it: only holders are shown who holds it. An empty `viewer` is none of them.
+    #[must_use]
+    pub fn seen_by(mut self, viewer: &str) -> Self {
+        match &mut self.status {
+            Status::Held { by, .. } | Status::Reserved { by } if by != viewer => by.clear(),
+            _ => {}
+        }
+        self
+    }
 }
 
 impl Status {
@@ -133,14 +145,19 @@ impl fmt::Display for Refusal {
             }
             (_, Status::Available) => write!(f, "Nobody holds seat {number}: hold it first."),
             (_, Status::Held { by, until }) => {
-                write!(f, "Seat {number} is held by {by} until {}.", iso::format(*until))
+                write!(f, "Seat {number} is held{} until {}.", holder(by), iso::format(*until))
             }
-            (_, Status::Reserved { by }) => write!(f, "Seat {number} is reserved by {by}, for good."),
+            (_, Status::Reserved { by }) => write!(f, "Seat {number} is reserved{}, for good.", holder(by)),
         }
     }
 }
 
-/// A seat as it became: the data of `seatStatusChange`, and what a store keeps of the seat.
+/// " by alice", where that is shown.
+fn holder(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(" by {by}") }
+}
+
+/// A seat as it became: the data of `seatStatusChange`, and (with its holder) what a store keeps of the seat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What it is from now on.
@@ -248,6 +265,27 @@ mod tests {
         let sight = |status| Sight { status, version: 1, holds: 2, now: 1000 };
         assert_eq!(decide(Act::Hold, "ann", &sight(Available), &RULES), Err(Reason::Enough(2)));
         assert!(decide(Act::Hold, "ann", &sight(held("ann", 1001)), &RULES).is_ok());
+    }
+
+    #[test]
+    fn only_holders_are_shown_who_holds_a_seat() {
+        for (status, hidden) in [
+            (
+                held("ann", 1000),
+                r#"{"scheduleSeatId":"7","status":"HELD","heldUntil":"1970-01-01T00:00:01.000Z"}"#,
+            ),
+            (reserved("ann"), r#"{"scheduleSeatId":"7","status":"RESERVED"}"#),
+        ] {
+            let seat = Seat { number: 7, status };
+            assert_eq!(seat.clone().seen_by("ann"), seat);
+            for other in ["bob", "", "an", "annie"] {
+                let refusal = Refusal { seat: seat.clone().seen_by(other), reason: Reason::Taken };
+                assert_eq!(serde_json::to_string(&refusal.seat).expect("plain data"), hidden);
+                assert!(!refusal.to_string().contains("ann"), "{refusal}");
+            }
+        }
+        let free = Seat { number: 7, status: Available };
+        assert_eq!(free.clone().seen_by(""), free);
     }
 
     #[test]

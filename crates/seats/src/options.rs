@@ -24,8 +24,12 @@ pub struct Options {
     pub heartbeat: Duration,
     /// A stream ends after this, and its client comes back. `None`: never.
     pub timeout: Option<Duration>,
-    /// How long changes can be read again by clients that come back. And how long their keys are known: a node that stood still for longer, in
-    /// the midst of announcing a change, would announce it again.
+    /// Schedules that have seats which are held or reserved. All of them are kept in memory, here or in Redis: with 50 seats
+    /// each, 10,000 schedules are some 75 MB.
+    pub schedules: usize,
+    /// Whether everybody is shown who holds a seat. Otherwise only the holder is.
+    pub show_holders: bool,
+    /// How long changes can be read again by clients that come back.
     pub retention: Retention,
 }
 
@@ -40,6 +44,8 @@ impl Default for Options {
             sweep: Duration::from_secs(1),
             heartbeat: Duration::from_secs(30),
             timeout: None,
+            schedules: 10_000,
+            show_holders: false,
             retention: Retention { size: 1000, ttl: 60 * minute, record_ttl: 30 * day, key_ttl: 10 * minute },
         }
     }

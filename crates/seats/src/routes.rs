@@ -16,13 +16,16 @@ use crate::Options;
 use crate::model::{Act, Refusal, Seat};
 use crate::place::{Place, Schedule};
 use crate::seats::{Error, Seats};
-use crate::store::{self, Store};
+use crate::store::{self, NOBODY, Store};
 
 /// What a page with the list goes on from: the place of the schedule's changes just before the list was read.
 const CURSOR: &str = "tidegate-cursor";
 
 /// The event that says so is no change of any seat: the number is none.
 const HEARTBEAT: &str = r#"{"scheduleSeatId":-1,"status":null,"isHeartbeat":true}"#;
+
+/// The setting that bounds them.
+const SCHEDULES: &str = "seats.schedules";
 
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
@@ -34,6 +37,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         style: Heartbeat::Event { name: None, data: HEARTBEAT.into() },
         max_age: options.timeout,
     });
+    app.count_refusals_by(&[SCHEDULES]);
     let seats = Seats::start(store, Arc::clone(app.broker()), options);
     let mut router =
         Router::new().route("/api/schedules/{schedule}/seats", get(list)).route(EVENTS, get(events));
@@ -59,14 +63,25 @@ impl FromRef<Room> for App {
     }
 }
 
-/// Every seat. The cursor is read first: what changes in between is both in the list and on the stream, which does no harm.
-async fn list(State(room): State<Room>, Segment(schedule): Segment<String>) -> Result<Response, Problem> {
+/// Every seat; those of the caller, if there is one, with the caller's name. The cursor is read first: what changes in between is both in
+/// the list and on the stream, which does no harm.
+async fn list(
+    State(room): State<Room>,
+    Segment(schedule): Segment<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
     let schedule = valid(&schedule)?;
+    // The list is for everybody: a credential that does not count only shows no holder.
+    let caller = Caller::of(&room.app, &parts).await.ok();
+    let viewer = caller.as_ref().and_then(|caller| caller.identity.user.as_deref()).unwrap_or(NOBODY);
     let (topic, broker) = (schedule.topic(), room.app.broker());
     let read = Read { topic: topic.clone(), span: Span::Last { limit: 1 } };
     let page = broker.history(vec![read]).await?.pop().ok_or_else(Problem::internal)?;
     let cursor = Cursor::single(topic.partition(broker.partitions()), page.head).to_string();
-    let mut response = Json(room.seats.all(&schedule).await?).into_response();
+    let seats = room.seats.all(&schedule).await.map_err(|error| room.failed(error))?;
+    let shown: Vec<Seat> = seats.into_iter().map(|seat| room.seats.shown(seat, viewer)).collect();
+    let mut response = Json(shown).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(cursor) = HeaderValue::from_str(&cursor) {
         response.headers_mut().insert(CURSOR, cursor);
@@ -104,20 +119,17 @@ async fn ask(room: Room, path: Path, caller: Caller, act: Act) -> Result<Json<Se
     let user = caller.user()?;
     // Also what is refused costs an exchange with the store, and what is not is an event for everybody who looks.
     room.app.allow(&caller.identity, 1)?;
-    Ok(Json(seats.act(&Place { schedule, number }, user, act).await?))
+    match seats.act(&Place { schedule, number }, user, act).await {
+        Ok(seat) => Ok(Json(seats.shown(seat, user))),
+        Err(Error::Refused(Refusal { seat, reason })) => {
+            Err(Refusal { seat: seats.shown(seat, user), reason }.into())
+        }
+        Err(Error::Store(error)) => Err(room.failed(error)),
+    }
 }
 
 fn valid(schedule: &str) -> Result<Schedule, Problem> {
     Schedule::parse(schedule).map_err(|error| Problem::invalid("schedule", error))
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::Store(error) => error.into(),
-        }
-    }
 }
 
 /// The seat's own `status` goes by another name: in a problem that is the HTTP status.
@@ -132,9 +144,24 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        tracing::warn!(%error, "the seats can't be asked");
-        Self::unavailable("The seats can't be asked just now. Try again: asking twice does no harm.")
+impl Room {
+    fn failed(&self, error: store::Error) -> Problem {
+        match error {
+            store::Error::Unavailable(details) => {
+                // They name hosts and ports: they are for the log.
+                tracing::warn!(%details, "the seats' store failed");
+                Problem::unavailable("The seats are not available. Try again: asking twice does no harm.")
+            }
+            store::Error::Outbox => {
+                tracing::warn!("changes of seats are not announced: the broker takes none");
+                Problem::unavailable(
+                    "Changes of seats can't be announced. Try again: asking twice does no harm.",
+                )
+            }
+            store::Error::Schedules => {
+                let detail = "As many schedules as this gateway keeps have seats that are held or reserved. Try again when one of them is free again.";
+                self.app.refused_by(SCHEDULES, Problem::full(detail))
+            }
+        }
     }
 }

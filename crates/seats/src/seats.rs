@@ -56,6 +56,11 @@ impl Seats {
         Ok(seats)
     }
 
+    /// A seat as `viewer` is shown it; [`NOBODY`](store::NOBODY): as everybody is.
+    pub(crate) fn shown(&self, seat: Seat, viewer: &str) -> Seat {
+        if self.options.show_holders { seat } else { seat.seen_by(viewer) }
+    }
+
     /// A seat's number, as it stands in a path: plain decimal.
     pub fn number(&self, text: &str) -> Option<u32> {
         let number = text.parse().ok().filter(|number| (1..=self.options.seats).contains(number))?;

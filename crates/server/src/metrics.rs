@@ -17,6 +17,8 @@ pub struct Metrics {
     pub auth_refusals: IntCounterVec,
     /// `tidegate_rate_limited_total`
     pub rate_limited: IntCounter,
+    /// `tidegate_apps_refused_total{limit}`
+    pub apps_refused: IntCounterVec,
     /// `tidegate_bodies_refused_total`
     pub bodies_refused: IntCounter,
     /// `tidegate_tls_handshakes_total{result}`
@@ -61,6 +63,11 @@ impl Metrics {
             rate_limited: IntCounter::new(
                 "tidegate_rate_limited_total",
                 "Publish requests answered with 429",
+            )?,
+            apps_refused: counters(
+                "tidegate_apps_refused_total",
+                "Requests that the chat or the seats refused, by the limit that was reached",
+                &["limit"],
             )?,
             bodies_refused: IntCounter::new(
                 "tidegate_bodies_refused_total",
@@ -115,6 +122,7 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.auth_refusals.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.apps_refused.clone()))?;
         registry.register(Box::new(metrics.bodies_refused.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.retries.clone()))?;

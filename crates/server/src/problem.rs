@@ -141,6 +141,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)
     }
 
+    /// 503: what all callers share is full. Waiting may help, asking again at once does not.
+    pub fn full(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", "Full", detail).retry(60)
+    }
+
     /// 503: nobody can be told who he is.
     pub(crate) fn no_keys() -> Self {
         Self::unavailable("The keys that credentials are checked with can't be had just now.")

@@ -8,20 +8,29 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 use crate::{Limits, Problem};
 
 /// Events that a credential may publish, per second.
-pub(crate) struct Rate(Option<DefaultKeyedRateLimiter<Arc<str>>>);
+pub(crate) struct Rate {
+    limiter: Option<DefaultKeyedRateLimiter<Arc<str>>>,
+    burst: usize,
+}
 
 impl Rate {
     pub(crate) fn new(limits: &Limits) -> Self {
         let quota = NonZeroU32::new(limits.publish_rate).map(|rate| {
             Quota::per_second(rate).allow_burst(NonZeroU32::new(limits.publish_burst).unwrap_or(rate))
         });
-        Self(quota.map(governor::RateLimiter::keyed))
+        let burst = quota.map_or(usize::MAX, |quota| quota.burst_size().get() as usize);
+        Self { limiter: quota.map(governor::RateLimiter::keyed), burst }
+    }
+
+    /// Events that a credential may publish at once.
+    pub(crate) fn burst(&self) -> usize {
+        self.burst
     }
 
     /// Takes `events` from the credential's allowance, or says when to come back. A batch larger than the whole burst can never pass.
     pub(crate) fn take(&self, who: &Arc<str>, events: usize) -> Result<(), Problem> {
         let (Some(limiter), Some(events)) =
-            (&self.0, NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX)))
+            (&self.limiter, NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX)))
         else {
             return Ok(());
         };
@@ -48,7 +57,7 @@ impl Rate {
             minutes.tick().await;
             match app.upgrade() {
                 Some(app) => {
-                    if let Some(limiter) = &app.rate.0 {
+                    if let Some(limiter) = &app.rate.limiter {
                         limiter.retain_recent();
                         limiter.shrink_to_fit();
                     }

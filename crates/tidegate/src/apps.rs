@@ -32,7 +32,7 @@ pub(crate) fn build(
         let options = seats(&config.seats, namespaces.default.retention);
         let store: Arc<dyn tidegate_seats::store::Store> = match redis {
             Some(redis) => Arc::new(tidegate_seats::store::Redis::new(redis.pool(), prefix, &options)),
-            None => Arc::new(tidegate_seats::store::Memory::new(options.keep)),
+            None => Arc::new(tidegate_seats::store::Memory::new(&options)),
         };
         applications.push(tidegate_seats::application(app.clone(), store, options));
     }
@@ -64,6 +64,11 @@ fn chat(chat: &Chat, key_ttl: Duration, namespaces: &Namespaces) -> tidegate_cha
         bounds: tidegate_chat::Bounds {
             participants: chat.participants,
             rooms_per_user: chat.rooms,
+            rooms_made: chat.rooms_made,
+            rooms: chat.rooms_total,
+            room_ttl: chat.room_ttl,
+            users: chat.users,
+            user_ttl: chat.user_ttl,
             ..defaults.bounds
         },
     }
@@ -78,6 +83,8 @@ fn seats(seats: &Seats, retention: Retention) -> tidegate_seats::Options {
         sweep: seats.sweep,
         heartbeat: seats.heartbeat,
         timeout: (!seats.timeout.is_zero()).then_some(seats.timeout),
+        schedules: seats.schedules,
+        show_holders: seats.show_holders,
         retention,
     }
 }

@@ -9,7 +9,7 @@ let one;
 let browser;
 
 before(async () => {
-  one = await gateway();
+  one = await gateway({ TIDEGATE_SEATS__SHOW_HOLDERS: 'true' });
   browser = await launch();
 });
 after(async () => {

@@ -1,13 +1,16 @@
 import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
 import { Refusal, ask, pause } from '../api';
-import { type Person, credential } from '../people';
+import { type Person, credential, people } from '../people';
 import { signal } from '../signal';
 
 export interface Seat {
   scheduleSeatId: string;
   status: 'AVAILABLE' | 'HELD' | 'RESERVED';
+  /** Only holders are told, unless the gateway shows it to everybody. */
   heldBy?: string;
   heldUntil?: string;
+  /** Of a change: since when. */
+  timestamp?: string;
 }
 
 export type Act = 'hold' | 'release' | 'reserve';
@@ -93,7 +96,7 @@ export class Board {
     this.stream?.close();
   }
 
-  /** Throws a Refusal: 409 with who was first. */
+  /** Throws a Refusal: 409 with how the seat stands. */
   async act(person: Person, { scheduleSeatId: id }: Seat, act: Act): Promise<void> {
     const before = this.times(id);
     try {
@@ -109,6 +112,22 @@ export class Board {
   /** An answer may be late: what the stream said since it was asked for is newer, or will be followed by what is. */
   private answer(id: string, before: number, seat: Seat): void {
     if (this.times(id) === before) this.put([seat]);
+    else this.claim(seat);
+  }
+
+  /** Asks which seats are a person's: the stream does not say. */
+  async learn(person: Person): Promise<void> {
+    try {
+      for (const seat of await ask<Seat[]>(person, this.path)) this.claim(seat);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+    }
+  }
+
+  /** Takes over who holds a seat, if it is still as in the answer that says so. */
+  private claim(seat: Seat): void {
+    const known = this.seats.get(String(seat.scheduleSeatId));
+    if (seat.heldBy !== undefined && known !== undefined && same(known, seat)) this.put([seat]);
   }
 
   private times(id: string): number {
@@ -128,6 +147,8 @@ export class Board {
         const early = this.early ?? [];
         if (this.stream !== null) this.early = null;
         this.put([...seats, ...early]);
+        for (const seat of seats) this.claim(seat);
+        for (const person of people) if (person !== this.watcher) void this.learn(person);
         return null;
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
@@ -144,14 +165,24 @@ export class Board {
     const changed: Seat[] = [];
     for (const given of seats) {
       const id = String(given.scheduleSeatId);
-      const seat = { ...given, scheduleSeatId: id };
       const before = this.seats.get(id);
-      if (before !== undefined && before.status === seat.status && before.heldBy === seat.heldBy && before.heldUntil === seat.heldUntil) continue;
+      const heldBy = holder(given, before);
+      const seat: Seat = { ...given, scheduleSeatId: id, ...(heldBy === undefined ? {} : { heldBy }) };
+      if (before !== undefined && same(before, seat) && before.heldBy === seat.heldBy) continue;
       this.seats.set(id, seat);
       changed.push(seat);
     }
     if (changed.length > 0) this.changed.say(changed);
   }
+}
+
+const same = (one: Seat, other: Seat): boolean => one.status === other.status && one.heldUntil === other.heldUntil;
+
+/** Who holds a seat, as far as this page was told. What happens to a seat within a hold is done by its holder. */
+function holder(seat: Seat, before: Seat | undefined): string | undefined {
+  if (seat.heldBy !== undefined || seat.status === 'AVAILABLE' || before === undefined) return seat.heldBy;
+  const within = before.heldUntil !== undefined && seat.timestamp !== undefined && seat.timestamp < before.heldUntil;
+  return within || same(before, seat) ? before.heldBy : undefined;
 }
 
 /** A conflict tells what the seat is; its status goes by another name there. */

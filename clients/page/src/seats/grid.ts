@@ -77,10 +77,10 @@ export class Grid {
     button.dataset['status'] = seat.status;
     button.classList.toggle('own', own);
     say(cell.mark, seat.status === 'AVAILABLE' ? name.slice(1) : seat.heldBy === undefined ? '×' : initial(called(seat.heldBy)));
-    const holder = own ? 'you' : called(seat.heldBy ?? 'somebody');
+    const holder = own ? ' by you' : seat.heldBy === undefined ? '' : ` by ${called(seat.heldBy)}`;
     if (seat.status === 'AVAILABLE') say(cell.words, `${name}, available`);
-    else if (seat.status === 'RESERVED') say(cell.words, `${name}, reserved by ${holder}`);
-    else say(cell.words, `${name}, held by ${holder} until ${exactTime(seat.heldUntil ?? '')}`);
+    else if (seat.status === 'RESERVED') say(cell.words, `${name}, reserved${holder}`);
+    else say(cell.words, `${name}, held${holder} until ${exactTime(seat.heldUntil ?? '')}`);
     say(cell.time, seat.status === 'HELD' ? countdown(left) : '');
     if (button.title !== cell.words.textContent) button.title = cell.words.textContent ?? '';
   }

@@ -106,7 +106,7 @@ export function seats(section: HTMLElement): void {
       if (!(error instanceof Refusal)) throw error;
       const now = refused(error);
       if (error.status === 401) say(problem, 'This gateway asks who you are: give a token at the chat.');
-      else say(problem, now?.heldBy === undefined ? error.message : taken(now, name));
+      else say(problem, now === null || now.status === 'AVAILABLE' ? error.message : taken(now, name));
       nudge(seat.scheduleSeatId);
     }
   }
@@ -114,9 +114,11 @@ export function seats(section: HTMLElement): void {
   const held = (): Seat[] => [...board.seats.values()].filter((seat) => seat.status === 'HELD' && seat.heldBy === me.id);
 
   function taken(seat: Seat, name: string): string {
-    const who = seat.heldBy === me.id ? 'You' : called(seat.heldBy ?? 'somebody');
-    if (seat.status === 'RESERVED' || seat.heldUntil === undefined) return `${who} reserved ${name}.`;
-    return `${who} ${who === 'You' ? 'hold' : 'holds'} ${name} until ${exactTime(Date.parse(seat.heldUntil))}.`;
+    const reserved = seat.status === 'RESERVED' || seat.heldUntil === undefined;
+    const until = reserved ? '' : ` until ${exactTime(Date.parse(seat.heldUntil ?? ''))}`;
+    if (seat.heldBy === undefined) return `${name} is ${reserved ? 'reserved' : 'held'}${until}.`;
+    const who = seat.heldBy === me.id ? 'You' : called(seat.heldBy);
+    return `${who} ${reserved ? 'reserved' : who === 'You' ? 'hold' : 'holds'} ${name}${until}.`;
   }
 
   /** A refused seat shakes its head. */
@@ -152,7 +154,9 @@ export function seats(section: HTMLElement): void {
     const seat = looked === null ? undefined : board.seats.get(looked);
     if (seat === undefined || seat.status === 'AVAILABLE') return 'Choose a seat to hold it.';
     if (seat.status === 'RESERVED') return taken(seat, grid.nameOf(seat.scheduleSeatId));
-    return `${called(seat.heldBy ?? 'somebody')} holds ${grid.nameOf(seat.scheduleSeatId)}, ${countdown(Date.parse(seat.heldUntil ?? '') - now())} left.`;
+    const name = grid.nameOf(seat.scheduleSeatId);
+    const held = seat.heldBy === undefined ? `${name} is held` : `${called(seat.heldBy)} holds ${name}`;
+    return `${held}, ${countdown(Date.parse(seat.heldUntil ?? '') - now())} left.`;
   }
 
   function drawStatus(): void {
@@ -171,6 +175,8 @@ export function seats(section: HTMLElement): void {
     if (timer !== undefined || others.length === 0 || others.length >= board.seats.size) return void (others = timer === undefined ? [] : others);
     timer = window.setTimeout(() => {
       timer = undefined;
+      // The stream does not say whose a seat is: by now the answers have.
+      others = others.filter((seat) => board.seats.get(seat.scheduleSeatId)?.heldBy !== me.id);
       const [only] = others;
       const ids = new Set(others.map((seat) => seat.scheduleSeatId));
       if (ids.size > 1) announce(`${ids.size} seats changed.`);
@@ -186,7 +192,7 @@ export function seats(section: HTMLElement): void {
   window.setInterval(() => seen && board.seats.size > 0 && draw(), 1_000);
   peopleChanged.on((person) => {
     if (person.slot === 0) open(); // the watcher's token
-    else draw();
+    else void board.learn(person).then(draw);
   });
   named.on(draw);
 

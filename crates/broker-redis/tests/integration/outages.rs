@@ -214,3 +214,25 @@ async fn forgotten_scripts_are_loaded_again() {
         assert_eq!(node.text().await, n.to_string());
     }
 }
+
+/// Each idle connection is asked for a sign of life, and gives none.
+#[tokio::test]
+async fn a_hanging_redis_costs_one_waiting_time_however_many_connections_are_idle() {
+    let redis = RedisServer::start().await;
+    let options = options(&redis.url());
+    let pool = tidegate_broker_redis::Pool::open(&options).unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..options.pool_size {
+        idle.push(pool.get().await.unwrap());
+    }
+    drop(idle);
+    redis.pause();
+    let paused = Instant::now();
+    let Err(error) = pool.get().await else { panic!("nothing answers") };
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let most = 2 * options.response_timeout.max(options.connect_timeout);
+    assert!(paused.elapsed() < most, "{:?}", paused.elapsed());
+    redis.resume();
+    let mut connection = pool.get().await.expect("it answers again");
+    assert_eq!(redis::cmd("PING").query_async::<String>(&mut connection).await.unwrap(), "PONG");
+}

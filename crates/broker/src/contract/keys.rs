@@ -96,6 +96,55 @@ pub async fn keys_end(fixture: &impl Fixture) {
     assert_eq!(places, [first.mark.map(|mark| mark.1), second.mark.map(|mark| mark.1)]);
 }
 
+/// Whatever a publisher that was late still sends: in no order but that of versions, each once, on any node, stored or live.
+pub async fn an_old_version_never_follows_a_newer_one(fixture: &impl Fixture) {
+    let topics = [topic("seats"), topic("passing"), topic("others")];
+    let mut cluster = Cluster::subscribed(fixture, &topics).await;
+    let big = (1 << 53) - 1;
+    for (topic, retention) in topics.iter().zip([KEEP, PASS, KEEP]) {
+        for (node, version) in
+            [(0, 7), (1, 7), (1, 6), (0, 9), (2, 8), (1, 7), (3, big), (0, big - 1), (2, 9)]
+        {
+            let publication = Publication { retention, ..text(topic, &version.to_string()) };
+            let sent = cluster.broker(node).publish_version(publication, version);
+            let receipt = within("an answer", sent).await.unwrap();
+            let new = [(0, 7), (0, 9), (3, big)].contains(&(node, version));
+            assert_eq!(receipt.is_some(), new, "{topic}: {version} by {node}");
+            let stored = receipt.is_some_and(|receipt| receipt.mark.is_some());
+            assert_eq!(stored, new && retention.size > 0);
+        }
+        // Keys are another matter.
+        cluster.publish(0, Publication { retention, ..keyed(topic, "keyed", "7") }).await;
+    }
+    let big = big.to_string();
+    for events in cluster.settle(&topics).await {
+        for topic in &topics {
+            let own: Vec<_> = events.iter().filter(|event| event.topic == *topic).cloned().collect();
+            assert_eq!(said(&own), ["7", "9", &big, "keyed"]);
+        }
+    }
+}
+
+/// As many at once, on all nodes: one of them sends it.
+pub async fn versions_work_in_a_race(fixture: &impl Fixture) {
+    let topics = [topic("race")];
+    let mut cluster = Cluster::subscribed(fixture, &topics).await;
+    let racers: Vec<_> = (0..20)
+        .map(|n| {
+            let (broker, publication) = (Arc::clone(cluster.broker(n)), text(&topics[0], "race"));
+            tokio::spawn(async move { broker.publish_version(publication, 1).await.unwrap() })
+        })
+        .collect();
+    let mut sent = 0;
+    for racer in racers {
+        sent += usize::from(within("a publisher ends", racer).await.unwrap().is_some());
+    }
+    assert_eq!(sent, 1);
+    for events in cluster.settle(&topics).await {
+        assert_eq!(said(&events), ["race"]);
+    }
+}
+
 fn keyed(topic: &Topic, said: &str, key: &str) -> Publication {
     Publication { key: Some(key.into()), ..text(topic, said) }
 }

@@ -1,49 +1,44 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_protocol::Topic;
 
-use crate::{Error, Receipt};
-
 /// About what two hash map and heap slots cost.
 const ENTRY_BYTES: usize = 160;
 
-/// How many keys one sweep frees at most: more than one publication adds.
+/// How many entries one sweep looks at: more than one publication adds.
 const SWEEP: usize = 4;
 
 /// An idempotency key: the same text means something else on another topic.
 pub(super) type Key = (Topic, Arc<str>);
 
-/// Idempotency keys that are remembered, and what was answered to their first use.
-#[derive(Default)]
-pub(super) struct Keys {
-    receipts: HashMap<Key, (Receipt, Instant)>,
-    ends: BinaryHeap<Reverse<(Instant, Key)>>,
+/// What is remembered until its time is over.
+pub(super) struct Expiring<K, V> {
+    entries: HashMap<K, (V, Instant)>,
+    /// One for each entry: when to look at it. Its end may have moved further by then.
+    ends: BinaryHeap<Reverse<(Instant, K)>>,
     bytes: usize,
 }
 
-impl Keys {
-    /// What was answered to the first publication with `key`.
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<Receipt> {
-        self.receipts.get(key).filter(|(_, end)| *end > now).map(|(receipt, _)| *receipt)
+/// How long a key's text is.
+pub(super) trait Weigh {
+    fn text(&self) -> usize;
+}
+
+impl<K: Clone + Eq + Hash + Ord + Weigh, V: Copy> Expiring<K, V> {
+    pub(super) fn get(&self, key: &K, now: Instant) -> Option<V> {
+        self.entries.get(key).filter(|(_, end)| *end > now).map(|(value, _)| *value)
     }
 
-    /// Whether another key may be remembered in `limit` bytes.
-    pub(super) fn check(&self, limit: usize) -> Result<(), Error> {
-        if self.bytes < limit {
-            Ok(())
-        } else {
-            Err(Error::Busy("idempotency keys take as much memory as they may".into()))
+    /// Remembers it, or something else than before, until `end`.
+    pub(super) fn put(&mut self, key: K, value: V, end: Instant) {
+        if self.entries.insert(key.clone(), (value, end)).is_none() {
+            self.bytes += ENTRY_BYTES + key.text();
+            self.ends.push(Reverse((end, key)));
         }
-    }
-
-    /// Remembers a key that [`Keys::get`] did not find.
-    pub(super) fn put(&mut self, key: Key, receipt: Receipt, end: Instant) {
-        self.bytes += weight(&key);
-        self.ends.push(Reverse((end, key.clone())));
-        self.receipts.insert(key, (receipt, end));
     }
 
     /// Frees some of what has expired.
@@ -52,11 +47,13 @@ impl Keys {
             if self.ends.peek().is_none_or(|Reverse((end, _))| *end > now) {
                 return;
             }
-            let Some(Reverse((end, key))) = self.ends.pop() else { return };
-            self.bytes -= weight(&key);
-            // A key used again after its end has a later entry of its own.
-            if self.receipts.get(&key).is_some_and(|(_, current)| *current == end) {
-                self.receipts.remove(&key);
+            let Some(Reverse((_, key))) = self.ends.pop() else { return };
+            match self.entries.get(&key) {
+                Some((_, end)) if *end > now => self.ends.push(Reverse((*end, key))),
+                _ => {
+                    self.bytes -= ENTRY_BYTES + key.text();
+                    self.entries.remove(&key);
+                }
             }
         }
     }
@@ -66,6 +63,20 @@ impl Keys {
     }
 }
 
-fn weight((topic, text): &Key) -> usize {
-    ENTRY_BYTES + topic.as_str().len() + text.len()
+impl<K: Ord, V> Default for Expiring<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), ends: BinaryHeap::new(), bytes: 0 }
+    }
+}
+
+impl Weigh for Key {
+    fn text(&self) -> usize {
+        self.0.text() + self.1.len()
+    }
+}
+
+impl Weigh for Topic {
+    fn text(&self) -> usize {
+        self.as_str().len()
+    }
 }

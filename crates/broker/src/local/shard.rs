@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tidegate_protocol::{Epoch, Event, Partition, Position, Topic};
 
 use super::end;
-use super::keys::Keys;
+use super::keys::{Expiring, Key};
 use super::log::Log;
 use super::users::Users;
 use crate::{Control, Delivery, Error, Feed, Page, Publication, Read, Receipt};
@@ -17,7 +17,10 @@ const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 /// One partition. Its lock is held while something is numbered, stored and handed on, so these three orders are the same.
 pub(super) struct Shard {
     log: Log,
-    keys: Keys,
+    /// Idempotency keys, and what was answered to their first use.
+    keys: Expiring<Key, Receipt>,
+    /// The last version of each topic that has versions.
+    versions: Expiring<Topic, u64>,
     pub(super) users: Users,
     subscribed: HashSet<Topic>,
     next_place: Option<Instant>,
@@ -29,7 +32,8 @@ impl Shard {
     pub(super) fn new(partition: Partition, epoch: Epoch, limit: usize) -> Self {
         Self {
             log: Log::new(partition, epoch),
-            keys: Keys::default(),
+            keys: Expiring::default(),
+            versions: Expiring::default(),
             users: Users::default(),
             subscribed: HashSet::new(),
             next_place: None,
@@ -37,23 +41,66 @@ impl Shard {
         }
     }
 
-    /// Everything that can fail comes before the first change.
+    /// With a key that is known, the first receipt again.
     pub(super) fn publish(
         &mut self,
-        publication: Publication,
+        mut publication: Publication,
         now: Instant,
         feed: &Feed,
     ) -> Result<Receipt, Error> {
-        self.log.sweep(now);
-        self.keys.sweep(now);
-        let Publication { topic, name, data, at, retention, key } = publication;
-        let key = key.map(|text| (topic.clone(), text.into()));
+        self.sweep(now);
+        let key_ttl = publication.retention.key_ttl;
+        let key = publication.key.take().map(|text| (publication.topic.clone(), text.into()));
         if let Some(key) = &key {
             if let Some(first) = self.keys.get(key, now) {
                 return Ok(first);
             }
-            self.keys.check(self.limit / 4)?;
+            self.room_for_a_key()?;
         }
+        let receipt = self.append(publication, now, feed)?;
+        if let Some(key) = key {
+            self.keys.put(key, receipt, end(now, key_ttl));
+        }
+        Ok(receipt)
+    }
+
+    /// A version that is no later than the last one changes nothing.
+    pub(super) fn publish_version(
+        &mut self,
+        publication: Publication,
+        version: u64,
+        now: Instant,
+        feed: &Feed,
+    ) -> Result<Option<Receipt>, Error> {
+        self.sweep(now);
+        let (topic, key_ttl) = (publication.topic.clone(), publication.retention.key_ttl);
+        match self.versions.get(&topic, now) {
+            Some(last) if last >= version => return Ok(None),
+            Some(_) => {}
+            None => self.room_for_a_key()?,
+        }
+        let receipt = self.append(publication, now, feed)?;
+        self.versions.put(topic, version, end(now, key_ttl));
+        Ok(Some(receipt))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.log.sweep(now);
+        self.keys.sweep(now);
+        self.versions.sweep(now);
+    }
+
+    /// Whether another key or version may be remembered.
+    fn room_for_a_key(&self) -> Result<(), Error> {
+        if self.keys.bytes() + self.versions.bytes() < self.limit / 4 {
+            return Ok(());
+        }
+        Err(Error::Busy("idempotency keys take as much memory as they may".into()))
+    }
+
+    /// Everything that can fail comes before the first change.
+    fn append(&mut self, publication: Publication, now: Instant, feed: &Feed) -> Result<Receipt, Error> {
+        let Publication { topic, name, data, at, retention, key: _ } = publication;
         let listened = self.subscribed.contains(&topic);
         let mark = if retention.size > 0 { self.log.next(&topic, now) } else { self.log.here() };
         let event = Arc::new(Event { topic, name, data, at, mark });
@@ -66,10 +113,8 @@ impl Shard {
             receipt.mark = Some((mark.partition, mark.position()));
             self.log.append(event, &retention, now);
         }
-        if let Some(key) = key {
-            self.keys.put(key, receipt, end(now, retention.key_ttl));
-        }
-        self.log.make_room(self.limit.saturating_sub(self.keys.bytes() + self.users.bytes()));
+        let others = self.keys.bytes() + self.versions.bytes() + self.users.bytes();
+        self.log.make_room(self.limit.saturating_sub(others));
         if mark.stored() && !listened {
             self.tell_place(now, feed);
         }
@@ -152,6 +197,6 @@ impl Shard {
     /// Counts everything anew. Gives the bytes in use.
     #[cfg(test)]
     pub(super) fn check(&self) -> usize {
-        self.log.check() + self.keys.bytes() + self.users.bytes()
+        self.log.check() + self.keys.bytes() + self.versions.bytes() + self.users.bytes()
     }
 }

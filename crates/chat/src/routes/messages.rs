@@ -54,10 +54,10 @@ pub(super) async fn send(
     headers: HeaderMap,
     Body(wish): Body<MessageWish>,
 ) -> Result<(StatusCode, Json<Message>), Problem> {
-    chat.participant(&caller, &room).await?;
+    let (_, participants) = chat.participant(&caller, &room).await?;
     let key = headers.get("idempotency-key").map(checked_key).transpose()?;
     let sent = chat.compose(&caller, &room, wish, key)?;
-    let message = chat.send(sent).await?;
+    let message = chat.send(&caller, sent, participants).await?;
     Ok((StatusCode::CREATED, Json(message)))
 }
 
@@ -66,8 +66,8 @@ pub(super) async fn read(
     Segment(room): Segment<String>,
     caller: Caller,
 ) -> Result<Json<Value>, Problem> {
-    let user = chat.participant(&caller, &room).await?;
-    let unread = chat.read(&room, user).await?;
+    let (user, _) = chat.participant(&caller, &room).await?;
+    let unread = chat.read(&caller, &room, user).await?;
     Ok(Json(json!({ "roomId": room, "unreadCount": unread })))
 }
 

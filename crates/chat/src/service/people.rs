@@ -30,15 +30,18 @@ impl Chat {
         user: &str,
     ) -> Result<View, Problem> {
         topics::user("userId", user)?;
-        let seen_by = self.admit(caller, room).await?.map(ToOwned::to_owned);
-        self.app.allow(&caller.identity, 1)?;
+        let by = self.admit(caller, room).await?;
+        // All participants, the new one among them, are told.
+        self.app.allow_fan_out(&caller.identity, by.participants + 1)?;
+        let seen_by = by.user.map(ToOwned::to_owned);
         let (chat, room, user) = (Arc::clone(self), room.to_owned(), user.to_owned());
         whole(async move {
             let view = chat.view(&room, None).await?;
             if !view.room.participants.contains(&user) {
                 chat.group(&room).await?;
             }
-            let new = chat.store.add(&room, &user).await?.ok_or_else(no_room)?;
+            let added = chat.store.add(&room, &user).await.map_err(|error| chat.refused(error))?;
+            let new = added.ok_or_else(no_room)?;
             chat.settle(&room, &topics::room(&room)?, &user).await?;
             if new {
                 chat.tell(&room, &user, MessageType::Join, "joined").await?;
@@ -58,11 +61,12 @@ impl Chat {
         topics::user("userId", user)?;
         let by = self.admit(caller, room).await?;
         let view = self.group(room).await?;
-        let own = by.is_some_and(|by| by == user || view.room.created_by.as_deref() == Some(by));
+        let own = by.user.is_some_and(|by| by == user || view.room.created_by.as_deref() == Some(by));
         if !own && !caller.is_admin() {
             let detail = "Others can be removed by who made the room.";
             return Err(Problem::forbidden(Some("userId"), detail));
         }
+        self.app.allow_fan_out(&caller.identity, by.participants)?;
         let (chat, room, user) = (Arc::clone(self), room.to_owned(), user.to_owned());
         whole(async move { chat.take_out(&room, &user).await }).await
     }
@@ -128,7 +132,7 @@ impl Chat {
             }
             profile.profile_image = Some(image).filter(|image| !image.is_empty());
         }
-        self.store.set_profile(&profile).await?;
+        self.store.set_profile(&profile).await.map_err(|error| self.refused(error))?;
         Ok(profile)
     }
 }

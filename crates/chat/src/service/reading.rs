@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidegate_broker::{Page, Read, ResetReason, Span};
 use tidegate_protocol::{Cursor, Event, Position, Topic};
-use tidegate_server::Problem;
+use tidegate_server::{Caller, Problem};
 
 use super::{Chat, outsider, whole};
 use crate::model::{Message, View, moment};
@@ -103,7 +103,14 @@ impl Chat {
     }
 
     /// Marks everything in the room as read, and tells all the user's devices. Gives what is unread all the same: it came just now.
-    pub(crate) async fn read(self: &Arc<Self>, room: &str, user: &str) -> Result<u64, Problem> {
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        caller: &Caller,
+        room: &str,
+        user: &str,
+    ) -> Result<u64, Problem> {
+        // The user's other devices are told.
+        self.app.allow(&caller.identity, 1)?;
         let (chat, room, user) = (Arc::clone(self), room.to_owned(), user.to_owned());
         whole(async move { chat.mark(&room, &user).await }).await
     }

@@ -48,7 +48,8 @@ impl Chat {
         }
         self.check_name("name", &wish.name)?;
         let room = self.room(wish.name, participants, creator, false, wish.relation_type)?;
-        self.app.allow(&caller.identity, 1)?;
+        // Each participant is told.
+        self.app.allow_fan_out(&caller.identity, room.participants.len())?;
         let chat = Arc::clone(self);
         whole(async move { chat.open(room).await.map(|(view, _)| view) }).await
     }
@@ -67,7 +68,7 @@ impl Chat {
         }
         let pair = vec![user.into(), other.into()];
         let room = self.room(String::new(), pair, Some(user), true, relation.map(Into::into))?;
-        self.app.allow(&caller.identity, 1)?;
+        self.app.allow_fan_out(&caller.identity, 2)?;
         let (chat, user) = (Arc::clone(self), user.to_owned());
         whole(async move {
             let (view, new) = chat.open(room).await?;
@@ -105,7 +106,7 @@ impl Chat {
 
     /// Stores a room, gives it to its participants and tells them. Of a pair that has one, mends that one's memberships.
     async fn open(&self, mut room: Room) -> Result<(View, bool), Problem> {
-        let created = self.store.create(&room).await?;
+        let created = self.store.create(&room).await.map_err(|error| self.refused(error))?;
         room.id = created.room;
         let topic = topics::room(&room.id)?;
         self.settle_all(&room.id, &topic, &room.participants).await?;
@@ -142,13 +143,15 @@ impl Chat {
 
     /// Forgets a room, if the caller may have that.
     pub(crate) async fn delete(self: &Arc<Self>, caller: &Caller, room: &str) -> Result<(), Problem> {
-        let user = self.admit(caller, room).await?;
+        let by = self.admit(caller, room).await?;
         let view = self.view(room, None).await?;
-        let own = user.is_some_and(|user| view.room.direct || view.room.created_by.as_deref() == Some(user));
+        let own =
+            by.user.is_some_and(|user| view.room.direct || view.room.created_by.as_deref() == Some(user));
         if !own && !caller.is_admin() {
             let detail = "A room can be deleted by who made it, and a room of two by either.";
             return Err(Problem::forbidden(Some("roomId"), detail));
         }
+        self.app.allow_fan_out(&caller.identity, by.participants)?;
         let (chat, room) = (Arc::clone(self), room.to_owned());
         whole(async move { chat.close(&room).await }).await
     }
@@ -220,13 +223,18 @@ impl Chat {
 
     /// What a participant may see of a room, or an administrator.
     pub(crate) async fn seen(&self, caller: &Caller, room: &str) -> Result<View, Problem> {
-        let user = self.admit(caller, room).await?;
-        self.view(room, user).await
+        let by = self.admit(caller, room).await?;
+        self.view(room, by.user).await
     }
 
-    /// The user, who takes part in the room.
-    pub(crate) async fn participant<'a>(&self, caller: &'a Caller, room: &str) -> Result<&'a str, Problem> {
+    /// The user, who takes part in the room, and how many do.
+    pub(crate) async fn participant<'a>(
+        &self,
+        caller: &'a Caller,
+        room: &str,
+    ) -> Result<(&'a str, usize), Problem> {
         caller.user()?;
-        self.admit(caller, room).await?.ok_or_else(outsider)
+        let by = self.admit(caller, room).await?;
+        Ok((by.user.ok_or_else(outsider)?, by.participants))
     }
 }

@@ -65,13 +65,19 @@ impl Chat {
             let detail = format!("A message has at most {most} bytes as JSON, this one has {bytes}.");
             return Err(Problem::too_large(Some("content".into()), detail));
         }
-        self.app.allow(&caller.identity, 1)?;
         // Ids hold no white space: no two senders share a key.
         Ok(Sent { message, at, key: key.map(|key| format!("{sender} {key}")) })
     }
 
-    /// Sends it. Gives the message as it is stored: with a key, maybe that of an earlier time.
-    pub(crate) async fn send(self: &Arc<Self>, sent: Sent) -> Result<Message, Problem> {
+    /// Sends it to a room of so many. Gives the message as it is stored: with a key, maybe that of an earlier time.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        caller: &Caller,
+        sent: Sent,
+        participants: usize,
+    ) -> Result<Message, Problem> {
+        // Each of them gets a notification.
+        self.app.allow_fan_out(&caller.identity, participants)?;
         let chat = Arc::clone(self);
         whole(async move { chat.deliver(sent).await }).await
     }

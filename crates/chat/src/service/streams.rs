@@ -22,7 +22,7 @@ impl Chat {
         resume: Resume,
         format: Format,
     ) -> Result<Join, Problem> {
-        let user = self.admit(caller, room).await?;
+        let user = self.admit(caller, room).await?.user;
         let topic = topics::room(room)?;
         let resume = match resume {
             Resume::After(id) => Resume::After(self.cursor(room, &topic, id).await?),

@@ -33,6 +33,10 @@ macro_rules! store_suite {
             a_room_is_forgotten_whole,
             users_are_remembered,
             bounds_hold,
+            nobody_fills_the_list_of_another,
+            rooms_have_a_total_bound,
+            idle_rooms_are_forgotten,
+            idle_users_are_forgotten,
             messages_have_places,
             unread_until_read,
             who_comes_has_read_all,
@@ -56,11 +60,25 @@ macro_rules! store_suite {
 /// The settings that a test needs.
 pub fn options(test: &str) -> crate::Options {
     let mut options = crate::Options::default();
+    let bounds = &mut options.bounds;
     match test {
         "bounds_hold" => {
-            options.bounds =
-                crate::Bounds { participants: 3, rooms_per_user: 2, users: 4, rooms: 10, name: 100 };
+            bounds.participants = 3;
+            bounds.rooms_per_user = 2;
+            bounds.users = 4;
         }
+        "nobody_fills_the_list_of_another" => {
+            bounds.rooms_per_user = 2;
+            bounds.rooms_made = 2;
+        }
+        "rooms_have_a_total_bound" => bounds.rooms = 2,
+        "idle_rooms_are_forgotten" => {
+            bounds.rooms = 2;
+            bounds.rooms_per_user = 1;
+            bounds.rooms_made = 1;
+            bounds.room_ttl = std::time::Duration::from_secs(2);
+        }
+        "idle_users_are_forgotten" => bounds.user_ttl = std::time::Duration::from_millis(50),
         "places_are_trimmed" => options.messages.size = 3,
         "places_expire" => options.messages.ttl = std::time::Duration::from_millis(50),
         _ => {}
@@ -96,6 +114,11 @@ fn at(offset: u64) -> Position {
 
 fn message(room: &str, sender: &str, kind: MessageType) -> Message {
     Message::now(room, sender, kind, "안녕".into()).0
+}
+
+/// Whether the user takes part; `None`: there is no such room.
+async fn takes_part(store: &dyn Store, room: &str, user: &str) -> Option<bool> {
+    store.seat(room, user).await.unwrap().map(|seat| seat.taken)
 }
 
 /// Notes a message at an offset, and gives it.

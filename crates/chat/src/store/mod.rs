@@ -17,12 +17,18 @@ pub use redis::Redis;
 
 /// Rooms, who takes part in them, where each message is, who has read how far, and users.
 ///
+/// A room that is not used for [`Bounds::room_ttl`](crate::Bounds::room_ttl) (no message, no read mark, no new participant) is forgotten whole. So is a user
+/// who has not called, and was not put into a room, for [`Bounds::user_ttl`](crate::Bounds::user_ttl).
+///
 /// Every call is one step: all of it happens or, on an error of the caller's making, nothing. Whoever asks at the same time, on whatever node,
 /// comes before or after.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Makes a room. For a direct one, the same pair in either order has one room: a second call gives the first's.
-    /// Participants are remembered as users, while there is room for them.
+    /// Participants are remembered as users, while there is room for them: they may take half of the places, the rest is for callers.
+    ///
+    /// Its maker is bounded by the rooms made, its other participants by the rooms that they are in: what others do never
+    /// keeps users from making rooms.
     async fn create(&self, room: &Room) -> Result<Created, Error>;
 
     /// A room as `user` sees it, or as nobody in particular does.
@@ -34,8 +40,8 @@ pub trait Store: Send + Sync + 'static {
     /// The ids of the user's rooms, in no order.
     async fn rooms_of(&self, user: &str) -> Result<Vec<String>, Error>;
 
-    /// Whether the user takes part; `None`: there is no such room.
-    async fn seat(&self, room: &str, user: &str) -> Result<Option<bool>, Error>;
+    /// Whether the user takes part, and how many do; `None`: there is no such room.
+    async fn seat(&self, room: &str, user: &str) -> Result<Option<Seat>, Error>;
 
     /// Adds a participant, for whom everything up to here is read. True if that changed anything; `None`: there is no such room.
     async fn add(&self, room: &str, user: &str) -> Result<Option<bool>, Error>;
@@ -86,6 +92,15 @@ pub struct Created {
     pub new: bool,
 }
 
+/// A user's place in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The user takes part.
+    pub taken: bool,
+    /// How many users do.
+    pub participants: usize,
+}
+
 /// A participant, and how far along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
@@ -122,7 +137,32 @@ pub enum Error {
     /// The user is in as many rooms as allowed.
     #[error("{0:?} takes part in as many rooms as allowed")]
     UserFull(String),
-    /// There are as many rooms, or users, as the store may hold.
-    #[error("there are as many {0} as there may be")]
-    Full(&'static str),
+    /// The user has made as many rooms as allowed.
+    #[error("{0:?} has made as many rooms as allowed: delete one first")]
+    MakerFull(String),
+    /// There are as many rooms as the store may hold.
+    #[error("there are as many rooms as there may be")]
+    RoomsFull,
+    /// There are as many users as the store may hold.
+    #[error("there are as many users as there may be")]
+    UsersFull,
+}
+
+/// The settings that bound what is kept.
+pub(crate) const LIMITS: [&str; 5] =
+    ["chat.participants", "chat.rooms", "chat.rooms_made", "chat.rooms_total", "chat.users"];
+
+impl Error {
+    /// The setting that was reached.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        let [participants, rooms, made, total, users] = LIMITS;
+        match self {
+            Self::Unavailable(_) => None,
+            Self::RoomFull => Some(participants),
+            Self::UserFull(_) => Some(rooms),
+            Self::MakerFull(_) => Some(made),
+            Self::RoomsFull => Some(total),
+            Self::UsersFull => Some(users),
+        }
+    }
 }

@@ -8,9 +8,10 @@
 //! | `tg:chat:people:ROOM` | sorted set: its participants, in the order in which they came |
 //! | `tg:chat:marks:ROOM` | hash: the offset up to which each participant has read |
 //! | `tg:chat:messages:ROOM`, `tg:chat:words:ROOM` | sorted sets: message id by offset; of those that count as unread, and of the others. Trimmed and expiring like the topic's stream |
-//! | `tg:chat:rooms:USER` | set: the user's rooms |
+//! | `tg:chat:rooms:USER`, `tg:chat:made:USER` | sets: rooms that the user takes part in, and has made |
+//! | `tg:chat:index` | sorted set: all rooms, by when they are forgotten if they are not used |
 //! | `tg:chat:pair:USER USER` | the direct room of two users, who are in the order of their ids |
-//! | `tg:chat:users` | hash: what is known of each user, as JSON; empty: nothing |
+//! | `tg:chat:users`, `tg:chat:seen` | hash: what is known of each user, as JSON; empty: nothing. Sorted set: when each was last seen |
 //!
 //! The scripts make the names of some keys themselves: as for the broker, one primary. The messages are events of the topic `$chat:ROOM`.
 
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use tidegate_broker_redis::{Connection, Pool};
 use tidegate_protocol::Position;
 
-use super::{Created, Error, Noted, Reader, Store};
+use super::{Created, Error, Noted, Reader, Seat, Store};
 use crate::model::{Message, Room, UserProfile, View};
 use crate::options::{Bounds, Options};
 use answers::unexpected;
@@ -63,6 +64,12 @@ impl Redis {
         let mut command = ::redis::cmd("EVAL");
         command.arg(code).arg(1).arg(&self.base).arg(arguments);
         command
+    }
+
+    /// How long rooms and users live without being used, in milliseconds. Redis refuses an expiry that does not fit into its clock.
+    fn ages(&self) -> [String; 2] {
+        let millis = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50);
+        [self.bounds.room_ttl, self.bounds.user_ttl].map(|ttl| millis(ttl).to_string())
     }
 
     async fn one(&self, command: Cmd) -> Result<Value, Error> {
@@ -115,9 +122,14 @@ impl Store for Redis {
         pair.sort_unstable();
         // Ids hold no white space: no two pairs share a key.
         let pair = if room.direct { pair.join(" ") } else { String::new() };
-        let (rooms, users) = (self.bounds.rooms_per_user.to_string(), self.bounds.users.to_string());
-        let count = room.participants.len().to_string();
-        let mut arguments = vec![&*room.id, &pair, &rooms, &users, &count];
+        let Bounds { rooms_per_user, rooms_made, rooms, users, .. } = self.bounds;
+        let [each, made, all, users] =
+            [rooms_per_user, rooms_made, rooms, users / 2].map(|bound| bound.to_string());
+        let [room_ttl, user_ttl] = self.ages();
+        let (maker, count) =
+            (room.created_by.as_deref().unwrap_or_default(), room.participants.len().to_string());
+        let mut arguments =
+            vec![&*room.id, &pair, maker, &each, &made, &all, &room_ttl, &users, &user_ttl, &count];
         arguments.extend(room.participants.iter().map(String::as_str));
         let direct = if room.direct { "1" } else { "0" };
         arguments.extend(["name", &room.name, "direct", direct, "relation", &room.relation_type]);
@@ -140,27 +152,34 @@ impl Store for Redis {
     }
 
     async fn rooms_of(&self, user: &str) -> Result<Vec<String>, Error> {
-        let mut command = ::redis::cmd("SMEMBERS");
-        command.arg(self.key("rooms", user));
-        answers::texts(self.one(command).await?)
+        answers::texts(self.call(script!("rooms"), &[user]).await?)
     }
 
-    async fn seat(&self, room: &str, user: &str) -> Result<Option<bool>, Error> {
-        let mut there = ::redis::cmd("EXISTS");
-        there.arg(self.key("room", room));
-        let mut place = ::redis::cmd("ZSCORE");
-        place.arg(self.key("people", room)).arg(user);
-        match self.run([there, place].into_iter()).await?.as_slice() {
-            [Value::Int(0), _] => Ok(None),
-            [_, place] => Ok(Some(*place != Value::Nil)),
-            _ => Err(unexpected("two answers")),
+    async fn seat(&self, room: &str, user: &str) -> Result<Option<Seat>, Error> {
+        let command = |name, key| {
+            let mut command = ::redis::cmd(name);
+            command.arg(self.key(key, room));
+            command
+        };
+        let mut place = command("ZSCORE", "people");
+        place.arg(user);
+        let commands = [command("EXISTS", "room"), place, command("ZCARD", "people")];
+        match self.run(commands.into_iter()).await?.as_slice() {
+            [Value::Int(0), ..] => Ok(None),
+            [_, place, count] => {
+                let participants = usize::try_from(answers::number(count)?).unwrap_or_default();
+                Ok(Some(Seat { taken: *place != Value::Nil, participants }))
+            }
+            _ => Err(unexpected("three answers")),
         }
     }
 
     async fn add(&self, room: &str, user: &str) -> Result<Option<bool>, Error> {
         let Bounds { participants, rooms_per_user, users, .. } = self.bounds;
-        let [people, rooms, users] = [participants, rooms_per_user, users].map(|bound| bound.to_string());
-        let answer = self.call(script!("add"), &[room, user, &people, &rooms, &users]).await?;
+        let [people, rooms, users] = [participants, rooms_per_user, users / 2].map(|bound| bound.to_string());
+        let [room_ttl, user_ttl] = self.ages();
+        let arguments = [room, user, &people, &rooms, &users, &user_ttl, &room_ttl];
+        let answer = self.call(script!("add"), &arguments).await?;
         match answers::number(&answer)? {
             -3 => Err(Error::UserFull(user.into())),
             -2 => Err(Error::RoomFull),
@@ -187,7 +206,8 @@ impl Store for Redis {
         let (offset, size, ttl) =
             (place.offset.to_string(), self.size.to_string(), self.ttl.as_millis().to_string());
         let place = [place.epoch.as_str(), &offset];
-        let about = [message.id.as_str(), &message.sender_id, kind, &json, &size, &ttl];
+        let [room_ttl, _] = self.ages();
+        let about = [message.id.as_str(), &message.sender_id, kind, &json, &size, &ttl, &room_ttl];
         let arguments = [&[message.room_id.as_str()], &place[..], &about[..]].concat();
         answers::noted(self.call(script!("note"), &arguments).await?)
     }
@@ -206,7 +226,7 @@ impl Store for Redis {
     async fn read(&self, room: &str, user: &str, place: Option<Position>) -> Result<Option<u64>, Error> {
         let epoch = place.as_ref().map_or("", |place| place.epoch.as_str());
         let offset = place.map_or(0, |place| place.offset).to_string();
-        match self.call(script!("read"), &[room, user, epoch, &offset]).await? {
+        match self.call(script!("read"), &[room, user, epoch, &offset, &self.ages()[0]]).await? {
             Value::Nil => Ok(None),
             count => answers::number(&count).map(|count| u64::try_from(count).ok()),
         }
@@ -217,8 +237,9 @@ impl Store for Redis {
     }
 
     async fn meet(&self, user: &str) -> Result<(), Error> {
-        let most = self.bounds.users.to_string();
-        self.call(script!("profile"), &[user, "", &most]).await.map(drop)
+        self.call(script!("profile"), &[user, "", &self.bounds.users.to_string(), &self.ages()[1]])
+            .await
+            .map(drop)
     }
 
     async fn users(&self) -> Result<Vec<UserProfile>, Error> {
@@ -238,8 +259,8 @@ impl Store for Redis {
 
     async fn set_profile(&self, profile: &UserProfile) -> Result<(), Error> {
         let json = serde_json::to_string(profile).map_err(|_| unexpected("a profile"))?;
-        let most = self.bounds.users.to_string();
-        let done = self.call(script!("profile"), &[&profile.id, &json, &most]).await?;
-        if answers::number(&done)? > 0 { Ok(()) } else { Err(Error::Full("users")) }
+        let arguments = [&*profile.id, &json, &self.bounds.users.to_string(), &self.ages()[1]];
+        let done = self.call(script!("profile"), &arguments).await?;
+        if answers::number(&done)? > 0 { Ok(()) } else { Err(Error::UsersFull) }
     }
 }

@@ -74,7 +74,7 @@ async fn somebody_has_to_call() {
 async fn bounds_are_said() {
     let mut options = tidegate_chat::Options::default();
     options.bounds.participants = 2;
-    options.bounds.rooms_per_user = 1;
+    options.bounds.rooms_made = 1;
     let world = World::start(options, false).await;
     let (alice, _) = world.people();
     let crowd = json!({ "name": "a", "participants": ["b", "c"] });

@@ -10,7 +10,7 @@ use tidegate_broker::{Broker, Deliveries, Local, LocalOptions};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_chat::store::{Memory, Redis, Store};
 use tidegate_hub::Hub;
-use tidegate_server::{App, Listener, Metrics, Options, Shutdown, public, serve};
+use tidegate_server::{App, Limits, Listener, Metrics, Options, Shutdown, public, serve};
 use tidegate_testkit::http::Answer;
 use tidegate_testkit::sse::Builder;
 use tidegate_testkit::{RedisServer, Sse, eventually};
@@ -30,6 +30,7 @@ pub(crate) struct Node {
     addr: SocketAddr,
     hub: Hub,
     pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) metrics: Metrics,
     shutdown: Shutdown,
     keyed: bool,
 }
@@ -62,11 +63,15 @@ impl World {
 impl Node {
     /// A node with nothing but itself.
     pub(crate) async fn alone() -> Self {
+        Self::alone_with(tidegate_chat::Options::default(), Limits::default()).await
+    }
+
+    pub(crate) async fn alone_with(chat: tidegate_chat::Options, limits: Limits) -> Self {
         let registry = Registry::new();
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
         let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
-        let chat = tidegate_chat::Options::default();
-        Self::serve(&registry, broker, deliveries, Arc::new(Memory::new(&chat)), chat, false).await
+        let store = Arc::new(Memory::new(&chat));
+        Self::serve(&registry, (broker, deliveries), store, chat, limits, false).await
     }
 
     async fn start(redis: &RedisServer, chat: tidegate_chat::Options, keyed: bool) -> Self {
@@ -77,30 +82,34 @@ impl Node {
         let (broker, deliveries) = RedisBroker::start(options, metrics).unwrap();
         eventually("the broker is ready", async || broker.health().ready.then_some(())).await;
         let store = Arc::new(Redis::new(broker.pool(), "tg", &chat));
-        Self::serve(&registry, broker, deliveries, store, chat, keyed).await
+        Self::serve(&registry, (broker, deliveries), store, chat, Limits::default(), keyed).await
     }
 
     async fn serve(
         registry: &Registry,
-        broker: Arc<dyn Broker>,
-        deliveries: Deliveries,
+        (broker, deliveries): (Arc<dyn Broker>, Deliveries),
         store: Arc<dyn Store>,
         chat: tidegate_chat::Options,
+        limits: Limits,
         keyed: bool,
     ) -> Self {
         let metrics = tidegate_hub::Metrics::new(registry).unwrap();
         let hub = Hub::start(tidegate_hub::Options::default(), Arc::clone(&broker), deliveries, metrics);
         let metrics = Metrics::new(registry).unwrap();
-        let options =
-            Options { cookie: "tidegate_token".into(), topics: 1_000, loopback: true, ..Options::default() };
-        let limits = options.limits.clone();
+        let options = Options {
+            cookie: "tidegate_token".into(),
+            topics: 1_000,
+            loopback: true,
+            limits: limits.clone(),
+            ..Options::default()
+        };
         let app = App::new(options, Authenticator::new(&auth(keyed)).unwrap(), hub.clone(), metrics.clone());
         let router = public(app.clone(), vec![tidegate_chat::application(app, chat, store)]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
-        tokio::spawn(serve(Listener::from(listener), router, limits, metrics, shutdown.clone()));
-        Self { addr, hub, broker, shutdown, keyed }
+        tokio::spawn(serve(Listener::from(listener), router, limits, metrics.clone(), shutdown.clone()));
+        Self { addr, hub, broker, metrics, shutdown, keyed }
     }
 
     /// A user of this node: in open mode by name, else with a token.

@@ -240,6 +240,10 @@ impl Broker for Wrapped {
         self.local.publish(batch).await
     }
 
+    async fn publish_version(&self, event: Publication, version: u64) -> Result<Option<Receipt>, Error> {
+        self.local.publish_version(event, version).await
+    }
+
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
         self.local.subscribe(topics).await
     }

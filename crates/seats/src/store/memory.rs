@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{Chores, Error, OUTBOX, Store, Version};
+use crate::Options;
 use crate::model::{Change, Millis, Seat, Sight, Status, millis};
 use crate::place::{Place, Schedule};
-
-/// Schedules that may have changed seats at a time; further ones can't be changed. Some 50 MB, with all their seats.
-const SCHEDULES: usize = 10_000;
 
 /// Seats within the process; they are gone with it.
 pub struct Memory {
     keep: Duration,
+    schedules: usize,
     state: Mutex<State>,
 }
 
@@ -33,13 +32,21 @@ struct House {
 }
 
 impl Memory {
-    /// An empty store. A schedule is forgotten `keep` after its last change.
-    pub fn new(keep: Duration) -> Self {
-        Self { keep, state: Mutex::default() }
+    /// An empty store. A schedule is forgotten [`Options::keep`] after its last change.
+    pub fn new(options: &Options) -> Self {
+        Self { keep: options.keep, schedules: options.schedules, state: Mutex::default() }
     }
 }
 
 impl State {
+    /// Drops schedules of which nothing is held or reserved, or that nothing has happened in for too long.
+    fn forget(&mut self, keep: Duration, now: Millis) {
+        let keep = keep.as_millis() as Millis;
+        self.schedules.retain(|_, house| {
+            !house.outbox.is_empty() || (!house.seats.is_empty() && house.changed.saturating_add(keep) > now)
+        });
+    }
+
     fn sight(&self, place: &Place, user: &str, now: Millis) -> Sight {
         let house = self.schedules.get(&place.schedule);
         let (version, status) =
@@ -70,19 +77,22 @@ impl Store for Memory {
         sight: &Sight,
         change: &Change,
     ) -> Result<Option<Version>, Error> {
-        let text = serde_json::to_string(change).map_err(|error| Error(error.to_string()))?;
+        let text = serde_json::to_string(change).map_err(|error| Error::Unavailable(error.to_string()))?;
         let mut state = self.state.lock();
         let still = state.sight(place, user, sight.now);
         if (still.version, still.holds) != (sight.version, sight.holds) {
             return Ok(None);
         }
-        if state.schedules.len() >= SCHEDULES && !state.schedules.contains_key(&place.schedule) {
-            return Err(Error("too many schedules have changed seats".into()));
+        if !state.schedules.contains_key(&place.schedule) && state.schedules.len() >= self.schedules {
+            state.forget(self.keep, sight.now);
+            if state.schedules.len() >= self.schedules {
+                return Err(Error::Schedules);
+            }
         }
         let version = state.version + 1;
         let house = state.schedules.entry(place.schedule.clone()).or_default();
         if house.outbox.len() >= OUTBOX {
-            return Err(Error("too many changes wait for being announced".into()));
+            return Err(Error::Outbox);
         }
         match &change.seat.status {
             Status::Available => house.seats.remove(&place.number),
@@ -109,10 +119,7 @@ impl Store for Memory {
 
     async fn chores(&self, most: usize) -> Result<Chores, Error> {
         let (mut state, now, mut chores) = (self.state.lock(), now(), Chores::default());
-        let keep = self.keep.as_millis() as Millis;
-        state.schedules.retain(|_, house| {
-            !house.outbox.is_empty() || (!house.seats.is_empty() && house.changed.saturating_add(keep) > now)
-        });
+        state.forget(self.keep, now);
         for (schedule, house) in &state.schedules {
             if !house.outbox.is_empty() {
                 chores.waiting.push(schedule.clone());

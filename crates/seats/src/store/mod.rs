@@ -34,6 +34,8 @@ pub trait Store: Send + Sync + 'static {
     async fn look(&self, place: &Place, user: &str) -> Result<Sight, Error>;
 
     /// Writes a change down and puts it into the schedule's outbox, if all is still as `sight` shows. `None`: it is not; look again.
+    ///
+    /// A schedule without a held or reserved seat takes no place among the [`Options::schedules`](crate::Options::schedules).
     async fn write(
         &self,
         place: &Place,
@@ -59,7 +61,16 @@ pub struct Chores {
     pub waiting: Vec<Schedule>,
 }
 
-/// The store can't be asked, or has no room. For the log: it may name hosts.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub(crate) String);
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It can't be asked. For the log: it may name hosts.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The schedule's outbox is full.
+    #[error("too many changes of the schedule wait for being announced")]
+    Outbox,
+    /// As many schedules as there may be have seats that are held or reserved.
+    #[error("too many schedules have seats that are held or reserved")]
+    Schedules,
+}

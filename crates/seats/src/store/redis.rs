@@ -8,6 +8,7 @@
 //! | `tg:{seats}:version` | the count of changes |
 //! | `tg:{seats}:due` | sorted set: `SCHEDULE SEAT` of everything held, by when that ends |
 //! | `tg:{seats}:waiting` | set: schedules whose outbox is not empty |
+//! | `tg:{seats}:schedules` | sorted set: schedules with a held or reserved seat, by when they are forgotten |
 //!
 //! `{seats}` is a hash tag: one script may touch all of them. Schedules and users have no white space in their names.
 
@@ -28,6 +29,7 @@ pub struct Redis {
     pool: Pool,
     prefix: String,
     keep: u64,
+    schedules: usize,
     look: Script,
     write: Script,
     next: Script,
@@ -41,6 +43,7 @@ impl Redis {
             pool,
             prefix: format!("{prefix}:{{seats}}"),
             keep: u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX).clamp(1, FOREVER),
+            schedules: options.schedules,
             look: Script::new(include_str!("scripts/look.lua")),
             write: Script::new(include_str!("scripts/write.lua")),
             next: Script::new(include_str!("scripts/next.lua")),
@@ -65,7 +68,7 @@ impl Redis {
     }
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Error> {
-        let mut connection = self.pool.get().await.map_err(|error| Error(error.to_string()))?;
+        let mut connection = self.pool.get().await.map_err(|error| Error::Unavailable(error.to_string()))?;
         call.invoke_async(&mut connection).await.map_err(|error| failed(connection, &error))
     }
 }
@@ -73,7 +76,7 @@ impl Redis {
 #[async_trait]
 impl Store for Redis {
     async fn changed(&self, schedule: &Schedule) -> Result<(Vec<Seat>, Millis), Error> {
-        let mut connection = self.pool.get().await.map_err(|error| Error(error.to_string()))?;
+        let mut connection = self.pool.get().await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let mut both = redis::pipe();
         both.cmd("TIME").cmd("HVALS").arg(self.seats(schedule));
         let answer = both.query_async(&mut connection).await;
@@ -108,13 +111,19 @@ impl Store for Redis {
             Status::Held { until, .. } => ("HELD", *until),
             Status::Reserved { .. } => ("RESERVED", 0),
         };
-        let text = serde_json::to_string(change).map_err(|error| Error(error.to_string()))?;
+        let text = serde_json::to_string(change).map_err(|error| Error::Unavailable(error.to_string()))?;
         let mut call = self.write.key(self.seats(schedule));
         call.key(self.holds(schedule, user)).key(self.outbox(schedule));
         call.key(self.key("version")).key(self.key("due")).key(self.key("waiting"));
+        call.key(self.key("schedules"));
         call.arg(number).arg(sight.version).arg(sight.holds).arg(sight.now);
         call.arg(schedule.to_string()).arg(text).arg(status).arg(until).arg(self.keep).arg(OUTBOX);
-        self.run(&call).await
+        call.arg(self.schedules);
+        match self.run::<Option<i64>>(&call).await? {
+            Some(-1) => Err(Error::Outbox),
+            Some(-2) => Err(Error::Schedules),
+            version => Ok(version.and_then(|version| Version::try_from(version).ok())),
+        }
     }
 
     async fn next(
@@ -145,16 +154,16 @@ impl Store for Redis {
 
 fn written(text: &str) -> Result<(Version, Change), Error> {
     let (version, change) = split(text)?;
-    Ok((version, serde_json::from_str(change).map_err(|error| Error(error.to_string()))?))
+    Ok((version, serde_json::from_str(change).map_err(|error| Error::Unavailable(error.to_string()))?))
 }
 
 fn split(text: &str) -> Result<(Version, &str), Error> {
     let parts = text.split_once(' ').and_then(|(version, change)| Some((version.parse().ok()?, change)));
-    parts.ok_or_else(|| Error("a seat's key holds something else".into()))
+    parts.ok_or_else(|| Error::Unavailable("a seat's key holds something else".into()))
 }
 
 /// Late answers may still be on their way: not a connection for others.
 fn failed(connection: Connection, error: &RedisError) -> Error {
     drop(Connection::take(connection));
-    Error(error.to_string())
+    Error::Unavailable(error.to_string())
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tidegate_seats::model::Act::{Hold, Release, Reserve};
 use tidegate_seats::model::Status::{self, Available, Held, Reserved};
 use tidegate_seats::model::{Change, Reason, Seat, Sight};
-use tidegate_seats::{Options, Schedule};
+use tidegate_seats::store;
+use tidegate_seats::{Error, Options, Place, Schedule};
 use tidegate_testkit::eventually;
 use tokio::task::JoinSet;
 
 use crate::house::{House, Kind, place, quick, schedule, slow};
+use crate::stalled::Stalled;
 
 /// A test of each promise for each store.
 macro_rules! suite {
@@ -39,6 +41,9 @@ suite! {
     an_outbox_is_emptied_from_its_head,
     an_outbox_has_an_end,
     what_a_dead_node_left_is_announced,
+    a_node_that_stood_still_sends_nothing_old,
+    schedules_have_a_bound,
+    schedules_age,
 }
 
 fn reserved(by: &str) -> Status {
@@ -237,4 +242,55 @@ async fn what_a_dead_node_left_is_announced(kind: Kind) {
     house.said(50, &reserved("ann")).await;
     let told: Vec<_> = house.announced().await.iter().map(|change| change.seat.number).collect();
     assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "by two nodes, once and in order");
+}
+
+/// Between reading the outbox and publishing, for longer than any idempotency key is known.
+async fn a_node_that_stood_still_sends_nothing_old(kind: Kind) {
+    let mut options = Options { sweep: Duration::from_secs(3600), ..slow() };
+    options.retention.key_ttl = Duration::ZERO;
+    let stalled = Stalled::default();
+    let house = Arc::new(House::with(kind, &options, |store| stalled.around(store)).await);
+    let first = tokio::spawn({
+        let house = Arc::clone(&house);
+        async move { house.act(0, 7, "ann", Hold).await }
+    });
+    stalled.reached().await;
+    // Another node carries that change and a newer one.
+    house.act(1, 7, "ann", Reserve).await.unwrap();
+    stalled.go_on();
+    first.await.unwrap().unwrap();
+    let told: Vec<_> = house.announced().await.into_iter().map(|change| change.seat.status).collect();
+    assert!(matches!(&told[..], [Held { .. }, Reserved { .. }]), "{told:?}");
+}
+
+async fn hold(house: &House, schedule: &str, number: u32) -> Result<(), store::Error> {
+    let place = Place { schedule: Schedule::parse(schedule).unwrap(), number };
+    match house.nodes[0].act(&place, "ann", Hold).await {
+        Ok(_) => Ok(()),
+        Err(Error::Store(error)) => Err(error),
+        Err(Error::Refused(refusal)) => panic!("{refusal}"),
+    }
+}
+
+async fn schedules_have_a_bound(kind: Kind) {
+    let house = House::open(kind, &Options { schedules: 2, ..slow() }).await;
+    for schedule in ["a", "b"] {
+        hold(&house, schedule, 1).await.unwrap();
+    }
+    assert_eq!(hold(&house, "c", 1).await, Err(store::Error::Schedules));
+    hold(&house, "a", 2).await.expect("a schedule that is there goes on");
+    let first = Place { schedule: Schedule::parse("b").unwrap(), number: 1 };
+    house.nodes[1].act(&first, "ann", Release).await.unwrap();
+    hold(&house, "c", 1).await.expect("a schedule without holds takes no place");
+    assert_eq!(hold(&house, "b", 1).await, Err(store::Error::Schedules));
+}
+
+async fn schedules_age(kind: Kind) {
+    let (hold_for, keep) = (Duration::from_millis(50), Duration::from_millis(100));
+    let house = House::open(kind, &Options { schedules: 1, hold: hold_for, keep, ..slow() }).await;
+    hold(&house, "a", 1).await.unwrap();
+    let first = Place { schedule: Schedule::parse("a").unwrap(), number: 1 };
+    let reserved = house.nodes[0].act(&first, "ann", Reserve).await;
+    assert!(reserved.is_ok() || hold(&house, "a", 1).await.is_ok(), "{reserved:?}");
+    eventually("the first is forgotten", async || hold(&house, "b", 1).await.ok()).await;
 }

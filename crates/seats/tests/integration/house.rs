@@ -28,13 +28,22 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn open(kind: Kind, options: &Options) -> Self {
+        Self::with(kind, options, |store| store).await
+    }
+
+    /// With something between the first node and its store.
+    pub(crate) async fn with(
+        kind: Kind,
+        options: &Options,
+        between: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let (broker, deliveries) =
             Local::new(LocalOptions::default(), Metrics::new(&Registry::new()).unwrap());
         let redis = if kind == Kind::Redis { Some(RedisServer::start().await) } else { None };
         let store = || -> Arc<dyn Store> {
             match &redis {
                 Some(redis) => Arc::new(Redis::new(pool(&redis.url()), "tg", options)),
-                None => Arc::new(Memory::new(options.keep)),
+                None => Arc::new(Memory::new(options)),
             }
         };
         let first = store();
@@ -42,7 +51,8 @@ impl House {
         let node = |store: &Arc<dyn Store>| {
             Seats::start(Arc::clone(store), Arc::<Local>::clone(&broker), options.clone())
         };
-        Self { nodes: [node(&first), node(&second)], store: first, broker, _deliveries: deliveries, redis }
+        let nodes = [node(&between(Arc::clone(&first))), node(&second)];
+        Self { nodes, store: first, broker, _deliveries: deliveries, redis }
     }
 
     /// What `user` gets of the seat, on either node.
@@ -93,13 +103,13 @@ pub(crate) fn place(number: u32) -> Place {
     Place { schedule: schedule(), number }
 }
 
-/// Nothing ends by itself.
+/// Nothing ends by itself, and who holds a seat is shown.
 pub(crate) fn slow() -> Options {
-    Options { hold: 100 * DEADLINE, ..Options::default() }
+    Options { hold: 100 * DEADLINE, show_holders: true, ..Options::default() }
 }
 
 /// Holds are over soon, and that is seen to at once.
 pub(crate) fn quick() -> Options {
     let (hold, sweep) = (Duration::from_millis(150), Duration::from_millis(20));
-    Options { hold, sweep, ..Options::default() }
+    Options { hold, sweep, show_holders: true, ..Options::default() }
 }

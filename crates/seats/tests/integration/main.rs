@@ -5,3 +5,4 @@ mod contract;
 mod house;
 mod node;
 mod routes;
+mod stalled;

@@ -19,6 +19,7 @@ pub(crate) struct Node {
     base: String,
     hub: Hub,
     shutdown: Shutdown,
+    pub(crate) metrics: Metrics,
 }
 
 impl Node {
@@ -45,12 +46,12 @@ impl Node {
         let settings = tidegate_server::Options::default();
         let limits = settings.limits.clone();
         let app = App::new(settings, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone());
-        let seats = application(app.clone(), Arc::new(Memory::new(options.keep)), options);
+        let seats = application(app.clone(), Arc::new(Memory::new(&options)), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::default();
-        tokio::spawn(serve(listener, public(app, vec![seats]), limits, metrics, shutdown.clone()));
-        Self { base, hub, shutdown }
+        tokio::spawn(serve(listener, public(app, vec![seats]), limits, metrics.clone(), shutdown.clone()));
+        Self { base, hub, shutdown, metrics }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tidegate_seats::Options;
-use tidegate_testkit::Sse;
+use tidegate_testkit::{Sse, http};
 
 use crate::house::{quick, slow};
 use crate::node::{Node, token};
@@ -12,9 +13,14 @@ use crate::node::{Node, token};
 const SEATS: &str = "/api/schedules/1/seats";
 const EVENTS: &str = "/api/schedules/1/seats/events";
 
+/// As shipped, but nothing ends by itself.
+fn shipped() -> Options {
+    Options { show_holders: Options::default().show_holders, ..slow() }
+}
+
 #[tokio::test]
 async fn hold_reserve_and_be_told() {
-    let node = Node::open(slow()).await;
+    let node = Node::open(shipped()).await;
     let list = node.get(SEATS).await;
     assert_eq!(list.status, 200);
     assert_eq!(list.body.as_array().unwrap().len(), 50);
@@ -26,21 +32,25 @@ async fn hold_reserve_and_be_told() {
         (held.status.as_u16(), &held.body["status"], &held.body["heldBy"]),
         (200, &json!("HELD"), &json!("ann"))
     );
+    let hidden = without(held.body.clone(), "heldBy");
     let told = change(&mut stream).await;
     assert!(told["timestamp"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(without(told, "timestamp"), held.body);
-    assert_eq!(node.get(SEATS).await.body[6], held.body);
+    assert_eq!(without(told, "timestamp"), hidden);
+    assert_eq!(node.get(&format!("{SEATS}?userId=ann")).await.body[6], held.body);
+    for other in ["", "?userId=bob", "?userId=a%20b"] {
+        assert_eq!(node.get(&format!("{SEATS}{other}")).await.body[6], hidden, "{other}");
+    }
 
     let refused = node.post("/api/schedules/1/seats/7/hold?userId=bob", None).await;
     assert_eq!(refused.status, 409);
     assert_eq!(refused.headers["content-type"], "application/problem+json");
     let until = held.body["heldUntil"].as_str().unwrap();
-    let detail = format!("Seat 7 is held by ann until {until}.");
+    let detail = format!("Seat 7 is held until {until}.");
     assert_eq!(
-        refused.body,
+        without(refused.body, "title"),
         json!({
-            "type": "urn:tidegate:problem:conflict", "title": "Not as things stand", "status": 409, "detail": detail,
-            "scheduleSeatId": "7", "seatStatus": "HELD", "heldBy": "ann", "heldUntil": until,
+            "type": "urn:tidegate:problem:conflict", "status": 409, "detail": detail,
+            "scheduleSeatId": "7", "seatStatus": "HELD", "heldUntil": until,
         })
     );
     let early = node.post("/api/schedules/1/seats/8/reserve?userId=bob", None).await;
@@ -51,9 +61,9 @@ async fn hold_reserve_and_be_told() {
         let answer = node.post("/api/schedules/1/seats/7/reserve?userId=ann", None).await;
         assert_eq!((answer.status.as_u16(), &answer.body), (200, &reserved));
     }
-    assert_eq!(without(change(&mut stream).await, "timestamp"), reserved);
+    assert_eq!(without(change(&mut stream).await, "timestamp"), without(reserved, "heldBy"));
     let late = node.post("/api/schedules/1/seats/7/release?userId=ann", None).await;
-    assert_eq!((late.status.as_u16(), &late.body["heldBy"]), (409, &json!("ann")));
+    assert_eq!((late.status.as_u16(), &late.body["heldBy"]), (409, &json!("ann")), "one's own");
     node.post("/api/schedules/1/seats/8/hold?userId=ann", None).await;
     assert_eq!(
         change(&mut stream).await["scheduleSeatId"],
@@ -62,6 +72,30 @@ async fn hold_reserve_and_be_told() {
     );
     node.post("/api/schedules/1/seats/8/release?userId=ann", None).await;
     assert_eq!(change(&mut stream).await["status"], "AVAILABLE");
+}
+
+#[tokio::test]
+async fn a_setting_shows_holders_to_everybody() {
+    let node = Node::open(Options { show_holders: true, ..shipped() }).await;
+    let mut stream = Sse::open(&node.url(EVENTS)).await;
+    let held = node.post("/api/schedules/1/seats/7/hold?userId=ann", None).await.body;
+    assert_eq!(without(change(&mut stream).await, "timestamp"), held);
+    assert_eq!(node.get(SEATS).await.body[6], held);
+    let refused = node.post("/api/schedules/1/seats/7/hold?userId=bob", None).await.body;
+    let detail = format!("Seat 7 is held by ann until {}.", held["heldUntil"].as_str().unwrap());
+    assert_eq!((&refused["heldBy"], &refused["detail"]), (&json!("ann"), &json!(detail)));
+}
+
+#[tokio::test]
+async fn too_many_schedules_are_refused_with_the_limit() {
+    let node = Node::open(Options { schedules: 1, ..shipped() }).await;
+    assert_eq!(node.post("/api/schedules/1/seats/1/hold?userId=ann", None).await.status, 200);
+    let refused = node.post("/api/schedules/2/seats/1/hold?userId=ann", None).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(refused.body["type"], "urn:tidegate:problem:full");
+    assert_eq!(refused.body["limit"], "seats.schedules");
+    assert_eq!(node.metrics.apps_refused.with_label_values(&["seats.schedules"]).get(), 1);
 }
 
 #[tokio::test]
@@ -128,7 +162,13 @@ async fn with_keys_everybody_may_look_and_users_may_act() {
     assert_eq!(node.post(hold, Some("nonsense")).await.status, 401);
     let answer = node.post(hold, Some(&token("ann"))).await;
     assert_eq!(answer.body["heldBy"], "ann", "{}", answer.body);
-    assert_eq!(change(&mut stream).await["heldBy"], "ann");
+    assert_eq!(change(&mut stream).await.get("heldBy"), None);
+    for (token, holder) in [(Some(token("ann")), Some("ann")), (Some(token("bob")), None), (None, None)] {
+        let list = http::send(Method::GET, &node.url(SEATS), token.as_deref(), None).await;
+        assert_eq!(list.body[0]["heldBy"].as_str(), holder);
+    }
+    let claimed = node.get(&format!("{SEATS}?userId=ann")).await;
+    assert_eq!(claimed.body[0].get("heldBy"), None, "what is claimed counts in open mode only");
 }
 
 #[tokio::test]

@@ -36,8 +36,20 @@ pub(crate) struct Chat {
     pub(crate) replay: u32,
     /// Participants of one room.
     pub(crate) participants: usize,
-    /// Rooms of one user.
+    /// Rooms that a user may be put into by others.
     pub(crate) rooms: usize,
+    /// Rooms that one user may have made.
+    pub(crate) rooms_made: usize,
+    /// Rooms of all users.
+    pub(crate) rooms_total: usize,
+    /// A room that is not used for so long is forgotten.
+    #[serde(with = "humantime_serde")]
+    pub(crate) room_ttl: Duration,
+    /// Users that are listed and may have a profile.
+    pub(crate) users: usize,
+    /// A user who has not called for so long is forgotten.
+    #[serde(with = "humantime_serde")]
+    pub(crate) user_ttl: Duration,
     /// The event that a user's own stream begins with; empty: none.
     pub(crate) connect_event: String,
     /// Its data.
@@ -86,6 +98,10 @@ pub(crate) struct Seats {
     /// Age at which a stream is closed. 0: never.
     #[serde(with = "humantime_serde")]
     pub(crate) timeout: Duration,
+    /// Schedules that may have held or reserved seats at a time.
+    pub(crate) schedules: usize,
+    /// Whether everybody is shown who holds a seat.
+    pub(crate) show_holders: bool,
 }
 
 impl Default for Chat {
@@ -96,6 +112,11 @@ impl Default for Chat {
             replay: 50,
             participants: 1_000,
             rooms: 1_000,
+            rooms_made: 200,
+            rooms_total: 100_000,
+            room_ttl: Duration::from_secs(365 * 86_400),
+            users: 1_000,
+            user_ttl: Duration::from_secs(365 * 86_400),
             connect_event: "ping".into(),
             connect_data: "connect success".into(),
             user_heartbeat_style: HeartbeatStyle::event("heartbeat"),
@@ -119,6 +140,8 @@ impl Default for Seats {
             sweep: Duration::from_secs(1),
             heartbeat: Duration::from_secs(30),
             timeout: Duration::ZERO,
+            schedules: 10_000,
+            show_holders: false,
         }
     }
 }

@@ -293,8 +293,12 @@ impl Checker<'_> {
             ("chat.history_size", chat.history_size as usize),
             ("chat.participants", chat.participants),
             ("chat.rooms", chat.rooms),
+            ("chat.rooms_made", chat.rooms_made),
+            ("chat.rooms_total", chat.rooms_total),
+            ("chat.users", chat.users),
             ("seats.seats", seats.seats as usize),
             ("seats.user_holds", seats.user_holds as usize),
+            ("seats.schedules", seats.schedules),
         ] {
             self.require(count > 0, path, ZERO);
         }
@@ -316,6 +320,13 @@ impl Checker<'_> {
             self.require(time.is_zero() || time >= second, path, "must be 0s (never) or at least 1s");
         }
         self.require(!chat.history_ttl.is_zero(), "chat.history_ttl", ZERO);
+        self.require(
+            chat.room_ttl >= chat.history_ttl,
+            "chat.room_ttl",
+            "is shorter than chat.history_ttl: messages would be kept of rooms that are forgotten",
+        );
+        let day = Duration::from_secs(86_400);
+        self.require(chat.user_ttl >= day, "chat.user_ttl", "must be at least 1day");
         self.require(seats.sweep >= Duration::from_millis(100), "seats.sweep", "must be at least 100ms");
         let year = Duration::from_secs(366 * 86_400);
         self.require(seats.hold <= year, "seats.hold", "must be at most 366days");

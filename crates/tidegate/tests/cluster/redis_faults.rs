@@ -1,5 +1,8 @@
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
 use tidegate_testkit::{EventSource, Gateway, Publisher, RedisServer, Sse, eventually, http};
 
 use crate::cluster::{BIN, Cluster, numbers, publish};
@@ -60,4 +63,36 @@ async fn a_gateway_waits_for_a_redis_that_is_not_there_yet() {
     assert!(node.log().contains("Redis is there"), "{}", node.log());
     assert_eq!(node.log().matches("Redis is away").count(), 1, "once is enough: {}", node.log());
     publish(&node.base(), "a", 1).await;
+}
+
+/// Their connections are the broker's, and each of those that are idle is asked for a sign of life.
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_and_seats_answer_503_in_time_while_redis_hangs() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let room = http::post(&node.url("/api/chat/rooms?userId=ann"), &json!({ "name": "ours" })).await.body;
+    let lists = [node.url("/api/schedules/1/seats"), node.url("/api/chat/rooms?userId=ann")];
+    eventually("the pool is full of idle connections", async || {
+        // Requests that wait for their answers at the same time have a connection each.
+        cluster.redis.cli(&["CLIENT", "PAUSE", "300"]).await;
+        join_all((0..16).map(|n| http::get(&lists[n % 2]))).await;
+        let clients = format!("{:?}", cluster.redis.cli(&["CLIENT", "LIST"]).await);
+        // Eight of the pool, two for publishing, one that is subscribed, and the one that asks.
+        (clients.matches(" laddr=").count() >= 12).then_some(())
+    })
+    .await;
+    let room = room["id"].as_str().unwrap();
+    let message = Some(json!({ "content": "hi" }));
+    let asked = [
+        (node.url("/api/schedules/1/seats/7/hold?userId=ann"), None),
+        (node.url(&format!("/api/chat/rooms/{room}/messages?userId=ann")), message),
+    ];
+    cluster.redis.pause();
+    for (url, body) in asked {
+        let paused = Instant::now();
+        let answer = http::send(Method::POST, &url, None, body.as_ref()).await;
+        assert_eq!((answer.status.as_u16(), answer.headers.contains_key("retry-after")), (503, true));
+        // redis.response_timeout is 1 s here and redis.connect_timeout 2 s.
+        assert!(paused.elapsed() < Duration::from_secs(4), "{url}: {:?}", paused.elapsed());
+    }
 }

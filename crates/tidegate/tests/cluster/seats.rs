@@ -11,9 +11,12 @@ use crate::cluster::Cluster;
 const SEATS: &str = "/api/schedules/1/seats";
 const EVENTS: &str = "/api/schedules/1/seats/events";
 
+/// To compare what everybody is shown with what users were answered.
+const SHOWN: (&str, &str) = ("TIDEGATE_SEATS__SHOW_HOLDERS", "true");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_users_on_three_nodes_and_fifty_seats() {
-    let cluster = Cluster::start(3).await;
+    let cluster = Cluster::with(3, &[SHOWN]).await;
     let watchers = watch(&cluster).await;
     let mut users = JoinSet::new();
     for n in 0..200 {
@@ -48,7 +51,7 @@ async fn two_hundred_users_on_three_nodes_and_fifty_seats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_users_on_two_nodes_one_is_told_of_the_other() {
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::with(2, &[SHOWN]).await;
     let (ann, bob) = (User::new(1, cluster.nodes[0].base()), User::new(2, cluster.nodes[1].base()));
     let (status, held) = ann.ask("7", "hold").await;
     assert_eq!(status, 200, "{held}");
@@ -78,7 +81,7 @@ async fn a_hold_ends_though_its_node_was_killed() {
 /// Whatever the node was doing when it died: what it had changed is told, and in the order in which it happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_killed_node_changed_remains_untold() {
-    let mut cluster = Cluster::with(2, &[("TIDEGATE_SEATS__SWEEP", "100ms")]).await;
+    let mut cluster = Cluster::with(2, &[SHOWN, ("TIDEGATE_SEATS__SWEEP", "100ms")]).await;
     let mut watcher = watch(&cluster).await.pop().unwrap();
     let mut seen: BTreeMap<String, Value> = BTreeMap::new();
     for round in 0..3 {

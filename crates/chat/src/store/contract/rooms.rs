@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 
-use super::{Nodes, made, room, said};
+use super::{Nodes, made, room, said, takes_part};
 use crate::UserProfile;
-use crate::store::Error;
+use crate::store::{Error, Seat};
 
 /// Every node sees it, and each participant has it.
 pub async fn a_room_is_what_it_was_made([a, b]: Nodes<'_>) {
@@ -15,9 +15,9 @@ pub async fn a_room_is_what_it_was_made([a, b]: Nodes<'_>) {
     assert_eq!((&view.room, view.last_message, view.unread_count), (&wish, None, 0));
     for user in ["zoe", "ann", "ben🌊"] {
         assert_eq!(b.rooms_of(user).await.unwrap(), [wish.id.clone()]);
-        assert_eq!(b.seat(&wish.id, user).await.unwrap(), Some(true));
+        assert_eq!(takes_part(b, &wish.id, user).await, Some(true));
     }
-    assert_eq!(b.seat(&wish.id, "eve").await.unwrap(), Some(false));
+    assert_eq!(b.seat(&wish.id, "eve").await.unwrap(), Some(Seat { taken: false, participants: 3 }));
     assert_eq!(b.seat("nowhere", "ann").await.unwrap(), None);
     assert!(b.room("nowhere", Some("ann")).await.unwrap().is_none());
     assert!(b.rooms("eve").await.unwrap().is_empty());
@@ -64,7 +64,7 @@ pub async fn participants_come_and_go([a, b]: Nodes<'_>) {
     let view = b.room(&room, None).await.unwrap().unwrap();
     assert_eq!(view.room.participants, ["ann", "ben", "zoe"]);
     a.remove(&room, "ann").await.unwrap();
-    assert_eq!(b.seat(&room, "ann").await.unwrap(), Some(false));
+    assert_eq!(takes_part(b, &room, "ann").await, Some(false));
     assert!(b.rooms_of("ann").await.unwrap().is_empty());
     for nowhere in [a.add("nowhere", "ann").await, a.remove("nowhere", "ann").await] {
         assert_eq!(nowhere.unwrap(), None);
@@ -141,8 +141,82 @@ pub async fn bounds_hold([a, b]: Nodes<'_>) {
     assert_eq!(b.add(&third, "a").await, Err(Error::UserFull("a".into())));
     a.delete(&second).await.unwrap();
     assert_eq!(b.add(&third, "a").await, Ok(Some(true)));
-    a.meet("one too many").await.unwrap();
+    // Names that were only put into rooms take half of the places.
+    assert_eq!(a.users().await.unwrap().len(), 2);
+    for user in ["c", "d", "one too many"] {
+        a.meet(user).await.unwrap();
+    }
     assert_eq!(a.users().await.unwrap().len(), 4);
-    assert_eq!(a.set_profile(&UserProfile::bare("e")).await, Err(Error::Full("users")));
+    assert_eq!(a.set_profile(&UserProfile::bare("e")).await, Err(Error::UsersFull));
     a.set_profile(&UserProfile::bare("d")).await.unwrap();
+}
+
+/// The adder is refused, not the victim. Makers have a bound of their own, below that of lists.
+pub async fn nobody_fills_the_list_of_another([a, b]: Nodes<'_>) {
+    let (first, second) = (made(a, &["mallory", "ann"]).await, made(b, &["mallory", "ann"]).await);
+    assert_eq!(a.create(&room(&["mallory"], false)).await, Err(Error::MakerFull("mallory".into())));
+    assert_eq!(b.create(&room(&["ben", "ann"], true)).await, Err(Error::UserFull("ann".into())));
+    let backends = crate::Room { created_by: None, ..room(&["ann"], false) };
+    assert_eq!(b.create(&backends).await, Err(Error::UserFull("ann".into())));
+    let (third, _) = (made(a, &["ann"]).await, made(b, &["ann", "ben"]).await);
+    assert_eq!(b.rooms_of("ann").await.unwrap().len(), 4);
+    assert_eq!(b.create(&room(&["ann"], false)).await, Err(Error::MakerFull("ann".into())));
+    // It counts while it is there, whether its maker takes part or not.
+    a.remove(&first, "mallory").await.unwrap();
+    assert_eq!(a.create(&room(&["mallory"], false)).await, Err(Error::MakerFull("mallory".into())));
+    b.delete(&first).await.unwrap();
+    b.delete(&third).await.unwrap();
+    made(a, &["mallory"]).await;
+    b.remove(&second, "ann").await.unwrap();
+    assert!(a.create(&room(&["ben", "ann"], true)).await.unwrap().new, "one has left the list");
+}
+
+/// Of all users together.
+pub async fn rooms_have_a_total_bound([a, b]: Nodes<'_>) {
+    let first = made(a, &["ann", "ben"]).await;
+    made(b, &["ben"]).await;
+    for wish in [room(&["zoe"], false), room(&["zoe", "ann"], true)] {
+        assert_eq!(a.create(&wish).await, Err(Error::RoomsFull));
+    }
+    assert!(b.rooms_of("zoe").await.unwrap().is_empty());
+    a.delete(&first).await.unwrap();
+    assert!(b.create(&room(&["zoe", "ann"], true)).await.unwrap().new);
+    assert!(!a.create(&room(&["ann", "zoe"], true)).await.unwrap().new, "what is there needs no place");
+}
+
+/// Whole: its pair, its maker and its participants have room for another. What is used stays.
+pub async fn idle_rooms_are_forgotten([a, b]: Nodes<'_>) {
+    let used = made(a, &["zoe", "eve"]).await;
+    let idle = a.create(&room(&["ann", "ben"], true)).await.unwrap().room;
+    let message = said(a, &idle, "ann", 1).await;
+    let mut offset = 1;
+    while b.room(&idle, None).await.unwrap().is_some() {
+        offset += 1;
+        said(a, &used, "zoe", offset).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(b.note(super::at(9), &message).await.unwrap(), None);
+    assert_eq!((takes_part(b, &idle, "ann").await, b.delete(&idle).await.unwrap()), (None, None));
+    for user in ["ann", "ben"] {
+        assert!(a.rooms_of(user).await.unwrap().is_empty() && a.rooms(user).await.unwrap().is_empty());
+    }
+    assert_eq!(b.read(&used, "eve", None).await.unwrap(), Some(0));
+    let again = b.create(&room(&["ben", "ann"], true)).await.unwrap();
+    assert!(again.new && again.room != idle);
+    assert_eq!(a.rooms_of("ann").await.unwrap(), [again.room]);
+    assert_eq!(a.rooms_of("eve").await.unwrap(), [used]);
+}
+
+/// Users who have not called for long, with all that was known of them.
+pub async fn idle_users_are_forgotten([a, b]: Nodes<'_>) {
+    let ann = UserProfile { nickname: "A.".into(), ..UserProfile::bare("ann") };
+    a.set_profile(&ann).await.unwrap();
+    loop {
+        b.meet("eve").await.unwrap();
+        if a.users().await.unwrap() == [UserProfile::bare("eve")] {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(a.profiles(&["ann".into()]).await.unwrap(), [UserProfile::bare("ann")]);
 }

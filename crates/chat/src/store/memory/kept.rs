@@ -19,6 +19,8 @@ pub(super) struct Kept {
     index: [VecDeque<(Offset, Uuid)>; 2],
     last: Option<(Offset, Message)>,
     noted: Instant,
+    /// When it was last used.
+    touched: Instant,
 }
 
 /// Which index holds the messages that count.
@@ -27,7 +29,18 @@ const COUNTED: usize = 1;
 impl Kept {
     pub(super) fn new(room: Room) -> Self {
         let marks = room.participants.iter().map(|user| (user.clone(), 0)).collect();
-        Self { room, marks, epoch: None, index: Default::default(), last: None, noted: Instant::now() }
+        let now = Instant::now();
+        Self { room, marks, epoch: None, index: Default::default(), last: None, noted: now, touched: now }
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        self.touched.elapsed()
+    }
+
+    /// The room, which is used.
+    pub(super) fn touch(&mut self) -> &mut Self {
+        self.touched = Instant::now();
+        self
     }
 
     /// The room without what has expired.
@@ -107,6 +120,7 @@ impl Kept {
         }
         let mark = self.newest().max(place.map_or(0, |place| place.offset));
         self.mark(user, mark)?;
+        self.touch();
         Some(self.unread(user))
     }
 

@@ -27,6 +27,8 @@ pub(super) fn created(value: Value) -> Result<Created, Error> {
         Ok([word, room]) if word == "new" => Ok(Created { room, new: true }),
         Ok([word, room]) if word == "there" => Ok(Created { room, new: false }),
         Ok([word, user]) if word == "full" => Err(Error::UserFull(user)),
+        Ok([word, user]) if word == "made" => Err(Error::MakerFull(user)),
+        Ok([word, _]) if word == "rooms" => Err(Error::RoomsFull),
         _ => Err(unexpected("what became of a room")),
     }
 }

@@ -1,27 +1,41 @@
 -- Makes a room, unless the pair has one.
 --
--- ARGV  1 id  2 the pair, or ''  3 rooms of a user at most  4 users at most  5 count of participants  6… participants, then fields of the room
--- Gives {'new', id}, {'there', id} or {'full', user}.
-local room, pair, count = ARGV[1], ARGV[2], tonumber(ARGV[5])
+-- ARGV  1 id  2 the pair, or ''  3 who makes it, or ''  4 rooms of a user at most  5 rooms made by a user at most  6 rooms at most
+--       7 a room's time to live (ms)  8 users at most  9 a user's time to live (ms)  10 count of participants
+--       11… participants, then fields of the room
+-- Gives {'new', id}, {'there', id}, {'full', user}, {'made', user} or {'rooms', ''}.
+local room, pair, maker, ttl, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[10])
 if pair ~= '' then
   local there = redis.call('GET', key('pair', pair))
-  if there then
+  if there and redis.call('EXISTS', key('room', there)) == 1 then
     return {'there', there}
   end
 end
-for at = 6, 5 + count do
-  if redis.call('SCARD', key('rooms', ARGV[at])) >= tonumber(ARGV[3]) then
+if maker ~= '' and full('made', maker, ARGV[5]) then
+  return {'made', maker}
+end
+for at = 11, 10 + count do
+  -- What others have put users into does not keep them from making rooms.
+  if ARGV[at] ~= maker and full('rooms', ARGV[at], ARGV[4]) then
     return {'full', ARGV[at]}
   end
 end
-redis.call('HSET', key('room', room), unpack(ARGV, 6 + count))
-for at = 6, 5 + count do
-  redis.call('ZADD', key('people', room), at - 5, ARGV[at])
+redis.call('ZREMRANGEBYSCORE', base .. ':index', '-inf', whole(now()))
+if redis.call('ZCARD', base .. ':index') >= tonumber(ARGV[6]) then
+  return {'rooms', ''}
+end
+redis.call('HSET', key('room', room), unpack(ARGV, 11 + count))
+for at = 11, 10 + count do
+  redis.call('ZADD', key('people', room), at - 10, ARGV[at])
   redis.call('SADD', key('rooms', ARGV[at]), room)
-  meet(ARGV[at], ARGV[4])
+  meet(ARGV[at], ARGV[8], tonumber(ARGV[9]))
 end
 if pair ~= '' then
   redis.call('SET', key('pair', pair), room)
   redis.call('HSET', key('room', room), 'pair', pair)
 end
+if maker ~= '' then
+  redis.call('SADD', key('made', maker), room)
+end
+live(room, ttl)
 return {'new', room}

@@ -51,9 +51,79 @@ local function readers(room)
   return result
 end
 
--- Remembers a user, if there is room.
-local function meet(user, most)
-  if redis.call('HLEN', base .. ':users') < tonumber(most) then
-    redis.call('HSETNX', base .. ':users', user, '')
+-- Milliseconds since 1970, by the only clock that all nodes share.
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- As text: Lua would write large numbers as 1e+15.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Begins a room's time to live again, with all that belongs to it and points to it.
+local function live(room, ttl)
+  redis.call('HSET', key('room', room), 'touched', whole(now()))
+  for _, kind in ipairs({'room', 'people', 'marks'}) do
+    redis.call('PEXPIRE', key(kind, room), whole(ttl))
   end
+  for _, user in ipairs(redis.call('ZRANGE', key('people', room), 0, -1)) do
+    redis.call('PEXPIRE', key('rooms', user), whole(ttl))
+  end
+  local about = redis.call('HMGET', key('room', room), 'pair', 'by')
+  if about[1] then
+    redis.call('PEXPIRE', key('pair', about[1]), whole(ttl))
+  end
+  if about[2] then
+    redis.call('PEXPIRE', key('made', about[2]), whole(ttl))
+  end
+  redis.call('ZADD', base .. ':index', whole(now() + ttl), room)
+end
+
+-- The room is used. Its time is not begun again for every use: that costs a step for each participant.
+local function touch(room, ttl)
+  local touched = redis.call('HGET', key('room', room), 'touched')
+  if now() - tonumber(touched or '0') >= ttl / 100 then
+    live(room, ttl)
+  elseif redis.call('TTL', key('marks', room)) == -1 then
+    redis.call('PEXPIRE', key('marks', room), whole(ttl))
+  end
+end
+
+-- Whether a user's set of rooms (those taken part in, or those made) is full. Rooms whose time was over are in it no longer.
+local function full(kind, user, most)
+  local set = key(kind, user)
+  if redis.call('SCARD', set) < tonumber(most) then
+    return false
+  end
+  for _, room in ipairs(redis.call('SMEMBERS', set)) do
+    if redis.call('EXISTS', key('room', room)) == 0 then
+      redis.call('SREM', set, room)
+    end
+  end
+  return redis.call('SCARD', set) >= tonumber(most)
+end
+
+-- Remembers a user, if there is room. Gives whether the user is known then. Users that were not seen for `ttl` are forgotten.
+local function meet(user, most, ttl)
+  local users, seen, time = base .. ':users', base .. ':seen', now()
+  if redis.call('HLEN', users) ~= redis.call('ZCARD', seen) then
+    -- Written before users had an age.
+    for _, known in ipairs(redis.call('HKEYS', users)) do
+      redis.call('ZADD', seen, 'NX', whole(time), known)
+    end
+  end
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', whole(time - ttl), 'LIMIT', 0, 100)) do
+    redis.call('HDEL', users, old)
+    redis.call('ZREM', seen, old)
+  end
+  if redis.call('HEXISTS', users, user) == 0 then
+    if redis.call('HLEN', users) >= tonumber(most) then
+      return false
+    end
+    redis.call('HSET', users, user, '')
+  end
+  redis.call('ZADD', seen, whole(time), user)
+  return true
 end

@@ -1,7 +1,7 @@
 -- Remembers where a message is, and that its sender has read so far. Again: changes nothing.
 --
 -- ARGV  1 room  2 epoch  3 offset  4 message id  5 its sender  6 'messages' if it counts as unread, else 'words'  7 the message
---       8 places kept  9 for how long (ms)
+--       8 places kept  9 for how long (ms)  10 a room's time to live (ms)
 -- Gives {name, direct, relation, 1 if the sender had something unread, readers}, or nothing.
 local room, offset, sender = ARGV[1], tonumber(ARGV[3]), ARGV[5]
 local about = redis.call('HMGET', key('room', room), 'name', 'direct', 'relation')
@@ -25,4 +25,5 @@ if takes_part then
   advance(room, sender, offset)
 end
 about[5] = readers(room)
+touch(room, tonumber(ARGV[10]))
 return about

@@ -1,14 +1,11 @@
 -- Says who a user is, or remembers one of whom nothing is known.
 --
--- ARGV  1 user  2 what is known, or ''  3 users at most
+-- ARGV  1 user  2 what is known, or ''  3 users at most  4 a user's time to live (ms)
 -- Gives 1, or 0 if there are as many users as there may be.
-local user = ARGV[1]
-if redis.call('HEXISTS', base .. ':users', user) == 0 then
-  if redis.call('HLEN', base .. ':users') >= tonumber(ARGV[3]) then
-    return 0
-  end
-  redis.call('HSET', base .. ':users', user, ARGV[2])
-elseif ARGV[2] ~= '' then
-  redis.call('HSET', base .. ':users', user, ARGV[2])
+if not meet(ARGV[1], ARGV[3], tonumber(ARGV[4])) then
+  return 0
+end
+if ARGV[2] ~= '' then
+  redis.call('HSET', base .. ':users', ARGV[1], ARGV[2])
 end
 return 1
