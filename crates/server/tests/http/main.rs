@@ -19,4 +19,5 @@ mod tls_wire;
 mod users;
 mod ws;
 mod ws_bounds;
+mod ws_frames;
 mod ws_slow;
