@@ -15,6 +15,7 @@ mod polling;
 mod publishing;
 mod streams;
 mod tls;
+mod tls_tickets;
 mod tls_wire;
 mod users;
 mod ws;
