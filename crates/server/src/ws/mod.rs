@@ -23,7 +23,7 @@ pub(crate) use close::Close;
 #[cfg(feature = "fuzzing")]
 pub(crate) use codec::hear;
 pub(crate) use connection::run;
-pub(crate) use handshake::{Handshake, accept};
+pub(crate) use handshake::{Handshake, Way, accept};
 #[cfg(feature = "fuzzing")]
 pub(crate) use message::problem;
 

@@ -18,7 +18,7 @@ use crate::ws::ready;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The status with which a handshake is refused; none: it is not.
-async fn refused(builder: tidegate_testkit::ws::Builder) -> Option<(u16, Value)> {
+pub(crate) async fn refused(builder: tidegate_testkit::ws::Builder) -> Option<(u16, Value)> {
     match builder.try_open().await {
         Ok(_) => None,
         Err(Refused::Answered(status, headers, body)) => {
