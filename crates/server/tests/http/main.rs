@@ -5,6 +5,7 @@ mod access;
 mod admission;
 mod application;
 mod bad_input;
+mod bodies;
 mod browser;
 mod h2;
 mod http3;
