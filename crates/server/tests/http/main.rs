@@ -18,6 +18,7 @@ mod streams;
 mod tls;
 mod tls_tickets;
 mod tls_wire;
+mod topic_by_query;
 mod users;
 mod ws;
 mod ws_bounds;
