@@ -2,7 +2,7 @@
 // Whatever was started here is ended here, by its pid.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -63,6 +63,27 @@ export const gateway = (settings = {}) =>
       kill: () => server.stop('SIGKILL'),
       revive: async () => (server = await serve()),
       stop: () => server.stop('SIGTERM'),
+    };
+  });
+
+/** nginx with a gateway under a path of its site, as people write it; the rest of the site is not the gateway's. */
+export const site = (at, url) =>
+  oneOf(3, async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'tidegate-site.'));
+    const port = await freePorts(1);
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${dir}/${name};`).join(' ');
+    const location = `location ${at} { proxy_pass ${url}/; proxy_http_version 1.1; proxy_set_header Host $http_host; proxy_set_header Connection ""; proxy_buffering off; }`;
+    const config = `daemon off; pid ${dir}/pid; events {} http { access_log off; ${temporary} server { listen 127.0.0.1:${port}; location / { return 404; } ${location} } }`;
+    await writeFile(path.join(dir, 'nginx.conf'), config);
+    const nginx = start('nginx', ['-p', dir, '-e', 'stderr', '-c', path.join(dir, 'nginx.conf')], {});
+    const base = `http://127.0.0.1:${port}`;
+    await until(() => nginx.running() && fetch(`${base}${at}readyz`).then((answer) => answer.ok, () => false));
+    return {
+      url: base,
+      stop: async () => {
+        await nginx.stop('SIGTERM');
+        await rm(dir, { recursive: true, force: true });
+      },
     };
   });
 

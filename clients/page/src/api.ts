@@ -33,9 +33,12 @@ let ahead = 0;
 /** The gateway's time. `Date` headers have whole seconds, so only a difference beyond that counts. */
 export const now = (): number => Date.now() + ahead;
 
+/** Where the gateway has `path`: the page may be one of a site's, under a path that a proxy takes away. */
+export const pathTo = (path: string): string => new URL(path, document.baseURI).pathname;
+
 /** Asks the gateway in the name of a person. */
 export async function ask<T>(person: Person, path: string, options: Options = {}): Promise<T> {
-  const url = new URL(path, location.origin);
+  const url = new URL(pathTo(path), location.origin);
   // Where no key is configured the gateway takes our word for who calls; elsewhere it looks at the token alone.
   url.searchParams.set('userId', person.id);
   for (const [name, value] of Object.entries(options.query ?? {})) if (value !== undefined) url.searchParams.set(name, String(value));

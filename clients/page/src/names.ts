@@ -22,7 +22,7 @@ export async function learn(person: Person): Promise<void> {
   if (asking) return;
   asking = true;
   try {
-    const users = await ask<{ id: string; nickname: string }[]>(person, '/api/chat/users');
+    const users = await ask<{ id: string; nickname: string }[]>(person, 'api/chat/users');
     const changes = users.filter(({ id, nickname }) => note(id, nickname));
     if (changes.length > 0) named.say();
   } catch {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use axum::body::Body as Incoming;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rand::Rng;
 use serde::Deserializer as _;
@@ -35,26 +36,33 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = read_one(&App::from_ref(state), request.into_body()).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = read_one(&App::from_ref(state), &parts.headers, body).await?;
         object(&bytes).map(Self)
     }
 }
 
 /// Reads a whole body that is one thing. An event's text may be six times as long where it is written in escapes.
-pub(crate) async fn read_one(app: &Inner, body: Incoming) -> Result<Bytes, Problem> {
+pub(crate) async fn read_one(app: &Inner, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
     let limits = &app.options.limits;
-    read_within(app, body, limits.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
+    read_within(app, headers, body, limits.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
 }
 
 /// Reads a whole body within the limits of size and time.
-pub(crate) async fn read(app: &Inner, body: Incoming) -> Result<Bytes, Problem> {
-    read_within(app, body, app.options.limits.body_bytes).await
+pub(crate) async fn read(app: &Inner, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
+    read_within(app, headers, body, app.options.limits.body_bytes).await
 }
 
-async fn read_within(app: &Inner, body: Incoming, most: usize) -> Result<Bytes, Problem> {
+async fn read_within(
+    app: &Inner,
+    headers: &HeaderMap,
+    body: Incoming,
+    most: usize,
+) -> Result<Bytes, Problem> {
+    not_encoded(headers)?;
     let limits = &app.options.limits;
     match tokio::time::timeout(limits.body_timeout, collect(app, Limited::new(body, most))).await {
-        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Ok(bytes)) => unmarked(bytes),
         Ok(Err(Failed::NoRoom)) => {
             app.metrics.bodies_refused.inc();
             Err(Problem::busy(
@@ -70,6 +78,32 @@ async fn read_within(app: &Inner, body: Incoming, most: usize) -> Result<Bytes, 
             Err(Problem::invalid("", format!("The body could not be read: {error}")))
         }
         Err(_) => Err(Problem::slow_body()),
+    }
+}
+
+/// What to do about a body in another encoding.
+const UTF8: &str = "Send UTF-8, whatever charset the Content-Type names.";
+
+/// Nothing that comes is decompressed: a body of kilobytes could become gigabytes.
+fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings =
+        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    match codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")) {
+        None => Ok(()),
+        Some(coding) => Err(Problem::content_encoding(&String::from_utf8_lossy(coding))),
+    }
+}
+
+/// The body without a byte order mark before it, which .NET and PowerShell like to write. One of
+/// UTF-16 or UTF-32 has zeros among its first bytes, or another mark: JSON begins with ASCII.
+fn unmarked(bytes: Bytes) -> Result<Bytes, Problem> {
+    match &*bytes {
+        [0xef, 0xbb, 0xbf, ..] => Ok(bytes.slice(3..)),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, ..] | [_, 0, ..] => {
+            Err(Problem::invalid("", format!("The body is UTF-16 or UTF-32. {UTF8}")))
+        }
+        _ => Ok(bytes),
     }
 }
 
@@ -148,7 +182,8 @@ pub(crate) fn items(bytes: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|error| {
-        Problem::invalid("", format!("The body is not UTF-8: invalid byte at {}.", error.valid_up_to()))
+        let at = error.valid_up_to();
+        Problem::invalid("", format!("The body is not UTF-8: invalid byte at {at}. {UTF8}"))
     })
 }
 

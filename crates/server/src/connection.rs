@@ -18,7 +18,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntCounterVec;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -29,7 +28,7 @@ use crate::io::{Control, Io, Socket};
 use crate::poll::{self, Poll};
 use crate::serve::Open;
 use crate::stream::Opened;
-use crate::tls::{self, Accepted, TlsLine};
+use crate::tls::{self, Accepted, Certificates, TlsLine};
 use crate::ws::{self, Session};
 use crate::{Limits, h2, wire};
 
@@ -97,7 +96,7 @@ pub(crate) enum Begin {
 /// How connections of a listener with TLS begin.
 #[derive(Clone)]
 pub(crate) struct Secure {
-    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) certificates: Certificates,
     /// By what became of them.
     pub(crate) handshakes: IntCounterVec,
 }
@@ -129,7 +128,7 @@ async fn open(
 
 impl Secure {
     async fn shake_hands(&self, socket: TcpStream, limit: Duration) -> io::Result<Option<Box<tls::Stream>>> {
-        let accepted = tokio::time::timeout(limit, tls::accept(socket, Arc::clone(&self.config))).await;
+        let accepted = tokio::time::timeout(limit, tls::accept(socket, &self.certificates)).await;
         let count = |result| self.handshakes.with_label_values(&[result]).inc();
         match accepted {
             Ok(Ok(Accepted::Tls(stream))) => {

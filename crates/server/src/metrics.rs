@@ -29,6 +29,8 @@ pub struct Metrics {
     pub ws_messages: IntCounterVec,
     /// `tidegate_ws_refused_total{reason}`
     pub ws_refused: IntCounterVec,
+    /// `tidegate_ws_closed_total{reason}`
+    pub ws_closed: IntCounterVec,
     pub(crate) registry: Registry,
 }
 
@@ -92,6 +94,11 @@ impl Metrics {
                 "Messages of WebSocket clients answered with an error, by the problem's word",
                 &["reason"],
             )?,
+            ws_closed: counters(
+                "tidegate_ws_closed_total",
+                "WebSockets closed for what their client sent, or for its silence, by the close frame's reason",
+                &["reason"],
+            )?,
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
@@ -115,6 +122,9 @@ impl Metrics {
         for reason in ["invalid-request", "forbidden", "rate-limited", "too-large", "unavailable"] {
             metrics.ws_refused.with_label_values(&[reason]);
         }
+        for close in crate::ws::Close::OWN {
+            metrics.ws_closed.with_label_values(&[close.reason()]);
+        }
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;
@@ -128,6 +138,7 @@ impl Metrics {
         registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.ws_messages.clone()))?;
         registry.register(Box::new(metrics.ws_refused.clone()))?;
+        registry.register(Box::new(metrics.ws_closed.clone()))?;
         Ok(metrics)
     }
 }

@@ -57,6 +57,9 @@ pub struct Limits {
     pub poll_timeout: Duration,
     /// Messages per second that a client may send on one WebSocket, and twice as many at once; 0: any number.
     pub ws_messages: u32,
+    /// Frames per second besides those that begin a message (further fragments, pings, pongs), and
+    /// twice as many at once; 0: any number.
+    pub ws_frames: u32,
 }
 
 /// What topics keep and who may use them, by their first segment.
@@ -150,6 +153,7 @@ impl Default for Limits {
             h2_streams: 256,
             poll_timeout: Duration::from_secs(60),
             ws_messages: 50,
+            ws_frames: 500,
         }
     }
 }

@@ -103,6 +103,16 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported content type", detail)
     }
 
+    /// 415: a body that would have to be decompressed. The answer's `Accept-Encoding` says so to
+    /// programs.
+    pub(crate) fn content_encoding(coding: &str) -> Self {
+        let detail =
+            format!("Send the body as it is: a Content-Encoding is not accepted, this one is {coding:?}.");
+        let title = "Unsupported content encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", title, detail)
+            .at(Some("Content-Encoding".into()))
+    }
+
     /// 429: come back later.
     pub fn rate_limited(seconds: u32) -> Self {
         let detail = format!("This credential publishes faster than it may. Try again in {seconds} s.");
@@ -227,6 +237,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.code() == "content-encoding" {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.0.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

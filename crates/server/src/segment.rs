@@ -1,8 +1,13 @@
+use std::collections::HashMap;
+
 use axum::extract::{FromRequestParts, Path};
+use http::Uri;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
+use tidegate_protocol::Topic;
 
 use crate::problem::Problem;
+use crate::query::Query;
 
 /// What stands in the path. Percent-encoded bytes that are no UTF-8 are a problem like any other.
 pub struct Segment<T>(pub T);
@@ -15,5 +20,44 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
             .await
             .map_err(|error| Problem::invalid("path", format!("{}.", error.body_text())))?;
         Ok(Self(value))
+    }
+}
+
+/// The topic that a request is about: from its path, or from `?topic=` where the route has none. A
+/// proxy that decodes `%2F` before it passes a path on would break a topic with a `/` in it;
+/// nothing decodes a query.
+///
+/// What is wrong with it comes out in [`parse`](Self::parse): after the question of who asks.
+pub(crate) struct TopicName(Result<String, Problem>);
+
+impl TopicName {
+    /// The topic of that name.
+    pub(crate) fn parse(self) -> Result<Topic, Problem> {
+        let name = self.0?;
+        Topic::parse(&name).map_err(|error| Problem::invalid("topic", format!("{name:?}: {error}.")))
+    }
+
+    fn of_query(uri: &Uri) -> Result<String, Problem> {
+        let query = Query::of(uri)?;
+        let mut names = query.all("topic");
+        match (names.next(), names.next()) {
+            (Some(name), None) => Ok(name.into()),
+            (None, _) => Err(Problem::invalid("topic", "Name the topic: ?topic=room:1.")),
+            _ => Err(Problem::invalid("topic", "Only one topic can be named here.")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TopicName {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let path = Segment::<HashMap<String, String>>::from_request_parts(parts, state).await;
+        let named = path.map(|Segment(mut path)| path.remove("topic"));
+        Ok(Self(match named {
+            Ok(Some(name)) => Ok(name),
+            Ok(None) => Self::of_query(&parts.uri),
+            Err(problem) => Err(problem),
+        }))
     }
 }

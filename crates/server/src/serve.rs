@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::FutureExt as _;
 use pin_project_lite::pin_project;
-use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -23,7 +22,7 @@ use crate::{Limits, Metrics, connection};
 /// A socket that clients come in by, and what they have to speak on it.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Certificates>,
     connections: Connections,
 }
 
@@ -34,8 +33,7 @@ pub struct Connections(Arc<AtomicUsize>);
 impl Listener {
     /// HTTP/1.1 and HTTP/2 over TLS. Whoever comes without gets an answer that says so.
     pub fn tls(socket: TcpListener, certificates: &Certificates) -> Self {
-        let tls = certificates.server_config(&[b"h2", b"http/1.1"]);
-        Self { socket, tls: Some(Arc::new(tls)), connections: Connections::default() }
+        Self { socket, tls: Some(certificates.clone()), connections: Connections::default() }
     }
 
     /// Counts its connections together with others'.
@@ -70,7 +68,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     let Listener { socket: listener, tls, connections: open } = listener.into();
-    let tls = tls.map(|config| Secure { config, handshakes: metrics.handshakes.clone() });
+    let tls = tls.map(|certificates| Secure { certificates, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
     let attendant = Arc::new(Attendant { tls, router, limits, shutdown, connections });
     let Attendant { shutdown, connections, .. } = &*attendant;

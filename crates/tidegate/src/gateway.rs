@@ -216,6 +216,7 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
             h2_streams: limits.h2_streams,
             poll_timeout: limits.poll_timeout,
             ws_messages: limits.ws_messages,
+            ws_frames: limits.ws_frames,
         },
         admission: AdmissionOptions {
             address_connections: limits.address_connections,

@@ -207,6 +207,24 @@ test('where there are keys, a token opens it', async () => {
   }
 });
 
+test('a page that asks for the subprotocol gets it', async () => {
+  const { page, context } = await visit(browser, one.url);
+  const opened = (names) =>
+    page.evaluate(
+      (asked) =>
+        new Promise((done) => {
+          const socket = new WebSocket(new URL('v1/ws?topic=news:tide', document.baseURI).href.replace('http', 'ws'), asked);
+          socket.onopen = () => done(socket.protocol);
+          socket.onclose = ({ code }) => done(code);
+        }),
+      names,
+    );
+  assert.equal(await opened(['tidegate.v1', 'something.else']), 'tidegate.v1');
+  assert.equal(await opened([]), '');
+  assert.equal(await opened(['something.else']), 1006);
+  await context.close();
+});
+
 test('the built page is made of its sources', async () => {
   const out = await mkdtemp(path.join(tmpdir(), 'tidegate-page.'));
   try {

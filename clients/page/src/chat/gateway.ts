@@ -4,9 +4,9 @@ import type { Page, Room } from './model';
 
 // What the chat asks the gateway for.
 const pageSize = 30;
-const at = (roomId: string): string => `/api/chat/rooms/${encodeURIComponent(roomId)}`;
+const at = (roomId: string): string => `api/chat/rooms/${encodeURIComponent(roomId)}`;
 
-export const rooms = (person: Person): Promise<Room[]> => ask(person, '/api/chat/rooms');
+export const rooms = (person: Person): Promise<Room[]> => ask(person, 'api/chat/rooms');
 
 export const room = (person: Person, roomId: string): Promise<Room> => ask(person, at(roomId));
 
@@ -19,8 +19,8 @@ export const markRead = (person: Person, roomId: string): Promise<unknown> => as
 /** The room of two, or one with a name and any number of people. The same two always meet in the same room. */
 export function invite(person: Person, people: string[], name: string): Promise<Room> {
   const [only] = people;
-  if (name === '' && people.length === 1 && only !== undefined) return ask(person, `/api/chat/users/${encodeURIComponent(only)}/rooms`, { method: 'POST' });
-  return ask(person, '/api/chat/rooms', { method: 'POST', body: { name: name === '' ? people.join(', ') : name, participants: people } });
+  if (name === '' && people.length === 1 && only !== undefined) return ask(person, `api/chat/users/${encodeURIComponent(only)}/rooms`, { method: 'POST' });
+  return ask(person, 'api/chat/rooms', { method: 'POST', body: { name: name === '' ? people.join(', ') : name, participants: people } });
 }
 
 export const add = (person: Person, roomId: string, user: string): Promise<Room> =>

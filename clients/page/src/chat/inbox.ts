@@ -1,5 +1,5 @@
 import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
-import { Refusal, pause } from '../api';
+import { Refusal, pathTo, pause } from '../api';
 import { call, learn, meet } from '../names';
 import { type Person, credential, other } from '../people';
 import { signal } from '../signal';
@@ -56,7 +56,7 @@ export class Inbox {
 
   async start(): Promise<void> {
     if (!(await this.admitted()) || this.closed) return;
-    const stream = connect('/v1/events', { params: { userId: this.person.id }, shared: true, ...credential(this.person) });
+    const stream = connect(pathTo('v1/events'), { params: { userId: this.person.id }, shared: true, ...credential(this.person) });
     this.stream = stream;
     if (this.resting) stream.close();
     stream.on('state', (state: State) => {

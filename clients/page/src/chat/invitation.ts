@@ -54,7 +54,7 @@ export function invitation(inbox: Inbox, done: (room: Room) => void): void {
 
 async function suggest(inbox: Inbox, known: HTMLElement): Promise<void> {
   try {
-    const users = await ask<{ id: string; nickname: string }[]>(inbox.person, '/api/chat/users');
+    const users = await ask<{ id: string; nickname: string }[]>(inbox.person, 'api/chat/users');
     fill(known, ...users.filter(({ id }) => id !== inbox.person.id).map(({ id, nickname }) => h('option', { value: id }, nickname === id ? '' : nickname)));
   } catch {
     // Suggestions are a help; without them names are typed.

@@ -83,7 +83,7 @@ export class Outbox {
     for (let attempt = 0; !this.closed && this.items.includes(pending) && pending.failure === null; attempt += 1) {
       const { roomId } = pending;
       try {
-        const message = await ask<Message>(this.person, `/api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
+        const message = await ask<Message>(this.person, `api/chat/rooms/${encodeURIComponent(roomId)}/messages`, { method: 'POST', body: { content: pending.content }, key: pending.key });
         if (this.has(pending.roomId, message.id)) return this.drop(pending);
         pending.id = message.id;
         pending.shadow = null;

@@ -49,11 +49,11 @@ export function renaming(person: Person, heading: HTMLElement, button: HTMLEleme
 
 async function become(person: Person, id: string): Promise<void> {
   if (id === other(person).id) throw new Refusal(0, `${nameOf(id)} is the other one on this page.`);
-  await ask({ ...person, id }, '/api/chat/rooms'); // the gateway says what is wrong with it
+  await ask({ ...person, id }, 'api/chat/rooms'); // the gateway says what is wrong with it
   rename(person, id);
 }
 
 async function nick(person: Person, nickname: string): Promise<void> {
-  await ask(person, `/api/chat/users/${encodeURIComponent(person.id)}`, { method: 'PUT', body: { nickname } });
+  await ask(person, `api/chat/users/${encodeURIComponent(person.id)}`, { method: 'PUT', body: { nickname } });
   call(person.id, nickname);
 }

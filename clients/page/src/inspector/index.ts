@@ -1,4 +1,5 @@
 import { type Stream, connect } from '../../../js/src/index';
+import { pathTo } from '../api';
 import { badge } from '../badge';
 import { h, icon, say } from '../dom';
 import { called, named } from '../names';
@@ -72,9 +73,9 @@ export function inspector(section: HTMLElement): void {
 
   function wanted(): Source {
     const [kind = '', value = ''] = source.value.split(' ');
-    if (kind === 'seats') return { url: `/api/schedules/${value}/seats/events`, topics: [], slot: 0 };
-    if (kind === 'topic') return { url: '/v1/events', topics: [topic.value.trim()], slot: 0 };
-    return { url: '/v1/events', topics: [], slot: value === '1' ? 1 : 0 };
+    if (kind === 'seats') return { url: pathTo(`api/schedules/${value}/seats/events`), topics: [], slot: 0 };
+    if (kind === 'topic') return { url: pathTo('v1/events'), topics: [topic.value.trim()], slot: 0 };
+    return { url: pathTo('v1/events'), topics: [], slot: value === '1' ? 1 : 0 };
   }
 
   function names(): void {

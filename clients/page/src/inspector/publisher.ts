@@ -19,7 +19,7 @@ export function publisher(watched: () => { topics: string[]; slot: 0 | 1 }): HTM
   const send = async (): Promise<void> => {
     const name = event.value.trim();
     try {
-      const published = await ask<Published>(people[0], '/v1/publish', { method: 'POST', body: { topic: topic.value.trim(), ...(name === '' ? {} : { event: name }), data: value(data.value) } });
+      const published = await ask<Published>(people[0], 'v1/publish', { method: 'POST', body: { topic: topic.value.trim(), ...(name === '' ? {} : { event: name }), data: value(data.value) } });
       const where = published.nodes === 0 ? 'Nobody listens to it.' : published.nodes === 1 ? 'One node has listeners.' : `${published.nodes} nodes have listeners.`;
       say(result, `Stored as ${short(published.id)}. ${where}`);
     } catch (error) {

@@ -1,5 +1,5 @@
 import { type Ready, type State, type Stream, connect } from '../../../js/src/index';
-import { Refusal, ask, pause } from '../api';
+import { Refusal, ask, pathTo, pause } from '../api';
 import { type Person, credential, people } from '../people';
 import { signal } from '../signal';
 
@@ -51,7 +51,7 @@ export class Board {
 
   /** One connection for all windows that show this schedule. */
   private listen(): void {
-    const stream = connect(`${this.path}/events`, { params: { userId: this.watcher.id }, shared: true, ...credential(this.watcher) });
+    const stream = connect(pathTo(`${this.path}/events`), { params: { userId: this.watcher.id }, shared: true, ...credential(this.watcher) });
     this.stream = stream;
     this.early ??= [];
     stream.on('state', (state: State) => {
@@ -135,7 +135,7 @@ export class Board {
   }
 
   private get path(): string {
-    return `/api/schedules/${encodeURIComponent(this.schedule)}/seats`;
+    return `api/schedules/${encodeURIComponent(this.schedule)}/seats`;
   }
 
   /** All seats. What changes while they are read is put in afterwards. Answers why not, if it can't be. */

@@ -72,6 +72,10 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// An HTTP/3 listener.
 pub struct Http3 {
     endpoint: Endpoint,
+    certificates: Certificates,
+    /// With the certificate that the latest connection saw.
+    config: Arc<ServerConfig>,
+    shown: Arc<QuicServerConfig>,
     connections: Connections,
 }
 
@@ -100,17 +104,17 @@ impl Http3 {
         {
             tracing::debug!(%error, "socket options");
         }
-        let tls = certificates.server_config(&[b"h3"]);
-        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        let shown = certificates.quic();
+        let mut config = ServerConfig::with_crypto(Arc::clone(&shown) as Arc<_>);
         config
             .transport_config(Arc::new(transport(limits)?))
             .max_incoming(INCOMING)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(ALL_INCOMING_BYTES);
         let endpoint = endpoint(certificates, node);
-        let endpoint = Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint, connections: Connections::default() })
+        let endpoint = Endpoint::new(endpoint, Some(config.clone()), socket, Arc::new(TokioRuntime))?;
+        let (certificates, config) = (certificates.clone(), Arc::new(config));
+        Ok(Self { endpoint, certificates, config, shown, connections: Connections::default() })
     }
 
     /// Counts its connections together with others'.
@@ -124,8 +128,18 @@ impl Http3 {
         self.endpoint.local_addr()
     }
 
+    /// How a connection begins: the same for all, but for the certificate in force.
+    fn config(&mut self) -> Arc<ServerConfig> {
+        let current = self.certificates.quic();
+        if !Arc::ptr_eq(&current, &self.shown) {
+            Arc::make_mut(&mut self.config).crypto = Arc::clone(&current) as Arc<_>;
+            self.shown = current;
+        }
+        Arc::clone(&self.config)
+    }
+
     /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
-    pub async fn serve(self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
+    pub async fn serve(mut self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
         let connections = TaskTracker::new();
         let handshakes = Arc::new(AtomicUsize::new(0));
         let shared = Shared { router, limits, metrics: metrics.clone(), shutdown: shutdown.clone() };
@@ -143,7 +157,7 @@ impl Http3 {
                 incoming.refuse();
                 continue;
             };
-            match incoming.accept() {
+            match incoming.accept_with(self.config()) {
                 Ok(connecting) => {
                     let handshake = Handshake::begin(&handshakes);
                     let connection = Connection::new(Arc::clone(&shared), guard);

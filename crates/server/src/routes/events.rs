@@ -38,7 +38,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
         // Before the body is read: strangers need not be given room for one.
         return Err(caller::refuse(&who, None, String::new()));
     }
-    let bytes = body::read_one(&app, body).await?;
+    let bytes = body::read_one(&app, &parts.headers, body).await?;
     if !bytes.is_empty() {
         wish.and(body::object(&bytes)?);
     }

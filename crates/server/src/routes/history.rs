@@ -1,4 +1,4 @@
-//! `/v1/topics/{topic}/events`: what a topic keeps.
+//! `/v1/topics/{topic}/events`, also as `/v1/topic/events?topic=`: what a topic keeps.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::caller;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::segment::Segment;
+use crate::segment::TopicName;
 
 /// Events in a page when the caller names no number.
 const PAGE: u32 = 100;
@@ -34,12 +34,12 @@ struct Answer {
 
 pub(super) async fn get(
     State(app): State<App>,
-    Segment(topic): Segment<String>,
+    name: TopicName,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let who = caller::identify(&app, &headers, &uri).await?;
-    let topic = parse(&topic)?;
+    let topic = name.parse()?;
     if !app.options.namespaces.may_subscribe(&who, &topic) {
         let detail = format!("The credential does not allow reading {:?}.", topic.as_str());
         return Err(caller::refuse(&who, Some("topic"), detail));
@@ -72,12 +72,12 @@ pub(super) async fn get(
 
 pub(super) async fn delete(
     State(app): State<App>,
-    Segment(topic): Segment<String>,
+    name: TopicName,
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let who = caller::identify(&app, request.headers(), request.uri()).await?;
     caller::require_admin(&who)?;
-    let topic = parse(&topic)?;
+    let topic = name.parse()?;
     // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
     caller::require_unreserved(&topic)?;
     app.broker().forget(&topic).await?;
@@ -113,8 +113,4 @@ fn object(event: &Event) -> Result<Box<RawValue>, Problem> {
     let bytes = Format::Json.frame(event).whole();
     let text = String::from_utf8(bytes.into()).map_err(|_| Problem::internal())?;
     RawValue::from_string(text).map_err(|_| Problem::internal())
-}
-
-fn parse(topic: &str) -> Result<Topic, Problem> {
-    Topic::parse(topic).map_err(|error| Problem::invalid("topic", format!("{topic:?}: {error}.")))
 }

@@ -83,7 +83,7 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
         // Before the body is read: strangers need not be given room for one.
         return Err(caller::refuse(&who, None, String::new()));
     }
-    let bytes = body::read(&app, body).await?;
+    let bytes = body::read(&app, &parts.headers, body).await?;
     let key = match parts.headers.get("idempotency-key").map(http::HeaderValue::to_str) {
         Some(Ok(key)) => Some(checked_key("Idempotency-Key", key)?),
         Some(Err(_)) => return Err(Problem::invalid("Idempotency-Key", "The key must be ASCII.")),

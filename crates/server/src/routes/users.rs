@@ -8,7 +8,13 @@ use tidegate_protocol::Topic;
 use crate::app::App;
 use crate::caller;
 use crate::problem::Problem;
-use crate::segment::Segment;
+use crate::segment::{Segment, TopicName};
+
+/// Of a membership's path, which has the topic behind it or none.
+#[derive(serde::Deserialize)]
+pub(super) struct Member {
+    user: String,
+}
 
 pub(super) async fn topics(
     State(app): State<App>,
@@ -26,18 +32,20 @@ pub(super) async fn topics(
 
 pub(super) async fn join(
     State(app): State<App>,
-    Segment((user, topic)): Segment<(String, String)>,
+    Segment(Member { user }): Segment<Member>,
+    name: TopicName,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    set(&app, user, &topic, request, true).await
+    set(&app, user, name, request, true).await
 }
 
 pub(super) async fn leave(
     State(app): State<App>,
-    Segment((user, topic)): Segment<(String, String)>,
+    Segment(Member { user }): Segment<Member>,
+    name: TopicName,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    set(&app, user, &topic, request, false).await
+    set(&app, user, name, request, false).await
 }
 
 pub(super) async fn disconnect(
@@ -54,14 +62,13 @@ pub(super) async fn disconnect(
 async fn set(
     app: &App,
     user: String,
-    topic: &str,
+    name: TopicName,
     request: Request,
     member: bool,
 ) -> Result<Json<Value>, Problem> {
     let who = caller::identify(app, request.headers(), request.uri()).await?;
     caller::require_admin(&who)?;
-    let topic =
-        Topic::parse(topic).map_err(|error| Problem::invalid("topic", format!("{topic:?}: {error}.")))?;
+    let topic = name.parse()?;
     caller::require_unreserved(&topic)?;
     let changed = app.broker().set_membership(&own(&user)?, &topic, member).await?;
     Ok(Json(json!({ "user": user, "topic": topic, "member": member, "changed": changed })))

@@ -15,7 +15,7 @@ use crate::h2;
 use crate::problem::Problem;
 use crate::receive::{self, Wish};
 use crate::stream::Counted;
-use crate::ws::{self, Handshake, Session};
+use crate::ws::{self, Handshake, Session, Way};
 
 pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -28,15 +28,15 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
         // A client of a WebSocket is told by the status, for it has no stream yet on which it could be told.
         Err(problem) => return problem.into_response(),
     };
-    match handshake {
-        Handshake::Upgrade(_) => {
+    match handshake.way {
+        Way::Upgrade(_) => {
             let connection = parts.extensions.get::<Connection>();
             let Some(driver) = connection.and_then(|connection| connection.driver.as_ref()) else {
                 return Problem::internal().into_response();
             };
             driver.upgrade(session);
         }
-        Handshake::Connect => {
+        Way::Connect => {
             let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
                 return Problem::internal().into_response();
             };
@@ -58,9 +58,9 @@ async fn session(app: App, parts: &Parts, handshake: Handshake) -> Result<Box<Se
     let join = receive::join(&app, &who, wish, Format::Json)?;
     let place = app.admission.enter(parts).map_err(Refused::problem)?;
     let subscription = app.hub.join(join).await.map_err(|error| receive::refused(&app, &error))?;
-    let transport = match handshake {
-        Handshake::Upgrade(_) => "ws-h1",
-        Handshake::Connect => "ws-h2",
+    let transport = match handshake.way {
+        Way::Upgrade(_) => "ws-h1",
+        Way::Connect => "ws-h2",
     };
     let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]), place);
     Ok(Box::new(Session { app, who, subscription, _counted: counted }))

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,23 +7,36 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{Error as TlsError, InconsistentKeys};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error as TlsError, InconsistentKeys, ServerConfig, version};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Error, File};
 
 /// A certificate with its key, ready to be shown.
-#[derive(Debug)]
 pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) expires: SystemTime,
     /// SHA-256 of the key file: a new key may come with an old public half, and is another one all the same.
     secret: Vec<u8>,
+    /// How a connection begins that is to see this certificate. Its tickets are good with these two
+    /// only: a client that comes back with one after a reload shakes hands in full, and sees the
+    /// certificate that is in force by then.
+    pub(super) tcp: Arc<ServerConfig>,
+    pub(super) quic: Arc<QuicServerConfig>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("expires", &self.expires).finish_non_exhaustive()
+    }
 }
 
 impl Certificate {
@@ -48,7 +62,7 @@ impl Certificate {
         }
         let secret = digest(&SHA256, &secret).as_ref().to_vec();
         let expires = expires(&certified.cert[0]).map_err(|error| unusable(certificate, error))?;
-        Ok(Self { key: Arc::new(certified), expires, secret })
+        Self::new(certified, expires, secret)
     }
 
     pub(super) fn self_signed(names: &[&str]) -> Result<Self, Error> {
@@ -68,7 +82,16 @@ impl Certificate {
         let signing = any_supported_type(&private)
             .map_err(|_| Error::SelfSigned(rcgen::Error::CouldNotParseKeyPair))?;
         let key = CertifiedKey::new(vec![made.der().clone()], signing);
-        Ok(Self { key: Arc::new(key), expires: SystemTime::UNIX_EPOCH + now + 365 * day, secret: Vec::new() })
+        Self::new(key, SystemTime::UNIX_EPOCH + now + 365 * day, Vec::new())
+    }
+
+    fn new(key: CertifiedKey, expires: SystemTime, secret: Vec<u8>) -> Result<Self, Error> {
+        let key = Arc::new(key);
+        // One for TCP and QUIC: a client may go on over the one where it began over the other.
+        let tickets = Ticketer::new().map_err(Error::Tickets)?;
+        let tcp = Arc::new(config(&key, &tickets, &[b"h2", b"http/1.1"]));
+        let quic = Arc::new(quic(config(&key, &tickets, &[b"h3"])));
+        Ok(Self { key, expires, secret, tcp, quic })
     }
 
     /// Whether it came from the same bytes.
@@ -103,6 +126,35 @@ impl Certificate {
         let lines: Vec<_> = body.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
+}
+
+/// How to speak TLS as `alpn`, the most wanted protocol first.
+#[allow(
+    clippy::expect_used,
+    reason = "the provider has suites for both versions: nothing from outside decides"
+)]
+fn config(key: &Arc<CertifiedKey>, tickets: &Arc<dyn ProducesTickets>, alpn: &[&[u8]]) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .expect("suites for TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        // The same for every name: a client that asks for another sees for itself that it does not
+        // fit.
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // What comes before the handshake's end can be replayed by whoever has recorded it: a POST
+    // would be done twice.
+    config.max_early_data_size = 0;
+    // Clients that come back all at once spare the node the signature, and the node keeps nothing
+    // for them.
+    config.ticketer = Arc::clone(tickets);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config
+}
+
+#[allow(clippy::expect_used, reason = "the provider has the suite: nothing from outside decides")]
+fn quic(config: ServerConfig) -> QuicServerConfig {
+    QuicServerConfig::try_from(config).expect("the suite of QUIC's first packets")
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {

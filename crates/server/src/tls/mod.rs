@@ -13,10 +13,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::ServerConfig;
 
 use certificate::Certificate;
 pub use error::{Error, File};
@@ -32,8 +30,6 @@ struct Store {
     current: ArcSwap<Certificate>,
     /// Where it came from; none for one that was made here.
     files: Option<(PathBuf, PathBuf)>,
-    /// One for all listeners: a client may go on over TCP where it began over QUIC.
-    tickets: Arc<dyn ProducesTickets>,
 }
 
 /// What a reload found.
@@ -49,12 +45,12 @@ impl Certificates {
     /// Reads a PEM file with the certificate and those between it and the root, and one with its private key.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
         let current = Certificate::read(certificate, key)?;
-        Self::new(current, Some((certificate.to_owned(), key.to_owned())))
+        Ok(Self::new(current, Some((certificate.to_owned(), key.to_owned()))))
     }
 
     /// Makes a key and a certificate for `names` (host names and addresses) that is good for a year and that nobody trusts unasked.
     pub fn self_signed(names: &[&str]) -> Result<Self, Error> {
-        Self::new(Certificate::self_signed(names)?, None)
+        Ok(Self::new(Certificate::self_signed(names)?, None))
     }
 
     /// Reads the files again. An error changes nothing: the certificate that was in force stays.
@@ -93,35 +89,17 @@ impl Certificates {
         self.0.current.load().derived(purpose)
     }
 
-    /// How to speak TLS as `alpn`, the most wanted protocol first.
-    #[allow(
-        clippy::expect_used,
-        reason = "the provider has suites for both versions: nothing from outside decides"
-    )]
-    pub(crate) fn server_config(&self, alpn: &[&[u8]]) -> ServerConfig {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-            .expect("suites for TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&self.0) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        // What comes before the handshake's end can be replayed by whoever has recorded it: a POST would be done twice.
-        config.max_early_data_size = 0;
-        // Clients that come back all at once spare the node the signature, and the node keeps nothing for them.
-        config.ticketer = Arc::clone(&self.0.tickets);
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config
+    /// How a connection over TCP begins now.
+    pub(crate) fn tcp(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.current.load().tcp)
     }
 
-    fn new(current: Certificate, files: Option<(PathBuf, PathBuf)>) -> Result<Self, Error> {
-        let tickets = aws_lc_rs::Ticketer::new().map_err(Error::Tickets)?;
-        Ok(Self(Arc::new(Store { current: ArcSwap::from_pointee(current), files, tickets })))
+    /// How a connection over QUIC begins now.
+    pub(crate) fn quic(&self) -> Arc<QuicServerConfig> {
+        Arc::clone(&self.0.current.load().quic)
     }
-}
 
-impl ResolvesServerCert for Store {
-    /// The same for every name: a client that asks for another sees for itself that it does not fit.
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.load().key))
+    fn new(current: Certificate, files: Option<(PathBuf, PathBuf)>) -> Self {
+        Self(Arc::new(Store { current: ArcSwap::from_pointee(current), files }))
     }
 }

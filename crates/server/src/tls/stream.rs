@@ -1,12 +1,11 @@
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Certificates;
 use super::session::Session;
 
 /// The first byte of every TLS connection: a handshake record.
@@ -33,12 +32,12 @@ pub(crate) enum Accepted {
 }
 
 /// Shakes hands.
-pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Accepted> {
+pub(crate) async fn accept(socket: TcpStream, certificates: &Certificates) -> io::Result<Accepted> {
     let mut first = [0; 1];
     if socket.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
         return Ok(Accepted::Cleartext(socket));
     }
-    let mut session = Session::new(config)?;
+    let mut session = Session::new(certificates.tcp())?;
     loop {
         while !session.flush(&socket)? {
             socket.writable().await?;

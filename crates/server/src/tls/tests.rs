@@ -85,10 +85,12 @@ fn a_reload_takes_what_is_good_and_keeps_it_otherwise() {
     let clone = certificates.clone();
     assert_eq!(certificates.reload().unwrap(), Reloaded::Changed);
     let second = clone.fingerprint();
+    let config = clone.tcp();
     assert_ne!(first, second);
     fs::write(files.key(), "").unwrap();
     assert!(certificates.reload().is_err());
     assert_eq!(certificates.fingerprint(), second);
+    assert!(Arc::ptr_eq(&config, &certificates.tcp()), "and so do its tickets");
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn a_self_signed_one_is_good_for_a_while() {
     assert_eq!(certificates.reload().unwrap(), Reloaded::Same);
     assert_eq!(certificates.fingerprint().len(), 95);
     assert_eq!(certificates.spki_hash().len(), 44);
-    let config = certificates.server_config(&[b"h2", b"http/1.1"]);
+    let config = certificates.tcp();
     assert_eq!(config.max_early_data_size, 0);
     assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
 }

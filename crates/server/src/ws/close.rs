@@ -17,13 +17,31 @@ impl Close {
     pub(super) const ENCODING: Self = Self::new(1007, "encoding");
     /// A client that goes on although it was told that it says too much.
     pub(super) const RATE: Self = Self::new(1008, "rate");
+    /// A client that sends too many frames that begin no message.
+    pub(super) const FRAMES: Self = Self::new(1008, "frames");
     /// A message above the limit.
     pub(super) const TOO_LARGE: Self = Self::new(1009, "too_large");
     /// A client that answers no ping.
     pub(super) const SILENT: Self = Self::new(3008, "silent");
 
+    /// Those that answer what a client did, or did not.
+    pub(crate) const OWN: [Self; 7] = [
+        Self::PROTOCOL,
+        Self::BINARY,
+        Self::ENCODING,
+        Self::RATE,
+        Self::FRAMES,
+        Self::TOO_LARGE,
+        Self::SILENT,
+    ];
+
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason }
+    }
+
+    /// The word for it, in the frame and in the metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        self.reason
     }
 }
 

@@ -7,6 +7,7 @@ use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message, Utf8Bytes};
 
 use super::close::Close;
+use super::frames::Frames;
 use super::outgoing::Outgoing;
 
 /// What the library keeps for a connection as long as it lives: room for a header and a short message. It reads in pieces of this size.
@@ -16,6 +17,7 @@ pub(super) struct Codec {
     /// Reads, and answers pings and goodbyes. Text goes past it: its buffer would keep the size of the largest message.
     socket: WebSocket<Pipe>,
     pub(super) outgoing: Outgoing,
+    frames: Frames,
     failed: bool,
 }
 
@@ -46,12 +48,18 @@ impl Codec {
             .max_message_size(Some(most))
             .max_frame_size(Some(most));
         let socket = WebSocket::from_raw_socket(Pipe::default(), Role::Server, Some(config));
-        Self { socket, outgoing: Outgoing::default(), failed: false }
+        Self { socket, outgoing: Outgoing::default(), frames: Frames::default(), failed: false }
     }
 
     /// Takes what came from the socket, cut anywhere.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.frames.receive(bytes);
         self.socket.get_mut().incoming.extend_from_slice(bytes);
+    }
+
+    /// How many frames that begin no message have come since this was last asked.
+    pub(super) fn more_frames(&mut self) -> u32 {
+        self.frames.take()
     }
 
     /// The next message, if it has arrived whole. After an error nothing that comes means anything.
@@ -64,9 +72,14 @@ impl Codec {
         received
     }
 
-    /// A message was none.
+    /// A message was none, or nothing more is to be read.
     pub(super) fn failed(&self) -> bool {
         self.failed
+    }
+
+    /// Reads nothing more: what comes from now on is dropped unread.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
     }
 
     fn read(&mut self) -> Result<Option<Received>, Close> {

@@ -28,6 +28,10 @@ const PINGS: u8 = 3;
 /// How long a client may take to answer the goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// Bytes of a client that are read after the goodbye: more than two kernels hold of what was on its
+/// way.
+const GOODBYE_BYTES: usize = 16 << 20;
+
 /// Runs a WebSocket until it ends. `early`: what was read of the socket with the handshake. `held` is dropped with the
 /// connection.
 ///
@@ -56,7 +60,10 @@ struct Connection<S> {
     socket: S,
     codec: Codec,
     session: Box<Session>,
+    /// Of its messages.
     pace: Pace,
+    /// Of its other frames: fragments, pings, pongs.
+    frames: Pace,
     /// What the client waits for. Nothing more is read until it is there.
     work: Option<Work>,
     /// Pings since its last sign of life.
@@ -79,8 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(socket: S, session: Box<Session>) -> Self {
         let limits = &session.app.options.limits;
         let codec = Codec::new(limits.event_bytes + ENVELOPE);
-        let pace = Pace::new(limits.ws_messages, Instant::now());
-        Self { socket, codec, session, pace, work: None, pings: 0 }
+        let now = Instant::now();
+        let (pace, frames) = (Pace::new(limits.ws_messages, now), Pace::new(limits.ws_frames, now));
+        Self { socket, codec, session, pace, frames, work: None, pings: 0 }
     }
 
     /// One round after the other: writes what waits, takes what is new, and hears what the client says, until there is nothing to do.
@@ -149,6 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Hears one message, or reads. Ready: there may be more.
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        // Before they are taken apart: a message may have any number of fragments, and the library
+        // reads all that there are at once.
+        if too_many(&mut self.codec, &mut self.frames) {
+            return Poll::Ready(Err(Ended::Close(Close::FRAMES)));
+        }
         match self.codec.next() {
             Err(close) => return Poll::Ready(Err(Ended::Close(close))),
             Ok(Some(received)) => return Poll::Ready(self.heard(received)),
@@ -167,32 +180,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn heard(&mut self, received: Received) -> Result<(), Ended> {
-        let verdict = self.pace.take(Instant::now());
-        if verdict != Verdict::Go {
-            self.session.app.metrics.ws_refused.with_label_values(&["rate-limited"]).inc();
-        }
-        match (received, verdict) {
+        let text = match received {
+            Received::Text(text) => text,
+            Received::Life => return Ok(()),
             // The answer is on its way out.
-            (Received::Close, _) => Err(Ended::Close(Leave::Client.into())),
-            (_, Verdict::Close) => Err(Ended::Close(Close::RATE)),
-            (Received::Life, _) => Ok(()),
-            (Received::Text(_), Verdict::Refuse) => {
-                let rate = self.session.app.options.limits.ws_messages;
-                let problem = Problem::too_many_messages(rate);
-                self.codec.outgoing.text(message::error(&problem, None));
-                Ok(())
-            }
-            (Received::Text(text), Verdict::Go) => {
+            Received::Close => return Err(Ended::Close(Leave::Client.into())),
+        };
+        match self.pace.take(Instant::now()) {
+            Verdict::Go => {
                 let Message { reference, request } = Message::parse(&text);
                 drop(text);
                 if let Err(problem) = request.and_then(|request| self.begin(request, reference.clone())) {
-                    let Session { app, .. } = &*self.session;
-                    app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
-                    self.codec.outgoing.text(message::error(&problem, reference.as_ref()));
+                    self.refuse(&problem, reference.as_ref());
                 }
                 Ok(())
             }
+            Verdict::Refuse => {
+                let rate = self.session.app.options.limits.ws_messages;
+                self.refuse(&Problem::too_many_messages(rate), None);
+                Ok(())
+            }
+            Verdict::Close => Err(Ended::Close(Close::RATE)),
         }
+    }
+
+    fn refuse(&mut self, problem: &Problem, reference: Option<&Reference>) {
+        self.session.app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
+        self.codec.outgoing.text(message::error(problem, reference));
     }
 
     /// Begins with what the client wants, if it may have it.
@@ -231,9 +245,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// It leaves every map before its goodbye: whoever waits for its place need not wait for a client that does not answer.
     async fn leave(self, ended: Ended) {
-        let Self { socket, codec, session, work, .. } = self;
-        drop((session, work));
+        let Self { socket, mut codec, session, work, .. } = self;
         if let Ended::Close(close) = ended {
+            if Close::OWN.contains(&close) {
+                session.app.metrics.ws_closed.with_label_values(&[close.reason()]).inc();
+                // It is not heard any more: to take apart what it sends would be the work that it
+                // was closed for.
+                codec.fail();
+            }
+            drop((session, work));
             let _ = tokio::time::timeout(GOODBYE, goodbye(socket, codec, close)).await;
         }
     }
@@ -264,6 +284,12 @@ fn poll_write<S: AsyncWrite + Unpin>(
     Pin::new(socket).poll_flush(cx)
 }
 
+/// Whether more frames have come than may.
+fn too_many(codec: &mut Codec, pace: &mut Pace) -> bool {
+    let frames = codec.more_frames();
+    frames > 0 && pace.take_all(frames, Instant::now()) != Verdict::Go
+}
+
 /// Says goodbye behind what waits, and waits for the client's: a socket that is closed with something unread in it would be reset, and the
 /// goodbye lost.
 async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
@@ -276,9 +302,10 @@ async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
     codec.close(close);
     poll_fn(|cx| poll_write(&mut socket, &mut codec, cx)).await?;
     let mut room = [0; 4 << 10];
+    let mut rest = socket.take(GOODBYE_BYTES as u64);
     while !codec.failed() {
         match codec.next() {
-            Ok(None) => match socket.read(&mut room).await? {
+            Ok(None) => match rest.read(&mut room).await? {
                 0 => break,
                 length => codec.receive(&room[..length]),
             },
@@ -287,8 +314,8 @@ async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(Some(Received::Close)) => break,
         }
     }
-    socket.shutdown().await?;
-    while codec.failed() && socket.read(&mut room).await? > 0 {}
+    rest.get_mut().shutdown().await?;
+    while codec.failed() && rest.read(&mut room).await? > 0 {}
     Ok(())
 }
 

@@ -12,9 +12,21 @@ use crate::problem::Problem;
 /// RFC 6455, section 1.3: what makes the answer one that only a WebSocket server gives.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The name of what is spoken here, for clients that ask for a subprotocol. Others get the same
+/// without a name.
+const SUBPROTOCOL: &str = "tidegate.v1";
+
 /// A handshake that may be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Handshake {
+pub(crate) struct Handshake {
+    pub(crate) way: Way,
+    /// Whether the client asked for the subprotocol: it wants to see that it was chosen.
+    named: bool,
+}
+
+/// How it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
     /// HTTP/1.1 Upgrade, with what proves that it was understood.
     Upgrade([u8; 28]),
     /// HTTP/2 extended CONNECT (RFC 8441).
@@ -60,8 +72,9 @@ impl Handshake {
             }
             return Err(response);
         }
+        let named = subprotocol(headers).map_err(Problem::into_response)?;
         if connect {
-            return Ok(Self::Connect);
+            return Ok(Self { way: Way::Connect, named });
         }
         if headers.contains_key(header::TRANSFER_ENCODING)
             || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
@@ -70,7 +83,7 @@ impl Handshake {
         }
         let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         match key.filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16)) {
-            Some(key) => Ok(Self::Upgrade(proof(key))),
+            Some(key) => Ok(Self { way: Way::Upgrade(proof(key)), named }),
             None => wrong("Sec-WebSocket-Key", "Sec-WebSocket-Key must be 16 bytes in base64."),
         }
     }
@@ -79,7 +92,11 @@ impl Handshake {
 /// The answer with which the WebSocket begins.
 pub(crate) fn accept(handshake: Handshake) -> Response {
     let mut response = Response::new(Body::empty());
-    let Handshake::Upgrade(proof) = handshake else { return response };
+    if handshake.named {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    let Way::Upgrade(proof) = handshake.way else { return response };
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -98,10 +115,33 @@ fn proof(key: &[u8]) -> [u8; 28] {
     proof
 }
 
+/// Whether the client asks for the subprotocol. A browser drops a connection for which none of
+/// those that its page asked for was chosen, and tells the page nothing: the refusal at least says
+/// why.
+fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
+    let mut asked = items(headers, header::SEC_WEBSOCKET_PROTOCOL).filter(|item| !item.is_empty()).peekable();
+    if asked.peek().is_none() {
+        return Ok(false);
+    }
+    // Not which were asked for: a page may have put a token among them.
+    let detail = format!(
+        "The only subprotocol here is {SUBPROTOCOL}: ask for it, also beside others, or for none. A token goes into a cookie or ?access_token=."
+    );
+    asked
+        .any(|item| item == SUBPROTOCOL)
+        .then_some(true)
+        .ok_or_else(|| Problem::invalid("Sec-WebSocket-Protocol", detail))
+}
+
 /// Whether a header with a list of words has this one.
 fn names(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(word))
+}
+
+/// The words of a header with a list of them.
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 fn upgrade(problem: Problem) -> Response {

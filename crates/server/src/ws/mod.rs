@@ -7,6 +7,7 @@
 mod close;
 mod codec;
 mod connection;
+mod frames;
 mod handshake;
 mod message;
 mod outgoing;
@@ -18,10 +19,11 @@ use tidegate_hub::Subscription;
 use crate::app::App;
 use crate::stream::Counted;
 
+pub(crate) use close::Close;
 #[cfg(feature = "fuzzing")]
 pub(crate) use codec::hear;
 pub(crate) use connection::run;
-pub(crate) use handshake::{Handshake, accept};
+pub(crate) use handshake::{Handshake, Way, accept};
 #[cfg(feature = "fuzzing")]
 pub(crate) use message::problem;
 

@@ -1,15 +1,14 @@
 use std::time::{Duration, Instant};
 
-/// How fast one connection may speak: so many frames a second, and twice as many at once.
+/// How fast one connection may speak: a number of messages or frames a second, and twice as many at
+/// once.
 pub(super) struct Pace {
-    /// The time that a frame takes; zero: none.
-    each: Duration,
+    /// How many a second; 0: any number.
+    rate: u32,
     /// When all that was said would have been said at the allowed pace.
     until: Instant,
     /// What was refused since it last was in step.
     refused: u32,
-    /// How much of that is borne.
-    patience: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +21,29 @@ pub(super) enum Verdict {
 }
 
 impl Pace {
-    /// `rate` frames a second; 0: any number.
     pub(super) fn new(rate: u32, now: Instant) -> Self {
-        let each = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
-        Self { each, until: now, refused: 0, patience: rate.saturating_mul(2) }
+        Self { rate, until: now, refused: 0 }
     }
 
     pub(super) fn take(&mut self, now: Instant) -> Verdict {
+        self.take_all(1, now)
+    }
+
+    /// Takes `count` together, or none of them.
+    pub(super) fn take_all(&mut self, count: u32, now: Instant) -> Verdict {
+        let Some(each) = Duration::from_secs(1).checked_div(self.rate) else { return Verdict::Go };
         if self.until <= now {
             self.until = now;
             self.refused = 0;
         }
-        let until = self.until + self.each;
-        if until - now <= self.each * self.patience {
+        let burst = self.rate.saturating_mul(2);
+        let until = self.until + each.saturating_mul(count);
+        if until - now <= each * burst {
             self.until = until;
             return Verdict::Go;
         }
-        self.refused += 1;
-        if self.refused > self.patience { Verdict::Close } else { Verdict::Refuse }
+        self.refused = self.refused.saturating_add(count);
+        if self.refused > burst { Verdict::Close } else { Verdict::Refuse }
     }
 }
 
@@ -64,6 +68,17 @@ mod tests {
         assert_eq!(count(&mut pace, later, 6), [5, 1, 0]);
         let in_step = later + Duration::from_secs(2);
         assert_eq!(count(&mut pace, in_step, 41), [20, 20, 1], "what was refused before is forgotten");
+    }
+
+    #[test]
+    fn several_go_together_or_not_at_all() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10, start);
+        assert_eq!(
+            [15, 6, 5].map(|count| pace.take_all(count, start)),
+            [Verdict::Go, Verdict::Refuse, Verdict::Go]
+        );
+        assert_eq!(pace.take_all(u32::MAX, start), Verdict::Close);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::node::{self, Node, Setup};
 
 const OPENAPI: &str = r#"{"paths": {"/toy/{name}/events": {"get": {}}}, "tags": [{"name": "Toy"}]}"#;
 
-fn toy(app: App) -> Application {
+pub(crate) fn toy(app: App) -> Application {
     let router = Router::new()
         .route("/toy/{name}/events", get(events))
         .route("/toy/echo", post(echo))

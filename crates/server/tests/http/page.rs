@@ -39,3 +39,26 @@ async fn where_no_application_is_served_there_is_no_page() {
         assert_eq!(reqwest::get(node.url(path)).await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
+
+/// Behind a proxy that has the gateway under a path of its site, `/` is the site's.
+#[tokio::test]
+async fn no_page_asks_at_the_root_of_its_site() {
+    let node = Node::open().await;
+    for (path, parts) in [("/", 5), ("/docs", 2)] {
+        let text = reqwest::get(node.url(path)).await.unwrap().text().await.unwrap();
+        let starts = ["src=\"", "href=\"", "fetch('", "link('"];
+        let named: Vec<&str> = starts
+            .iter()
+            .flat_map(|start| text.split(start).skip(1))
+            .filter_map(|rest| rest.split(['"', '\'']).next())
+            .filter(|name| !name.starts_with(['#', '$']) && !name.starts_with("data:"))
+            .collect();
+        assert!(named.len() >= parts, "{path}: {named:?}");
+        assert!(named.iter().all(|name| !name.starts_with('/')), "{path}: {named:?}");
+    }
+    let script = reqwest::get(node.url("/assets/app.js")).await.unwrap().text().await.unwrap();
+    assert!(script.contains("api/chat/rooms") && !script.contains("/api/"));
+    let description: serde_json::Value =
+        reqwest::get(node.url("/openapi.json")).await.unwrap().json().await.unwrap();
+    assert_eq!(description["servers"], serde_json::json!([{"url": "."}]));
+}

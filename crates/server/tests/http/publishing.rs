@@ -93,7 +93,8 @@ async fn what_is_wrong_is_named() {
     let node = Node::open().await;
     let cases: &[(&str, &str, u16)] = &[
         ("{", "", 400),
-        ("\u{feff}{}", "", 400),
+        ("\u{feff}{\"data\":1}", "topic", 400),
+        ("\u{feff}\u{feff}{}", "", 400),
         ("[]x", "", 400),
         (r#"{"topic":"a"}"#, "data", 400),
         (r#"{"data":1}"#, "topic", 400),

@@ -9,6 +9,7 @@ use tidegate_testkit::ws::{Builder, Close};
 use tidegate_testkit::{Sse, WebSocket, eventually};
 
 use crate::node::{Node, Setup};
+use crate::ws_bounds::refused;
 
 /// The ways: HTTP version and TLS.
 const WAYS: [(&str, bool, bool); 4] = [
@@ -131,5 +132,26 @@ async fn a_drain_ends_it_in_good_order() {
         let closing = socket.next_named("tidegate:closing").await;
         assert_eq!((closing.data.as_str(), closing.id), (r#"{"reason":"drain"}"#, None), "{way}");
         assert_eq!(socket.rest().await, (vec![], Close::Said(1012, "drain".into())), "{way}");
+    }
+}
+
+/// The testkit's client does as browsers do: it drops a connection for which none of what it asked
+/// for was chosen.
+#[tokio::test]
+async fn a_subprotocol_is_chosen_or_refused_with_a_reason() {
+    const HEADER: &str = "sec-websocket-protocol";
+    for (way, h2, tls) in WAYS {
+        let node = start(tls, Setup::default()).await;
+        for asked in ["tidegate.v1", "chat, tidegate.v1", "tidegate.v1,eyJhbGciOi.x.y"] {
+            let socket = builder(&node, "topic=a", h2).header(HEADER, asked).open().await;
+            assert_eq!(socket.headers[HEADER], "tidegate.v1", "{way} {asked}");
+        }
+        assert!(!ready(&node, "topic=a", h2).await.headers.contains_key(HEADER), "{way}");
+        for asked in ["chat", "tidegate.v2, mqtt", "TIDEGATE.V1"] {
+            let (status, problem) =
+                refused(builder(&node, "topic=a", h2).header(HEADER, asked)).await.unwrap();
+            assert_eq!((status, &problem["field"]), (400, &json!("Sec-WebSocket-Protocol")), "{way} {asked}");
+            assert!(problem["detail"].as_str().unwrap().contains("tidegate.v1"), "{problem}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::ws::ready;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The status with which a handshake is refused; none: it is not.
-async fn refused(builder: tidegate_testkit::ws::Builder) -> Option<(u16, Value)> {
+pub(crate) async fn refused(builder: tidegate_testkit::ws::Builder) -> Option<(u16, Value)> {
     match builder.try_open().await {
         Ok(_) => None,
         Err(Refused::Answered(status, headers, body)) => {
@@ -217,7 +217,7 @@ async fn what_can_not_go_on_is_closed_with_a_code() {
 }
 
 /// A handshake by hand, and what follows at once.
-async fn by_hand(node: &Node, frames: &[u8]) -> TcpStream {
+pub(crate) async fn by_hand(node: &Node, frames: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(node.addr()).await.unwrap();
     let head = "GET /v1/ws?topic=a HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -226,7 +226,7 @@ async fn by_hand(node: &Node, frames: &[u8]) -> TcpStream {
 }
 
 /// Everything until the end.
-async fn to_the_end(mut stream: TcpStream) -> Vec<u8> {
+pub(crate) async fn to_the_end(mut stream: TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     let read = tokio::time::timeout(tidegate_testkit::DEADLINE, stream.read_to_end(&mut all)).await;
     read.expect("an end in time").expect("no reset");

@@ -172,6 +172,9 @@ pub(crate) struct Limits {
     pub(crate) poll_timeout: Duration,
     /// Messages a second from a client on one WebSocket, and twice as many at once. 0: no limit.
     pub(crate) ws_messages: u32,
+    /// Frames a second besides those that begin a message (fragments, pings, pongs), and twice as
+    /// many at once. 0: no limit.
+    pub(crate) ws_frames: u32,
 }
 
 impl Default for Limits {
@@ -196,6 +199,7 @@ impl Default for Limits {
             join_timeout: Duration::from_secs(5),
             poll_timeout: Duration::from_secs(60),
             ws_messages: 50,
+            ws_frames: 500,
         }
     }
 }

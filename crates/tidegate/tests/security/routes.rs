@@ -132,6 +132,7 @@ async fn told(gateway: &Gateway, route: &str, who: Option<&str>, turn: usize) ->
     }
     match path.as_str() {
         "/v1/events" | "/v1/poll" | "/v1/ws" if method != "POST" => path.push_str("?topic=room:1"),
+        "/v1/topic/events" | "/v1/users/alice/topic" => path.push_str("?topic=room:1"),
         _ if path.starts_with("/long-polling") => path.push_str("?timeout=0"),
         _ => {}
     }
