@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
+use crate::digest::{Digest, sha256};
 use crate::{Algorithm, InvalidOption, JwtKey, KeyMaterial};
 
 /// The RSA moduli that the verifier takes, in bits.
@@ -15,9 +16,19 @@ pub(crate) struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
     pub(crate) decoding: DecodingKey,
+    /// Over the key itself: the same on every node, whatever the order of the configuration.
+    pub(crate) digest: Digest,
 }
 
 impl VerifyingKey {
+    fn new(algorithm: Algorithm, kid: Option<String>, decoding: DecodingKey) -> Self {
+        let digest = match decoding.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => sha256([Some(&bytes[..])]),
+            DecodingKeyKind::RsaModulusExponent { n, e } => sha256([Some(&n[..]), Some(&e[..])]),
+        };
+        Self { algorithm, kid, decoding, digest }
+    }
+
     /// A configured key; `setting` is its place in the configuration.
     pub(crate) fn configured(key: &JwtKey, setting: &str) -> Result<Self, InvalidOption> {
         let algorithm = key.algorithm;
@@ -32,14 +43,14 @@ impl VerifyingKey {
             )),
         };
         let decoding = decoding.map_err(|problem| InvalidOption::new(setting, problem))?;
-        Ok(Self { algorithm, kid: key.kid.clone().filter(|kid| !kid.is_empty()), decoding })
+        Ok(Self::new(algorithm, key.kid.clone().filter(|kid| !kid.is_empty()), decoding))
     }
 
     /// The keys that an entry of a key set stands for: none if it isn't for us, two if an RSA key names no algorithm.
     pub(crate) fn fetched(jwk: &Jwk) -> Vec<Self> {
         let algorithms = algorithms(jwk);
         let Ok(decoding) = DecodingKey::from_jwk(jwk) else { return Vec::new() };
-        let key = |algorithm| Self { algorithm, kid: jwk.common.key_id.clone(), decoding: decoding.clone() };
+        let key = |algorithm| Self::new(algorithm, jwk.common.key_id.clone(), decoding.clone());
         algorithms.into_iter().map(key).collect()
     }
 }

@@ -18,6 +18,8 @@
 mod algorithm;
 mod api_keys;
 mod authenticator;
+mod claims;
+mod digest;
 mod error;
 mod identity;
 mod jwks;

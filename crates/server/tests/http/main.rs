@@ -6,6 +6,7 @@ mod admission;
 mod application;
 mod bad_input;
 mod browser;
+mod callers;
 mod h2;
 mod http3;
 mod http3_wire;
