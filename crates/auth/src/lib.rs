@@ -22,6 +22,7 @@ mod claims;
 mod digest;
 mod error;
 mod identity;
+mod jwk;
 mod jwks;
 mod jwt;
 mod keys;
