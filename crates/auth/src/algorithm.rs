@@ -21,7 +21,7 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
-    /// Ed25519.
+    /// Ed25519. RFC 9864 calls it `Ed25519`, and that name is taken as well.
     EdDsa,
 }
 
@@ -85,7 +85,10 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|a| a.name() == text).ok_or(UnknownAlgorithm)
+        match text {
+            "Ed25519" => Ok(Self::EdDsa),
+            text => Self::ALL.into_iter().find(|a| a.name() == text).ok_or(UnknownAlgorithm),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 use tidegate_protocol::Pattern;
 
+use crate::digest::{Digest, sha256};
 use crate::{ApiKey, Grants, Identity, InvalidOption};
 
 /// Shorter keys, in bytes, can be guessed.
@@ -12,8 +12,6 @@ const SHORTEST: usize = 16;
 
 /// The static keys of backends, kept as digests: equal in length, so a comparison tells nothing of a key's own.
 pub(crate) struct ApiKeys(Vec<(Digest, Identity)>);
-
-type Digest = [u8; 32];
 
 impl ApiKeys {
     pub(crate) fn new(keys: &[ApiKey], invalid: &mut Vec<InvalidOption>) -> Self {
@@ -33,7 +31,7 @@ impl ApiKeys {
                 );
             }
             let bytes = key.key.bytes();
-            let digest = sha256(bytes);
+            let digest = sha256([Some(bytes)]);
             if bytes.is_empty() {
                 wrong("key", "the key is empty".into());
             } else if bytes.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
@@ -73,15 +71,9 @@ impl ApiKeys {
 
     /// Compares with every key, also after one was equal.
     pub(crate) fn find(&self, presented: &str) -> Option<Identity> {
-        let digest = sha256(presented.as_bytes());
+        let digest = sha256([Some(presented.as_bytes())]);
         let equal: Vec<Choice> = self.0.iter().map(|(key, _)| key.ct_eq(&digest)).collect();
         let found = equal.iter().position(|equal| bool::from(*equal))?;
         self.0.get(found).map(|(_, identity)| identity.clone())
     }
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    let mut out = Digest::default();
-    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    out
 }

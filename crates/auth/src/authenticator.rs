@@ -3,8 +3,8 @@ use std::sync::Arc;
 use tidegate_protocol::Topic;
 
 use crate::api_keys::ApiKeys;
+use crate::claims::Rules;
 use crate::jwks::{self, Jwks};
-use crate::jwt::Verifier;
 use crate::keys::VerifyingKey;
 use crate::{Credential, Error, Identity, InvalidOption, Mode, Options, Presented, Source};
 
@@ -18,7 +18,7 @@ struct Inner {
     api_keys: ApiKeys,
     jwt_keys: Vec<VerifyingKey>,
     jwks: Option<Arc<Jwks>>,
-    verifier: Verifier,
+    rules: Rules,
 }
 
 impl Authenticator {
@@ -34,7 +34,7 @@ impl Authenticator {
         }
         let api_keys = ApiKeys::new(&options.api_keys, &mut invalid);
         let jwks = options.jwt.jwks.as_ref().map(Jwks::new).transpose().map_err(|error| invalid.push(error));
-        let verifier = Verifier::new(&options.jwt).map_err(|error| invalid.push(error));
+        let rules = Rules::new(&options.jwt).map_err(|error| invalid.push(error));
         if options.max_token_bytes == 0 {
             invalid.push(InvalidOption::new("auth.max_token_bytes", "0 would refuse every token"));
         }
@@ -45,11 +45,11 @@ impl Authenticator {
                 "keys decide, but there is none: give auth.jwt.keys, auth.jwt.jwks_url or auth.api_keys";
             invalid.push(InvalidOption::new("auth.mode", problem));
         }
-        let (Ok(jwks), Ok(verifier), true) = (jwks, verifier, invalid.is_empty()) else {
+        let (Ok(jwks), Ok(rules), true) = (jwks, rules, invalid.is_empty()) else {
             return Err(invalid);
         };
         let (mode, max_token_bytes) = (options.mode, options.max_token_bytes);
-        Ok(Self(Arc::new(Inner { mode, max_token_bytes, api_keys, jwt_keys, jwks, verifier })))
+        Ok(Self(Arc::new(Inner { mode, max_token_bytes, api_keys, jwt_keys, jwks, rules })))
     }
 
     /// Keeps the key set fresh, if there is one; never returns. Spawn it, and drop it to stop.
@@ -128,7 +128,7 @@ impl Authenticator {
         let fetched = self.0.jwks.as_ref().map(|jwks| jwks.keys());
         let fetched = fetched.iter().flat_map(|keys| keys.iter());
         let keys: Vec<&VerifyingKey> = self.0.jwt_keys.iter().chain(fetched).collect();
-        self.0.verifier.verify(token, &keys)
+        self.0.rules.verify(token, &keys)
     }
 
     fn has_keys(&self) -> bool {

@@ -18,6 +18,11 @@ pub enum Error {
     /// No configured key answers to it: neither an API key nor a signing key of that `kid`.
     #[error("no configured key fits the credential: check the key, or the token's `kid`")]
     UnknownKey,
+    /// It names no key, and more keys than are tried could have signed it.
+    #[error(
+        "the token names no key that is known, and too many could have signed it: its header needs the `kid` of its key"
+    )]
+    TooManyKeys,
     /// `none`, an unsupported algorithm, or another one than the key is bound to.
     #[error("the token's algorithm is not the one its key is configured for")]
     WrongAlgorithm,
@@ -57,6 +62,7 @@ impl Error {
             Self::Malformed => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::UnknownKey => "unknown_key",
+            Self::TooManyKeys => "too_many_keys",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::BadSignature => "bad_signature",
             Self::Expired => "expired",

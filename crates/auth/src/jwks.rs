@@ -10,18 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::jwk::Jwk;
 use reqwest::{Client, Url, redirect};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::jwk::LeftOut;
 use crate::keys::VerifyingKey;
 use crate::{InvalidOption, JwksOptions};
 
-/// Real key sets have a few kB; the largest known ones stay below 100.
+/// A byte order mark: some static file servers deliver what an editor saved.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Real key sets have a few kB; the largest known ones stay below 100. It bounds the number of keys as well.
 const MAX_BYTES: usize = 256 << 10;
-const MAX_KEYS: usize = 64;
 
 pub(crate) struct Jwks {
     url: Url,
@@ -31,8 +33,15 @@ pub(crate) struct Jwks {
     keys: ArcSwap<Vec<VerifyingKey>>,
     /// How often the set was fetched: 0 means never.
     generation: AtomicU64,
-    /// When the last fetch began. Locked during a fetch.
-    last_fetch: Mutex<Option<Instant>>,
+    /// Locked during a fetch.
+    last_fetch: Mutex<LastFetch>,
+}
+
+#[derive(Default)]
+struct LastFetch {
+    began: Option<Instant>,
+    /// Said when it changes: the set is fetched again and again.
+    left_out: Vec<LeftOut>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +88,7 @@ impl Jwks {
             refresh: options.refresh,
             keys: ArcSwap::default(),
             generation: AtomicU64::new(0),
-            last_fetch: Mutex::new(None),
+            last_fetch: Mutex::default(),
         }))
     }
 
@@ -107,7 +116,7 @@ impl Jwks {
         if self.generation() != seen {
             return true;
         }
-        if self.last_fetch.try_lock().is_ok_and(|last| self.cools_down(*last)) {
+        if self.last_fetch.try_lock().is_ok_and(|last| self.cools_down(&last)) {
             return false;
         }
         let this = Arc::clone(self);
@@ -116,22 +125,28 @@ impl Jwks {
             if this.generation() != seen {
                 return true;
             }
-            !this.cools_down(*last) && this.fetch_into(&mut last).await
+            !this.cools_down(&last) && this.fetch_into(&mut last).await
         });
         fetch.await.unwrap_or(false)
     }
 
-    fn cools_down(&self, last: Option<Instant>) -> bool {
-        last.is_some_and(|last| last.elapsed() < self.cooldown)
+    fn cools_down(&self, last: &LastFetch) -> bool {
+        last.began.is_some_and(|began| began.elapsed() < self.cooldown)
     }
 
-    async fn fetch_into(&self, last: &mut Option<Instant>) -> bool {
-        *last = Some(Instant::now());
+    async fn fetch_into(&self, last: &mut LastFetch) -> bool {
+        last.began = Some(Instant::now());
         match self.fetch().await {
-            Ok(keys) => {
+            Ok((keys, left_out)) => {
                 if keys.is_empty() {
                     tracing::warn!(url = %redacted(&self.url), "the key set has no key that can verify tokens");
                 }
+                if !left_out.is_empty() && left_out != last.left_out {
+                    let first: Vec<String> = left_out.iter().take(10).map(ToString::to_string).collect();
+                    let (count, first) = (left_out.len(), first.join("; "));
+                    tracing::info!(url = %redacted(&self.url), count, first, "the key set has entries that are not used");
+                }
+                last.left_out = left_out;
                 self.keys.store(Arc::new(keys));
                 self.generation.fetch_add(1, Ordering::AcqRel);
                 true
@@ -144,7 +159,7 @@ impl Jwks {
         }
     }
 
-    async fn fetch(&self) -> Result<Vec<VerifyingKey>, FetchError> {
+    async fn fetch(&self) -> Result<(Vec<VerifyingKey>, Vec<LeftOut>), FetchError> {
         let mut response = self.client.get(self.url.clone()).send().await?.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
@@ -153,11 +168,16 @@ impl Jwks {
             }
             body.extend_from_slice(&chunk);
         }
-        let set: KeySet = serde_json::from_slice(&body)?;
-        // One by one: a key of a kind that nobody here knows must not spoil the others.
-        let keys =
-            set.keys.into_iter().take(MAX_KEYS).filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        Ok(keys.flat_map(|jwk| VerifyingKey::fetched(&jwk)).collect())
+        let set: KeySet = serde_json::from_slice(body.strip_prefix(BOM).unwrap_or(&body))?;
+        let (mut keys, mut left_out) = (Vec::new(), Vec::new());
+        // One by one: an entry of an unknown kind must not spoil the others.
+        for entry in &set.keys {
+            match VerifyingKey::fetched(entry) {
+                Ok(found) => keys.extend(found),
+                Err(entry) => left_out.push(entry),
+            }
+        }
+        Ok((keys, left_out))
     }
 }
 

@@ -2,22 +2,33 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
+use crate::digest::{Digest, sha256};
 use crate::{Algorithm, InvalidOption, JwtKey, KeyMaterial};
 
 /// The RSA moduli that the verifier takes, in bits.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 #[derive(Clone, Debug)]
 pub(crate) struct VerifyingKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
     pub(crate) decoding: DecodingKey,
+    /// Over the key itself: the same on every node, whatever the order of the configuration.
+    pub(crate) digest: Digest,
 }
 
 impl VerifyingKey {
+    pub(crate) fn new(algorithm: Algorithm, kid: Option<String>, decoding: DecodingKey) -> Self {
+        let digest = match decoding.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => sha256([Some(&bytes[..])]),
+            DecodingKeyKind::RsaModulusExponent { n, e } => sha256([Some(&n[..]), Some(&e[..])]),
+        };
+        Self { algorithm, kid, decoding, digest }
+    }
+
     /// A configured key; `setting` is its place in the configuration.
     pub(crate) fn configured(key: &JwtKey, setting: &str) -> Result<Self, InvalidOption> {
         let algorithm = key.algorithm;
@@ -32,15 +43,7 @@ impl VerifyingKey {
             )),
         };
         let decoding = decoding.map_err(|problem| InvalidOption::new(setting, problem))?;
-        Ok(Self { algorithm, kid: key.kid.clone().filter(|kid| !kid.is_empty()), decoding })
-    }
-
-    /// The keys that an entry of a key set stands for: none if it isn't for us, two if an RSA key names no algorithm.
-    pub(crate) fn fetched(jwk: &Jwk) -> Vec<Self> {
-        let algorithms = algorithms(jwk);
-        let Ok(decoding) = DecodingKey::from_jwk(jwk) else { return Vec::new() };
-        let key = |algorithm| Self { algorithm, kid: jwk.common.key_id.clone(), decoding: decoding.clone() };
-        algorithms.into_iter().map(key).collect()
+        Ok(Self::new(algorithm, key.kid.clone().filter(|kid| !kid.is_empty()), decoding))
     }
 }
 
@@ -86,19 +89,6 @@ fn public(algorithm: Algorithm, pem: &str) -> Result<DecodingKey, String> {
     Ok(decoding)
 }
 
-fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
-    let for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature)
-        && jwk.common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
-    if !for_signatures {
-        return Vec::new();
-    }
-    let named = |algorithm: &Algorithm| match jwk.common.key_algorithm {
-        Some(name) => name == KeyAlgorithm::from(algorithm.library()),
-        None => true,
-    };
-    Algorithm::ALL.into_iter().filter(named).filter(|a| fits(&jwk.algorithm, *a)).collect()
-}
-
 fn fits(parameters: &AlgorithmParameters, algorithm: Algorithm) -> bool {
     match (parameters, algorithm) {
         (AlgorithmParameters::RSA(rsa), Algorithm::Rs256 | Algorithm::Ps256) => {
@@ -111,10 +101,15 @@ fn fits(parameters: &AlgorithmParameters, algorithm: Algorithm) -> bool {
     }
 }
 
-fn bits(number: &[u8]) -> usize {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    match &number[zeros..] {
+pub(crate) fn bits(number: &[u8]) -> usize {
+    match unpadded(number) {
         [] => 0,
         rest => rest.len() * 8 - rest[0].leading_zeros() as usize,
     }
+}
+
+/// A number without zeros in front.
+pub(crate) fn unpadded(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
 }

@@ -18,8 +18,11 @@
 mod algorithm;
 mod api_keys;
 mod authenticator;
+mod claims;
+mod digest;
 mod error;
 mod identity;
+mod jwk;
 mod jwks;
 mod jwt;
 mod keys;

@@ -6,7 +6,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use tidegate_protocol::{Pattern, Topic, TopicError};
 
-use crate::jwt::GrantClaims;
+use crate::claims::GrantClaims;
 use crate::{Algorithm, Secret};
 
 /// Signs tokens.

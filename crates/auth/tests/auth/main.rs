@@ -4,6 +4,7 @@
 mod api_keys;
 mod credentials;
 mod jwks;
+mod key_sets;
 mod options;
 mod support;
 mod tokens;

@@ -49,8 +49,54 @@ async fn a_minted_token_says_what_it_was_told_to() {
 #[tokio::test]
 async fn a_token_without_subject_or_grants_is_nobody_with_nothing() {
     let identity = bearer(&build(&hs256()), &token(&json!({ "exp": at(60) }))).await.unwrap();
-    assert_eq!((identity.user, &*identity.label, identity.admin), (None, "token", false));
+    assert_eq!((identity.user, identity.admin), (None, false));
     assert!(!identity.grants.subscribe.iter().any(|_| true));
+}
+
+#[tokio::test]
+async fn tokens_without_subject_are_told_apart_by_key_issuer_and_client() {
+    let other = "another secret of a sufficient length";
+    let authenticator =
+        build(&with_keys(vec![secret_key(Algorithm::Hs256, SECRET), secret_key(Algorithm::Hs256, other)]));
+    let label = async |mut claims: serde_json::Value, secret: &str| {
+        claims["exp"] = json!(at(60));
+        let token = sign(&json!({ "alg": "HS256" }), &claims, secret.as_bytes());
+        bearer(&authenticator, &token).await.unwrap().label
+    };
+    let different = [
+        json!({}),
+        json!({ "iss": "" }),
+        json!({ "iss": "a" }),
+        json!({ "client_id": "a" }),
+        json!({ "iss": "a", "client_id": "bc" }),
+        json!({ "iss": "ab", "client_id": "c" }),
+        json!({ "iss": "a", "client_id": "b\n" }),
+        json!({ "iss": "a\",\"b", "azp": "c" }),
+        json!({ "iss": "a", "azp": "b\",\"c" }),
+        json!({ "client_id": "user:alice" }),
+        json!({ "client_id": 7 }),
+        json!({ "client_id": "7" }),
+        json!({ "sub": "token" }),
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for claims in different {
+        let mine = label(claims.clone(), SECRET).await;
+        assert!(!mine.chars().any(char::is_control), "{mine}");
+        assert!(seen.insert(mine), "{claims}");
+        // A user is a user, whoever signed.
+        let theirs = label(claims.clone(), other).await;
+        assert_eq!(seen.insert(theirs), claims["sub"].is_null(), "{claims}");
+    }
+    let of = async |claims| label(claims, SECRET).await;
+    let named = of(json!({ "iss": "a", "client_id": "shop" })).await;
+    assert_eq!(named, of(json!({ "iss": "a", "client_id": "shop", "azp": "x", "jti": "1" })).await);
+    assert_eq!(named, of(json!({ "iss": "a", "azp": "shop" })).await, "azp is the older name");
+    let turned = build(&with_keys(vec![
+        secret_key(Algorithm::Hs256, other),
+        JwtKey { kid: Some("k".into()), ..secret_key(Algorithm::Hs256, SECRET) },
+    ]));
+    let token = token(&json!({ "exp": at(60), "iss": "a", "client_id": "shop" }));
+    assert_eq!(bearer(&turned, &token).await.unwrap().label, named, "whatever the key's place and name");
 }
 
 #[tokio::test]
@@ -174,12 +220,16 @@ async fn claims_must_make_sense() {
     let cases = [
         (json!({ "tidegate": { "subscribe": ["room:a**"] } }), "a**"),
         (json!({ "tidegate": { "publish": ["ok", "not ok"] } }), "publish"),
+        (json!({ "tidegate": { "subscribe": "room:1" } }), "`tidegate.subscribe`"),
         (json!({ "tidegate": { "subscribe": "room:1" } }), "sequence"),
-        (json!({ "tidegate": { "admin": "yes" } }), "boolean"),
+        (json!({ "tidegate": { "admin": "yes" } }), "`tidegate.admin`"),
+        (json!({ "tidegate": ["room:1"] }), "`tidegate` must be an object"),
+        (json!({ "nbf": "now" }), "`nbf` is not a time"),
         (json!({ "sub": "" }), "sub"),
         (json!({ "sub": "two words" }), "sub"),
         (json!({ "sub": "x".repeat(300) }), "sub"),
-        (json!({ "sub": 7 }), "string"),
+        (json!({ "sub": 7 }), "`sub` must be a string"),
+        (json!({ "sub": ["alice"] }), "`sub` must be a string"),
     ];
     for (mut claims, hint) in cases {
         claims["exp"] = json!(at(60));
@@ -187,6 +237,8 @@ async fn claims_must_make_sense() {
         assert_eq!(error.code(), "bad_claims");
         assert!(error.to_string().contains(hint), "{claims}: {error}");
     }
+    let list = token(&json!([null, at(60)]));
+    assert!(refused(&list).await.to_string().contains("not a JSON object"));
 }
 
 #[tokio::test]
@@ -194,8 +246,9 @@ async fn garbage_is_malformed() {
     let good = token(&json!({ "exp": at(60) }));
     let critical = token_with(&json!({ "alg": "HS256", "crit": ["exp"] }), &json!({ "exp": at(60) }));
     let padded = format!("{good}=");
-    for text in
-        ["x", "a.b", "a.b.c", "....", "e30.e30.", "🦀.🦀.🦀", &format!("{good}.x"), &critical, &padded]
+    let list = sign(&json!(["HS256", null, null]), &json!({ "exp": at(60) }), SECRET.as_bytes());
+    let more = format!("{good}.x");
+    for text in ["x", "a.b", "a.b.c", "....", "e30.e30.", "🦀.🦀.🦀", &more, &critical, &padded, &list]
     {
         assert_eq!(refused(text).await, Error::Malformed, "{text}");
     }

@@ -133,6 +133,9 @@ pub(crate) async fn publish(
         }
         expand(app, who, &wish, topics.0, key, &mut batch).map_err(at)?;
     }
+    if key.is_some() {
+        require_own_keys(who, "Idempotency-Key")?;
+    }
     app.allow(who, batch.len())?;
     let topics: Vec<Topic> = batch.iter().map(|publication| publication.topic.clone()).collect();
     let mut results = Vec::with_capacity(batch.len());
@@ -161,6 +164,17 @@ fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
         return Ok(key);
     }
     let detail = format!("An idempotency key has 1 to 256 bytes, this has {}.", key.len());
+    Err(Problem::invalid(field, detail))
+}
+
+/// Refuses idempotency keys of anonymous callers: they would share them, and one would get another's receipt instead
+/// of having its event stored. Asked only when the caller may publish: a missing credential is the larger mistake.
+fn require_own_keys(who: &Identity, field: &str) -> Result<(), Problem> {
+    if who.is_authenticated() {
+        return Ok(());
+    }
+    let detail = "An idempotency key needs a credential: the keys of different callers are kept apart. \
+                  Send a credential, or leave out the key.";
     Err(Problem::invalid(field, detail))
 }
 
@@ -236,6 +250,7 @@ fn expand(
         None => None,
     };
     // Two callers that choose the same key don't meet.
+    // A label contains no line end.
     let key = key.map(|key| format!("{}\n{key}", who.label));
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
     let at = u64::try_from(at).unwrap_or_default();
@@ -244,6 +259,9 @@ fn expand(
         if !namespaces.may_publish(who, &topic) {
             let detail = format!("The credential does not allow publishing to {:?}.", topic.as_str());
             return Err(caller::refuse(who, Some("topic"), detail));
+        }
+        if wish.key.is_some() {
+            require_own_keys(who, "key")?;
         }
         let retention = namespaces.of(&topic).retention;
         batch.push(Publication {

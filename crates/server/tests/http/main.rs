@@ -7,6 +7,7 @@ mod application;
 mod bad_input;
 mod bodies;
 mod browser;
+mod callers;
 mod h2;
 mod http3;
 mod http3_wire;

@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that every HMAC length is content";
+/// Another issuer's, with the `kid` [`OTHER_KID`].
+pub(crate) const OTHER_SECRET: &str = "another secret of at least thirty-two bytes, known to another issuer";
+pub(crate) const OTHER_KID: &str = "other";
 pub(crate) const API_KEY: &str = "an-api-key-of-a-backend";
 
 /// A gateway in this process, with the in-process broker, on ports of its own.
@@ -70,11 +73,7 @@ impl Node {
         if setup.keyed {
             auth.mode = Mode::Keys;
             auth.jwt = JwtOptions {
-                keys: vec![JwtKey {
-                    algorithm: "HS256".parse().unwrap(),
-                    kid: None,
-                    material: KeyMaterial::Secret(SECRET.to_owned().into()),
-                }],
+                keys: vec![key(SECRET, None), key(OTHER_SECRET, Some(OTHER_KID))],
                 ..JwtOptions::default()
             };
             auth.api_keys = vec![ApiKey {
@@ -167,6 +166,14 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.shutdown.hard.cancel();
         self.hub.stop();
+    }
+}
+
+fn key(secret: &str, kid: Option<&str>) -> JwtKey {
+    JwtKey {
+        algorithm: "HS256".parse().unwrap(),
+        kid: kid.map(Into::into),
+        material: KeyMaterial::Secret(secret.into()),
     }
 }
 
