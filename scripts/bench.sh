@@ -35,6 +35,7 @@ main() {
     loadtest=${LOADTEST_BINARY:-$target/release/loadtest}
 
     work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-bench.XXXXXX")
+    chmod 711 "$work" # the workers of a root nginx run as another user, and their temporary files are in here
     results=$work/results
     reports=${BENCH_REPORTS:-$target/bench}
     mkdir -p "$results" "$reports"

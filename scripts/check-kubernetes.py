@@ -156,7 +156,7 @@ def names(objects: list[tuple[str, dict]]) -> None:
     target = find(objects, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     require((target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"]), f"hpa.yaml: no {target}")
     require("replicas" not in deployment["spec"], "deployment.yaml: replicas are hpa.yaml's to say")
-    for rule in find(objects, "Ingress")["spec"]["rules"]:
+    for rule in [rule for _, thing in objects if thing["kind"] == "Ingress" for rule in thing["spec"]["rules"]]:
         for path in rule["http"]["paths"]:
             backend = path["backend"]["service"]
             there = {port["name"] for port in services.get(backend["name"], {"spec": {"ports": []}})["spec"]["ports"]}

@@ -30,6 +30,7 @@ main() {
     free_ports
     binary=${CLUSTER_BINARY:-$(build)}
 
+    umask 077 # logs and data are for who started this, whatever becomes of the folder's mode below
     dir=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-cluster.XXXXXX")
     trap stop EXIT
     trap 'exit 130' INT
@@ -144,6 +145,8 @@ $again" -e '/^    server gateway-/d'
     for kind in client_body proxy fastcgi uwsgi scgi; do
         echo "${kind}_temp_path $conf/tmp/$kind;"
     done >"$conf/local.d/temporary.conf"
+    # The workers of a root nginx run as another user. Without a way to tmp/ every body that does not fit into memory is a 500.
+    chmod 711 "$dir" "$conf" "$conf/tmp"
 
     start nginx nginx -p "$conf/" -c "$conf/nginx.conf" -g "daemon off; pid $dir/nginx.pid;"
 }

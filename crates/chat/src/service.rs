@@ -132,6 +132,7 @@ impl Chat {
     }
 
     /// Makes the broker's membership what the store says, whoever else changes it at the same time: the last to look sees the last change.
+    /// Where it ends, so do the user's streams of the room.
     async fn settle(&self, room: &str, topic: &Topic, user: &str) -> Result<(), Problem> {
         let own = topics::user("userId", user)?;
         let mut takes_part = self.takes_part(room, user).await?;

@@ -34,9 +34,3 @@ pub(crate) fn user(field: &str, id: &str) -> Result<Topic, Problem> {
     }
     Topic::user(id).map_err(|error| Problem::invalid(field, format!("{id:?}: {error}.")))
 }
-
-/// Stands for one user's streams of one room: closing its streams closes these and no others.
-pub(crate) fn seat(room: &str, user: &str) -> Result<Topic, Problem> {
-    let name = format!("$chat-seat:{room}:{user}");
-    Topic::parse(&name).map_err(|error| Problem::invalid("userId", format!("{user:?}: {error}.")))
-}

@@ -23,6 +23,8 @@ pub(crate) struct Channel {
 #[derive(Default)]
 struct State {
     emitters: Slab<Arc<Emitter>>,
+    /// Streams that need the topic subscribed and get nothing of it: what is told to their user comes this way.
+    holds: usize,
     ring: VecDeque<Item>,
     bytes: usize,
     /// Every event of the topic after this place that was dispatched is in the ring. `None`: not known yet.
@@ -49,7 +51,7 @@ impl Channel {
     pub(crate) fn detach(&self, seat: usize, due: Tick) -> bool {
         let mut state = self.state.lock();
         let gone = state.emitters.try_remove(seat);
-        let last = gone.is_some() && state.emitters.is_empty();
+        let last = gone.is_some() && state.unused();
         if last {
             state.due = due;
         }
@@ -58,10 +60,26 @@ impl Channel {
         last
     }
 
+    /// Keeps the topic subscribed, until [`Channel::release`].
+    pub(crate) fn hold(&self) {
+        self.state.lock().holds += 1;
+    }
+
+    /// Ends a hold, like [`Channel::detach`].
+    pub(crate) fn release(&self, due: Tick) -> bool {
+        let mut state = self.state.lock();
+        state.holds = state.holds.saturating_sub(1);
+        let last = state.unused();
+        if last {
+            state.due = due;
+        }
+        last
+    }
+
     /// Whether nobody has been here for as long as it lingers.
     pub(crate) fn idle(&self, now: Tick) -> bool {
         let state = self.state.lock();
-        state.emitters.is_empty() && state.due <= now
+        state.unused() && state.due <= now
     }
 
     /// The subscription is confirmed at `position`: the ring is whole from there.
@@ -161,6 +179,10 @@ impl Channel {
 }
 
 impl State {
+    fn unused(&self) -> bool {
+        self.emitters.is_empty() && self.holds == 0
+    }
+
     fn keep(&mut self, item: Item, options: &Options, total: &AtomicUsize) {
         let mark = &item.event.mark;
         let last = self.ring.back().map(|last| last.event.mark.position()).or(self.floor);
@@ -221,6 +243,7 @@ mod tests {
     use tidegate_protocol::{Data, Epoch, Event, Format, Mark};
 
     use super::*;
+    use crate::Scope;
 
     const EPOCH: Epoch = Epoch::NONE;
 
@@ -317,12 +340,15 @@ mod tests {
     #[test]
     fn a_channel_lingers_from_the_last_departure() {
         let channel = channel();
-        let emitter = Arc::new(Emitter::new(1, Format::Sse, 0, Tick::MAX, Tick::MAX, None));
+        let emitter = Arc::new(Emitter::new(1, Format::Sse, Scope::Own, 0, Tick::MAX, Tick::MAX, None));
         let first = channel.attach(&emitter);
         assert!(channel.detach(first, 10));
         let second = channel.attach(&emitter);
         assert!(!channel.idle(10));
-        assert!(channel.detach(second, 15));
-        assert!(!channel.idle(10) && channel.idle(15));
+        channel.hold();
+        assert!(!channel.detach(second, 15));
+        assert!(!channel.idle(15));
+        assert!(channel.release(20));
+        assert!(!channel.idle(15) && channel.idle(20));
     }
 }

@@ -19,8 +19,10 @@ use crate::{Hub, Inner, Manner, blocks, level};
 /// A wish to receive.
 #[derive(Clone)]
 pub struct Join {
-    /// The caller's own topic, if it is known who calls. It is subscribed, and so are the user's memberships.
+    /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when the user is disconnected.
     pub user: Option<Topic>,
+    /// What it carries of the user's.
+    pub scope: Scope,
     /// The topics asked for; the caller has checked that they may be.
     pub topics: Vec<Topic>,
     /// Where to begin.
@@ -31,6 +33,18 @@ pub struct Join {
     pub format: Format,
     /// How the stream differs from the node's settings.
     pub manner: Option<Arc<Manner>>,
+}
+
+/// What a user's stream carries besides the topics asked for, and what ends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The user's own topic and memberships.
+    #[default]
+    Own,
+    /// Nothing.
+    Topics,
+    /// Nothing, and it ends when the user stops being a member of one of its topics.
+    Membership,
 }
 
 /// Where a stream begins.
@@ -110,7 +124,8 @@ impl Inner {
             let factor = rand::Rng::random_range(&mut rand::rng(), 0.9..1.1);
             self.wheel.tick_in(age.mul_f64(factor))
         });
-        let emitter = Emitter::new(id, join.format, self.wheel.now(), expires, oldest, join.manner.clone());
+        let (now, manner) = (self.wheel.now(), join.manner.clone());
+        let emitter = Emitter::new(id, join.format, join.scope, now, expires, oldest, manner);
         self.live.fetch_add(1, Ordering::Relaxed);
         Subscription { emitter: Arc::new(emitter), hub: Arc::downgrade(self) }
     }
@@ -122,12 +137,16 @@ impl Inner {
     ) -> Result<(), tidegate_broker::Error> {
         let emitter = &subscription.emitter;
         let mut topics = join.topics.clone();
-        topics.extend(join.user.clone());
+        if join.scope == Scope::Own {
+            topics.extend(join.user.clone());
+        }
         self.attach(emitter, &topics, true);
         let mut base = self.confirm(emitter).await?;
         loop {
             if let Some(user) = &emitter.user() {
                 self.know(user).await?;
+            }
+            if let Some(user) = &emitter.user().filter(|_| join.scope == Scope::Own) {
                 // What is read below contains them.
                 while emitter.next_change().is_some() {}
                 let members = self.broker.memberships(&user.topic).await?;
@@ -172,14 +191,19 @@ impl Inner {
 
     /// Waits until the broker confirms all of the emitter's topics.
     pub(crate) async fn confirm(&self, emitter: &Emitter) -> Result<Cursor, tidegate_broker::Error> {
-        let topics: Vec<Topic> = emitter.topics().into_iter().map(|(topic, _)| topic).collect();
+        let channels = emitter.channels();
+        let mut topics: Vec<Topic> = channels.iter().map(|channel| channel.topic.clone()).collect();
+        // Whatever it carries: what happens to the user is told on the user's own topic.
+        topics.extend(emitter.user().map(|user| user.topic.clone()).filter(|own| !topics.contains(own)));
         if topics.is_empty() {
             return Ok(Cursor::default());
         }
-        let base = self.broker.subscribe(topics).await?;
-        for channel in emitter.channels() {
-            if let Some(position) = base.get(channel.partition) {
+        let places = self.broker.subscribe(topics).await?;
+        let mut base = Cursor::default();
+        for channel in channels {
+            if let Some(position) = places.get(channel.partition) {
                 channel.confirmed(position);
+                base.set(channel.partition, position);
             }
         }
         Ok(base)

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use blocks::Word;
 pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription, Watch};
-pub use join::{Error, Join, Resume};
+pub use join::{Error, Join, Resume, Scope};
 pub use metrics::Metrics;
 pub use options::{Greeting, Heartbeat, Manner, Options};
 

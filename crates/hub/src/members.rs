@@ -12,7 +12,7 @@ use crate::channel::Channel;
 use crate::emitter::{Change, Emitter, Leave, Merge, Release};
 use crate::item::Item;
 use crate::replay::Found;
-use crate::{Inner, blocks, level};
+use crate::{Inner, Scope, blocks, level};
 
 /// A user's emitters on this node.
 pub(crate) struct User {
@@ -86,7 +86,13 @@ impl Inner {
         let mut changes = user.changes.lock();
         *changes += 1;
         for emitter in user.all() {
-            self.change(&emitter, change.clone());
+            match (emitter.scope, &change) {
+                (Scope::Own, _) => self.change(&emitter, change.clone()),
+                (Scope::Membership, Change::Left(topic)) if emitter.has_seat(topic, false) => {
+                    self.close(&emitter, Leave::Disconnected);
+                }
+                _ => {}
+            }
         }
     }
 

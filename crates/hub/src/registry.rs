@@ -20,15 +20,8 @@ impl Inner {
             if emitter.has_seat(topic, asked) {
                 continue;
             }
-            // Attached under the map's guard: the reaper takes away none that has an emitter.
-            let entry = self.channels.entry(topic.clone()).or_insert_with(|| {
-                self.metrics.topics.inc();
-                let partition = topic.partition(self.broker.partitions());
-                Arc::new(Channel::new(topic.clone(), partition, Arc::clone(&self.ring_bytes)))
-            });
-            let channel = Arc::clone(&entry);
-            let key = channel.attach(emitter);
-            drop(entry);
+            let (channel, key) =
+                self.with_channel(topic, |channel| (Arc::clone(channel), channel.attach(emitter)));
             if emitter.seat(Seat { channel: Arc::clone(&channel), key, asked }) {
                 new.push(channel);
             } else {
@@ -36,6 +29,16 @@ impl Inner {
             }
         }
         new
+    }
+
+    /// Takes a channel into use, and makes it first if there is none. Under the map's guard: the reaper takes away none that is in use.
+    fn with_channel<T>(&self, topic: &Topic, into_use: impl FnOnce(&Arc<Channel>) -> T) -> T {
+        let channel = self.channels.entry(topic.clone()).or_insert_with(|| {
+            self.metrics.topics.inc();
+            let partition = topic.partition(self.broker.partitions());
+            Arc::new(Channel::new(topic.clone(), partition, Arc::clone(&self.ring_bytes)))
+        });
+        into_use(&channel)
     }
 
     /// Takes a seat away; the last one starts the topic's lingering.
@@ -71,7 +74,7 @@ impl Inner {
         }
     }
 
-    /// Counts the emitter among its user's, or says that there are too many.
+    /// Counts the emitter among its user's, or says that there are too many. The node hears of the user from now on.
     pub(crate) fn attach_user(
         &self,
         topic: &Topic,
@@ -83,9 +86,11 @@ impl Inner {
         });
         let user = Arc::clone(&entry);
         let most = self.options.user_connections;
-        user.attach(emitter, if most == 0 { usize::MAX } else { most })
-            .map(|key| (user, key))
-            .ok_or(Error::UserLimit(most))
+        let key = user.attach(emitter, if most == 0 { usize::MAX } else { most });
+        drop(entry);
+        let key = key.ok_or(Error::UserLimit(most))?;
+        self.with_channel(topic, |channel| channel.hold());
+        Ok((user, key))
     }
 
     /// Ends a stream and takes it out of every map at once: a client that does not take its goodbye holds nobody's place.
@@ -100,11 +105,14 @@ impl Inner {
         for seat in seats {
             self.detach(&seat.channel, seat.key);
         }
-        if let Some((user, key)) = user
-            && user.detach(key)
-            && self.users.remove_if(&user.topic, |_, user| user.is_empty()).is_some()
-        {
+        let Some((user, key)) = user else { return };
+        if user.detach(key) && self.users.remove_if(&user.topic, |_, user| user.is_empty()).is_some() {
             self.metrics.users.dec();
+        }
+        let due = self.wheel.tick_in(self.options.linger);
+        let channel = self.channels.get(&user.topic).map(|channel| Arc::clone(&channel));
+        if channel.is_some_and(|channel| channel.release(due)) {
+            self.lingering.lock().push_back((due, user.topic.clone()));
         }
     }
 

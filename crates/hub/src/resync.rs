@@ -8,7 +8,7 @@ use tidegate_protocol::Topic;
 
 use crate::emitter::{Change, Emitter, Leave};
 use crate::members::User;
-use crate::{Inner, blocks};
+use crate::{Inner, Scope, blocks};
 
 /// Users asked for in one exchange: no reply of megabytes.
 const USERS: usize = 500;
@@ -73,6 +73,13 @@ impl Inner {
 
     fn align_one(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &[Topic]) {
         let seats = emitter.topics();
+        if emitter.scope != Scope::Own {
+            let ended = seats.iter().any(|(topic, _)| !members.contains(topic));
+            if emitter.scope == Scope::Membership && ended {
+                self.close(emitter, Leave::Disconnected);
+            }
+            return;
+        }
         for (topic, asked) in &seats {
             if !asked && !members.contains(topic) {
                 self.change(emitter, Change::Left(topic.clone()));

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderValue, header};
 use tidegate_broker::{Read, Span};
-use tidegate_hub::{Heartbeat, Join, Manner, Resume};
-use tidegate_protocol::{Cursor, Format};
+use tidegate_hub::{Heartbeat, Manner, Resume};
+use tidegate_protocol::Cursor;
 use tidegate_server::{App, Application, Caller, Problem, Segment, last_event_id, stream};
 
 use crate::Options;
@@ -89,22 +89,18 @@ async fn list(
     Ok(response)
 }
 
-/// Every change: the schedule's topic, in the manner that the seats' clients expect.
+/// Every change: the schedule's topic, in the manner that the seats' clients expect. Anyone may look; who says who they are, looks as that.
 async fn events(
     State(room): State<Room>,
     Segment(schedule): Segment<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let join = Join {
-        user: None,
-        topics: vec![valid(&schedule)?.topic().clone()],
-        resume: last_event_id(&parts)?.map_or(Resume::Live, Resume::After),
-        expires: None,
-        format: Format::Sse,
-        manner: Some(room.manner),
-    };
-    stream(&room.app, &parts, Ok(join)).await
+    let topics = vec![valid(&schedule)?.topic().clone()];
+    let resume = last_event_id(&parts)?.map_or(Resume::Live, Resume::After);
+    let caller = Caller::of(&room.app, &parts).await;
+    let opening = caller.map(|caller| caller.opening(topics).resume(resume).manner(room.manner));
+    stream(&room.app, &parts, opening).await
 }
 
 type Path = Segment<(String, String)>;

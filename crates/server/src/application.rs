@@ -1,6 +1,13 @@
+use std::sync::Arc;
+
 use axum::Router;
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tidegate_hub::{Join, Manner, Resume, Scope};
+use tidegate_protocol::{Format, Topic};
+
+use crate::caller::{self, Caller};
+use crate::receive::instant;
 
 /// What is served beside the gateway's own routes: behind the same gate, with the same errors, in the same description.
 pub struct Application {
@@ -12,6 +19,64 @@ pub struct Application {
     pub streams: &'static [&'static str],
     /// An OpenAPI document with its `paths`, `tags` and `components`.
     pub openapi: &'static str,
+}
+
+/// A stream, or a long poll, that an application opens for its caller.
+///
+/// It is the caller's, which no application can forget: only [`Caller::opening`] makes one. It is counted among the user's streams, and ends
+/// when the user is disconnected and when the credential expires.
+pub struct Opening(pub(crate) Join);
+
+impl Caller {
+    /// A stream of these topics, beginning with what comes. The application has checked that the caller may have them.
+    pub fn opening(&self, topics: Vec<Topic>) -> Opening {
+        Opening(Join {
+            user: caller::own_topic(&self.identity),
+            scope: Scope::Topics,
+            topics,
+            resume: Resume::Live,
+            expires: self.identity.expires_at.map(instant),
+            format: Format::Sse,
+            manner: None,
+        })
+    }
+}
+
+impl Opening {
+    /// With the user's own topic and memberships.
+    #[must_use]
+    pub fn with_own(mut self) -> Self {
+        self.0.scope = Scope::Own;
+        self
+    }
+
+    /// Until the user stops being a member of one of the topics.
+    #[must_use]
+    pub fn while_member(mut self) -> Self {
+        self.0.scope = Scope::Membership;
+        self
+    }
+
+    /// Beginning there.
+    #[must_use]
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.0.resume = resume;
+        self
+    }
+
+    /// With heartbeats, a greeting and an age of its own.
+    #[must_use]
+    pub fn manner(mut self, manner: Arc<Manner>) -> Self {
+        self.0.manner = Some(manner);
+        self
+    }
+
+    /// Of JSON objects, for [`wait`](crate::wait).
+    #[must_use]
+    pub fn objects(mut self) -> Self {
+        self.0.format = Format::Json;
+        self
+    }
 }
 
 /// The gateway's OpenAPI document with those of the applications in it.

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use http::{HeaderMap, Request, Uri, header};
@@ -9,7 +7,6 @@ use tidegate_protocol::Topic;
 use crate::app::{App, Inner};
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::receive::instant;
 
 /// Who calls: in open mode whom `?userId=` says, elsewhere whom the credential says.
 pub struct Caller {
@@ -39,11 +36,6 @@ impl Caller {
     /// Whether others' rooms and places may be managed. Nobody in open mode: there everybody could.
     pub fn is_admin(&self) -> bool {
         !self.open && self.identity.admin
-    }
-
-    /// When the credential expires, for a stream.
-    pub fn expires(&self) -> Option<Instant> {
-        self.identity.expires_at.map(instant)
     }
 }
 

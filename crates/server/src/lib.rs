@@ -31,7 +31,7 @@ mod ws;
 
 pub use admission::Options as AdmissionOptions;
 pub use app::App;
-pub use application::Application;
+pub use application::{Application, Opening};
 pub use body::Body;
 pub use caller::Caller;
 pub use metrics::Metrics;

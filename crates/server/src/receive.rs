@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tidegate_auth::Identity;
-use tidegate_hub::{Error, Join, Manner, Resume};
+use tidegate_hub::{Error, Join, Manner, Resume, Scope};
 use tidegate_protocol::{Format, Topic};
 
 use crate::app::{App, Inner};
@@ -62,6 +62,7 @@ pub(crate) async fn identify(app: &App, parts: &Parts) -> Result<Option<Identity
 pub(crate) fn join(app: &Inner, who: &Identity, wish: Wish, format: Format) -> Result<Join, Problem> {
     Ok(Join {
         user: caller::own_topic(who),
+        scope: Scope::Own,
         topics: topics(app, who, &wish.topics)?,
         resume: match (wish.last_event_id, wish.replay) {
             (Some(id), _) => Resume::After(id),

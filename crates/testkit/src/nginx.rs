@@ -39,6 +39,11 @@ impl Nginx {
     /// Starts nginx with the repository's own configuration (`nginx/`): only addresses, temporary paths and the number of workers are this
     /// machine's. Its access log is in [`log`](Self::log), too.
     pub async fn repository(upstreams: &[SocketAddr]) -> Nginx {
+        Nginx::repository_with(upstreams, str::to_owned).await
+    }
+
+    /// The same, each line changed by `edit`.
+    pub async fn repository_with(upstreams: &[SocketAddr], edit: impl Fn(&str) -> String) -> Nginx {
         let (port, dir) = (crate::free_port(), directory());
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../nginx");
         for folder in ["snippets", "local.d", "tls.d"] {
@@ -48,7 +53,8 @@ impl Nginx {
             ["nginx.conf", "cleartext.conf", "upstream.conf", "snippets/proxy.conf", "snippets/routes.conf"]
         {
             let text = fs::read_to_string(from.join(file)).expect("a file of nginx/");
-            fs::write(dir.path().join(file), own(&text, port, upstreams)).expect("write the configuration");
+            let text: String = own(&text, port, upstreams).lines().map(|line| edit(line) + "\n").collect();
+            fs::write(dir.path().join(file), text).expect("write the configuration");
         }
         fs::write(dir.path().join("local.d/temporary.conf"), temporary(dir.path())).expect("write the paths");
         let mut command = Command::new("nginx");

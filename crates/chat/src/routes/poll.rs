@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidegate_hub::{Batch, Resume};
-use tidegate_protocol::{Cursor, Format};
+use tidegate_protocol::Cursor;
 use tidegate_server::{Caller, Problem, Query, Segment, wait};
 
 use super::Node;
@@ -51,8 +51,8 @@ pub(super) async fn get(
         node.chat.admit(&caller, &room).await?;
         return Ok([(header::CONTENT_TYPE, "application/json")].into_response());
     }
-    let join = node.chat.room_stream(&caller, &room, resume, Format::Json).await?;
-    let batch = wait(&node.app, &parts, join, timeout).await?;
+    let opening = node.chat.room_stream(&caller, &room, resume).await?.objects();
+    let batch = wait(&node.app, &parts, opening, timeout).await?;
     // Whoever was removed in the meantime gets nothing that came since.
     node.chat.admit(&caller, &room).await?;
     answer(&batch)

@@ -2,7 +2,6 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use tidegate_hub::Resume;
-use tidegate_protocol::Format;
 use tidegate_server::{Caller, Problem, Query, Segment, last_event_id, stream};
 
 use super::Node;
@@ -30,11 +29,11 @@ pub(super) async fn room_by_query(State(node): State<Node>, request: Request) ->
 pub(super) async fn user(State(node): State<Node>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let resume = resume(&parts, 0)?;
-    let join = match Caller::of(&node.app, &parts).await {
+    let opening = match Caller::of(&node.app, &parts).await {
         Ok(caller) => node.chat.user_stream(&caller, resume).await,
         Err(problem) => Err(problem),
     };
-    stream(&node.app, &parts, join).await
+    stream(&node.app, &parts, opening).await
 }
 
 async fn open(node: &Node, parts: &Parts, room: &str) -> Result<Response, Problem> {
@@ -43,8 +42,8 @@ async fn open(node: &Node, parts: &Parts, room: &str) -> Result<Response, Proble
         Ok(caller) => caller,
         Err(problem) => return stream(&node.app, parts, Err(problem)).await,
     };
-    let join = node.chat.room_stream(&caller, room, resume, Format::Sse).await;
-    let response = stream(&node.app, parts, join).await?;
+    let opening = node.chat.room_stream(&caller, room, resume).await;
+    let response = stream(&node.app, parts, opening).await?;
     // Who was removed while the stream was being opened is told now: the word to end it may have come before there was one.
     match node.chat.admit(&caller, room).await {
         Ok(_) => Ok(response),

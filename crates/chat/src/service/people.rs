@@ -75,7 +75,6 @@ impl Chat {
         let changed = self.store.remove(room, user).await?.ok_or_else(no_room)?;
         // Also when nothing changed: somebody may have died in the midst of it.
         self.settle(room, &topics::room(room)?, user).await?;
-        self.unseat(room, user).await?;
         if !changed {
             return Ok(());
         }

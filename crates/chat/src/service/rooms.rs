@@ -162,7 +162,6 @@ impl Chat {
         let readers = self.store.delete(room).await?.ok_or_else(no_room)?;
         let users: Vec<String> = readers.iter().map(|reader| reader.user.clone()).collect();
         self.settle_all(room, &topic, &users).await?;
-        self.unseat_all(room, &users).await?;
         self.broker().forget(&topic).await?;
         let mut notices = Notices::new(&self.options, None);
         for reader in &readers {
@@ -184,19 +183,6 @@ impl Chat {
         for chunk in users.chunks(AT_ONCE) {
             try_join_all(chunk.iter().map(|user| self.settle(room, topic, user))).await?;
         }
-        Ok(())
-    }
-
-    /// Ends the streams of the room that these have open.
-    async fn unseat_all(&self, room: &str, users: &[String]) -> Result<(), Problem> {
-        for chunk in users.chunks(AT_ONCE) {
-            try_join_all(chunk.iter().map(|user| self.unseat(room, user))).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn unseat(&self, room: &str, user: &str) -> Result<(), Problem> {
-        self.broker().disconnect(&topics::seat(room, user)?).await?;
         Ok(())
     }
 

@@ -3,54 +3,37 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidegate_hub::{Join, Resume};
-use tidegate_protocol::{Cursor, Format};
-use tidegate_server::{Caller, Problem};
+use tidegate_hub::Resume;
+use tidegate_protocol::Cursor;
+use tidegate_server::{Caller, Opening, Problem};
 
 use super::Chat;
 use crate::topics;
 
 impl Chat {
-    /// A stream of one room, for who takes part in it.
-    ///
-    /// It belongs to a name that stands for the user in this room: it carries nothing else of the user's, and can be ended
-    /// when the user has to go.
+    /// A stream of one room, for who takes part in it and for as long as they do, or for an administrator.
     pub(crate) async fn room_stream(
         &self,
         caller: &Caller,
         room: &str,
         resume: Resume,
-        format: Format,
-    ) -> Result<Join, Problem> {
+    ) -> Result<Opening, Problem> {
         let user = self.admit(caller, room).await?.user;
         let topic = topics::room(room)?;
         let resume = match resume {
             Resume::After(id) => Resume::After(self.cursor(room, &topic, id).await?),
             other => other,
         };
-        Ok(Join {
-            user: user.map(|user| topics::seat(room, user)).transpose()?,
-            topics: vec![topic],
-            resume,
-            expires: caller.expires(),
-            format,
-            manner: Some(Arc::clone(&self.room_manner)),
-        })
+        let opening = caller.opening(vec![topic]).resume(resume).manner(Arc::clone(&self.room_manner));
+        Ok(if user.is_some() { opening.while_member() } else { opening })
     }
 
     /// A user's own stream: news, and the messages of all rooms.
-    pub(crate) async fn user_stream(&self, caller: &Caller, resume: Resume) -> Result<Join, Problem> {
+    pub(crate) async fn user_stream(&self, caller: &Caller, resume: Resume) -> Result<Opening, Problem> {
         let user = self.meet(caller).await?;
         let rooms = self.store.rooms_of(user).await?;
         self.mend(user, rooms.iter().map(String::as_str).collect()).await?;
-        Ok(Join {
-            user: Some(topics::user("userId", user)?),
-            topics: Vec::new(),
-            resume,
-            expires: caller.expires(),
-            format: Format::Sse,
-            manner: Some(Arc::clone(&self.user_manner)),
-        })
+        Ok(caller.opening(Vec::new()).with_own().resume(resume).manner(Arc::clone(&self.user_manner)))
     }
 
     /// A message's id as the place of its event. What is no message's id, or of none that is known, is for the hub to judge.

@@ -135,3 +135,31 @@ async fn the_own_stream_has_all_rooms_and_resumes() {
     assert_eq!(chats(&mut plain, 1).await, ["4"]);
     assert_eq!(next(&mut plain, "nav-new-message").await, json!({}));
 }
+
+/// Like every other stream of his, at whatever node.
+#[tokio::test]
+async fn who_is_disconnected_reads_on_in_no_room() {
+    let world = World::open().await;
+    let (alice, bob) = world.people();
+    let room = alice.room("ours", &["bob"]).await;
+    let mut streams = Vec::new();
+    for path in [
+        format!("/api/chat/rooms/{room}/subscribe?replay=0"),
+        format!("/api/chat/stream?roomId={room}&replay=0"),
+        format!("/sse/chat-rooms/{room}/messages?replay=0"),
+    ] {
+        streams.push(bob.open(&path).await);
+    }
+    let url = bob.url(&format!("/long-polling/chat-rooms/{room}/messages"));
+    let poll = tokio::spawn(async move { tidegate_testkit::http::get(&url).await });
+    tidegate_testkit::eventually("the poll waits", async || (world.b.live() == 4).then_some(())).await;
+    let mut hers = alice.open(&format!("/api/chat/rooms/{room}/subscribe?replay=0")).await;
+    let answer = alice.post("/v1/users/bob/disconnect", json!(null)).await;
+    assert_eq!(answer.body["nodes"], 1, "{}", answer.body);
+    for stream in &mut streams {
+        assert_eq!(stream.next_named("tidegate:closing").await.data, r#"{"reason":"disconnected"}"#);
+    }
+    assert_eq!(poll.await.unwrap().body, json!([]));
+    alice.say(&room, "hers goes on").await;
+    assert_eq!(chats(&mut hers, 1).await, ["hers goes on"]);
+}

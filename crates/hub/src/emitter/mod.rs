@@ -27,11 +27,13 @@ use crate::item::Item;
 use crate::members::User;
 use crate::outbox::Outbox;
 use crate::wheel::Tick;
-use crate::{Manner, Options, blocks};
+use crate::{Manner, Options, Scope, blocks};
 
 /// One connection as the hub sees it.
 pub(crate) struct Emitter {
     pub(crate) id: u64,
+    /// What it carries of its user's.
+    pub(crate) scope: Scope,
     state: Mutex<State>,
     /// When something was last queued: heartbeats go to the silent only.
     pub(crate) last: AtomicU32,
@@ -69,6 +71,7 @@ impl Emitter {
     pub(crate) fn new(
         id: u64,
         format: Format,
+        scope: Scope,
         now: Tick,
         expires: Tick,
         oldest: Tick,
@@ -76,6 +79,7 @@ impl Emitter {
     ) -> Self {
         Self {
             id,
+            scope,
             state: Mutex::new(State {
                 format,
                 cursor: Cursor::default(),

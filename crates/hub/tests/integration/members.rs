@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tidegate_broker::{Broker, Control, Delivery};
-use tidegate_hub::Resume;
+use tidegate_hub::{Error, Options, Resume, Scope};
 use tidegate_protocol::{Position, Topic};
 
 use crate::rig::{Rig, control, event, quiet, topic};
@@ -111,6 +112,82 @@ async fn a_missed_disconnect_is_noticed() {
     rig.broker.disconnect(&user()).await.unwrap();
     rig.say(&[Delivery::Gap]);
     assert_eq!(second.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+}
+
+/// Whatever it carries of the user's: it is counted among the user's streams, and ends with them. Its ids know nothing of the user's topic.
+#[tokio::test]
+async fn a_stream_without_the_own_topic_is_the_users_all_the_same() {
+    let rig = Rig::new(4, Options { user_connections: 2, ..quiet() });
+    assert_ne!(user().partition(4), topic("topic:a").partition(4));
+    let mut streams = Vec::new();
+    for scope in [Scope::Topics, Scope::Membership] {
+        let mut stream = rig.scoped(Some("u"), scope, &["topic:a"], Resume::Live).await.unwrap();
+        let ready = stream.ready().await;
+        assert!(!ready.id.unwrap().contains('.') && ready.data.unwrap().contains(r#""topics":["topic:a"]"#));
+        streams.push(stream);
+    }
+    let third = rig.try_join(Some("u"), &[], Resume::Live).await;
+    assert!(matches!(third, Err(Error::UserLimit(2))));
+    assert_eq!(rig.hub.metrics().users.get(), 1);
+    rig.publish("user:u", "own").await;
+    rig.publish("topic:a", "a").await;
+    assert_eq!(rig.broker.disconnect(&user()).await.unwrap(), 1);
+    for stream in &mut streams {
+        assert_eq!(stream.data().await, "a");
+        assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+    }
+    drop(streams);
+    while rig.hub.metrics().topics.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.hub.metrics().users.get(), 0);
+    assert_eq!(rig.broker.disconnect(&user()).await.unwrap(), 0, "the topic is let go");
+}
+
+#[tokio::test]
+async fn who_unsubscribes_from_the_own_topic_is_disconnected_all_the_same() {
+    let rig = Rig::new(1, Options { linger: Duration::ZERO, ..quiet() });
+    let mut stream = rig.join(Some("u"), &["topic:a"], Resume::Live).await;
+    stream.ready().await;
+    let other = rig.join(None, &["topic:other"], Resume::Live).await;
+    stream.subscription.unsubscribe(vec![user()]);
+    stream.told("tidegate:unsubscribed").await;
+    // When the other's topic has been let go, so has all that nobody needed before.
+    let topics = rig.hub.metrics().topics.get();
+    drop(other);
+    while rig.hub.metrics().topics.get() == topics {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.broker.disconnect(&user()).await.unwrap(), 1);
+    assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_membership_that_it_is_for() {
+    let rig = Rig::new(1, quiet());
+    for missed in [false, true] {
+        let of = async |topic_: &str, member: bool| {
+            rig.broker.set_membership(&user(), &topic(topic_), member).await.unwrap();
+        };
+        of("topic:a", true).await;
+        of("topic:b", true).await;
+        let mut stream = rig.scoped(Some("u"), Scope::Membership, &["topic:a"], Resume::Live).await.unwrap();
+        let mut public = rig.scoped(Some("u"), Scope::Topics, &["topic:a"], Resume::Live).await.unwrap();
+        stream.ready().await;
+        public.ready().await;
+        rig.broker.deaf.store(missed, Ordering::Relaxed);
+        of("topic:b", false).await;
+        rig.say(&[Delivery::Gap]);
+        rig.publish("topic:b", "b").await;
+        rig.publish("topic:a", "a").await;
+        assert_eq!((stream.data().await, public.data().await), ("a".into(), "a".into()));
+        of("topic:a", false).await;
+        rig.say(&[Delivery::Gap]);
+        assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+        rig.broker.deaf.store(false, Ordering::Relaxed);
+        rig.publish("topic:a", "public").await;
+        assert_eq!(public.data().await, "public");
+    }
 }
 
 async fn epoch(rig: &Rig) -> tidegate_protocol::Epoch {

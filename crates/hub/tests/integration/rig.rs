@@ -12,7 +12,7 @@ use tidegate_broker::{
     Broker, Control, Delivery, Error, Feed, Health, Local, LocalOptions, Page, Publication, Read, Receipt,
     Retention, queue,
 };
-use tidegate_hub::{Hub, Join, Metrics, Options, Resume, Subscription};
+use tidegate_hub::{Hub, Join, Metrics, Options, Resume, Scope, Subscription};
 use tidegate_protocol::{Cursor, Data, Epoch, Event, Format, Mark, Partition, Position, Topic};
 use tokio::sync::watch;
 
@@ -142,8 +142,20 @@ impl Rig {
         topics: &[&str],
         resume: Resume,
     ) -> Result<Reader, tidegate_hub::Error> {
+        self.scoped(user, Scope::Own, topics, resume).await
+    }
+
+    /// A stream that may carry less of its user's.
+    pub(crate) async fn scoped(
+        &self,
+        user: Option<&str>,
+        scope: Scope,
+        topics: &[&str],
+        resume: Resume,
+    ) -> Result<Reader, tidegate_hub::Error> {
         let join = Join {
             user: user.map(|user| Topic::user(user).unwrap()),
+            scope,
             topics: topics.iter().map(|name| topic(name)).collect(),
             resume,
             expires: None,
@@ -156,7 +168,8 @@ impl Rig {
     /// A stream of JSON objects.
     pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
         let topics = topics.iter().map(|name| topic(name)).collect();
-        let join = Join { user: None, topics, resume, expires: None, format: Format::Json, manner: None };
+        let (user, scope, expires, manner) = (None, Scope::Own, None, None);
+        let join = Join { user, scope, topics, resume, expires, format: Format::Json, manner };
         self.hub.join(join).await.unwrap()
     }
 

@@ -197,3 +197,22 @@ fn without(mut value: Value, field: &str) -> Value {
     value.as_object_mut().unwrap().remove(field);
     value
 }
+
+/// Anyone may look, but who says who they are is held to it.
+#[tokio::test]
+async fn a_users_stream_ends_when_the_user_is_disconnected() {
+    let node = Node::open(slow()).await;
+    let mut ann = Sse::open(&node.url(&format!("{EVENTS}?userId=ann"))).await;
+    let mut anyone = Sse::open(&node.url(EVENTS)).await;
+    assert!(ann.next_named("tidegate:ready").await.data.contains(r#""user":"ann""#));
+    anyone.next_named("tidegate:ready").await;
+    let answer = node.post("/v1/users/ann/disconnect", None).await;
+    assert_eq!(answer.body["nodes"], 1, "{}", answer.body);
+    assert_eq!(ann.next_named("tidegate:closing").await.data, r#"{"reason":"disconnected"}"#);
+    node.post("/api/schedules/1/seats/7/hold?userId=bob", None).await;
+    assert_eq!(change(&mut anyone).await["scheduleSeatId"], "7");
+
+    let node = Node::keyed().await;
+    assert_eq!(Sse::open(&node.url(EVENTS)).await.status, 200);
+    assert_eq!(Sse::builder(&node.url(EVENTS)).bearer("no token").open().await.status, 401);
+}

@@ -11,6 +11,7 @@ use tidegate_hub::{Heartbeat, Join, Manner};
 use tidegate_protocol::Format;
 
 use crate::app::App;
+use crate::application::Opening;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -55,10 +56,14 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
-/// Answers a request with a stream of `join`, over whatever transport it came by. What is wrong with the request is an answer of its own; what
+/// Answers a request with an application's stream, over whatever transport it came by. What is wrong with the request is an answer of its own; what
 /// is wrong with the gateway just now is said on a stream, with the time to come back. `?heartbeat=event` counts on every stream.
-pub async fn stream(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {
-    open(app, parts, join.and_then(|join| watched(app, parts, join))).await
+pub async fn stream(
+    app: &App,
+    parts: &Parts,
+    opening: Result<Opening, Problem>,
+) -> Result<Response, Problem> {
+    open(app, parts, opening.and_then(|Opening(join)| watched(app, parts, join))).await
 }
 
 /// The same, with the heartbeats that the query asks for.

@@ -8,12 +8,13 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use tidegate_hub::{Batch, Join, Resume};
+use tidegate_hub::{Batch, Resume};
 use tidegate_protocol::Format;
 use tokio::time::Instant;
 
 use crate::admission::Refused;
 use crate::app::App;
+use crate::application::Opening;
 use crate::connection::Connection;
 use crate::poll::Poll;
 use crate::problem::Problem;
@@ -61,8 +62,13 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// Waits for the first events of `join`, at most so long, for an application with a long poll of its own form. A resumed one has what came since.
-pub async fn wait(app: &App, parts: &Parts, join: Join, timeout: Duration) -> Result<Batch, Problem> {
+/// Waits for the first events, at most so long, for an application with a long poll of its own form. A resumed one has what came since.
+pub async fn wait(
+    app: &App,
+    parts: &Parts,
+    Opening(join): Opening,
+    timeout: Duration,
+) -> Result<Batch, Problem> {
     let place = app.admission.enter(parts).map_err(Refused::problem)?;
     let mut subscription = app.hub.join(join).await.map_err(|error| receive::refused(app, &error))?;
     let _counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);

@@ -9,10 +9,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tidegate_hub::{Greeting, Heartbeat, Join, Manner, Resume};
-use tidegate_protocol::{EventName, Format, Topic};
-use tidegate_server::{App, Application, Body, Caller, Problem, Query, Segment, last_event_id, stream};
-use tidegate_testkit::Sse;
+use tidegate_hub::{Greeting, Heartbeat, Manner, Resume};
+use tidegate_protocol::{EventName, Topic};
+use tidegate_server::{App, Application, Body, Caller, Problem, Query, Segment, last_event_id, stream, wait};
+use tidegate_testkit::{Sse, http as ask};
 
 use crate::node::{self, Node, Setup};
 
@@ -21,6 +21,7 @@ const OPENAPI: &str = r#"{"paths": {"/toy/{name}/events": {"get": {}}}, "tags": 
 pub(crate) fn toy(app: App) -> Application {
     let router = Router::new()
         .route("/toy/{name}/events", get(events))
+        .route("/toy/{name}/wait", get(poll))
         .route("/toy/echo", post(echo))
         .route("/toy/taken", get(|| async { Problem::conflict("Bob has it.").with("heldBy", "bob") }))
         .with_state(app);
@@ -39,15 +40,22 @@ async fn events(
         style: Heartbeat::Event { name: None, data: "beat".into() },
         max_age: None,
     };
-    let join = Join {
-        user: None,
-        topics: vec![Topic::parse(&format!("$toy:{name}")).unwrap()],
-        resume: last_event_id(&parts)?.map_or(Resume::Live, Resume::After),
-        expires: Caller::of(&app, &parts).await?.expires(),
-        format: Format::Sse,
-        manner: Some(Arc::new(manner)),
-    };
-    stream(&app, &parts, Ok(join)).await
+    let resume = last_event_id(&parts)?.map_or(Resume::Live, Resume::After);
+    let opening =
+        Caller::of(&app, &parts).await?.opening(vec![Topic::parse(&format!("$toy:{name}")).unwrap()]);
+    stream(&app, &parts, Ok(opening.resume(resume).manner(Arc::new(manner)))).await
+}
+
+async fn poll(
+    State(app): State<App>,
+    Segment(name): Segment<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (parts, _) = request.into_parts();
+    let topics = vec![Topic::parse(&format!("$toy:{name}")).unwrap()];
+    let opening = Caller::of(&app, &parts).await?.opening(topics).objects();
+    let batch = wait(&app, &parts, opening, Duration::from_secs(60)).await?;
+    Ok(Json(json!(batch.events.len())))
 }
 
 async fn echo(caller: Caller, uri: http::Uri, Body(said): Body<Value>) -> Result<Json<Value>, Problem> {
@@ -76,6 +84,35 @@ async fn a_stream_with_manners_of_its_own() {
     watched.next_named("ping").await;
     assert_eq!(watched.next_block().await.unwrap().event.as_deref(), Some("tidegate:heartbeat"));
     assert!(!stream.last_event_id().is_empty() && Some(stream.last_event_id()) == ready.id.as_deref());
+}
+
+/// The application does nothing for it, and could do nothing against it.
+#[tokio::test]
+async fn what_an_application_opens_for_a_user_is_the_users() {
+    let hub = tidegate_hub::Options { user_connections: 3, ..Default::default() };
+    let setup = Setup { hub: Some(hub), application: Some(toy), ..Setup::default() };
+    let node = Node::start(setup).await;
+    let mut toys = Vec::new();
+    for name in ["a", "b"] {
+        let mut toy = Sse::open(&node.url(&format!("/toy/{name}/events?userId=bob"))).await;
+        assert!(toy.next_named("tidegate:ready").await.data.contains(r#""user":"bob""#));
+        toys.push(toy);
+    }
+    let waiting = tokio::spawn(reqwest::get(node.url("/toy/a/wait?userId=bob")));
+    tidegate_testkit::eventually("the poll waits", async || (node.hub.live() == 3).then_some(())).await;
+    for path in ["/toy/a/events", "/v1/events"] {
+        let mut fourth = Sse::open(&node.url(&format!("{path}?userId=bob"))).await;
+        assert_eq!(fourth.next_named("tidegate:closing").await.data, r#"{"reason":"user_limit"}"#);
+    }
+    assert_eq!(ask::get(&node.url("/toy/a/wait?userId=bob")).await.status, 429);
+    Sse::open(&node.url("/toy/a/events?userId=eve")).await.next_named("tidegate:ready").await;
+
+    let answer = ask::post(&node.url("/v1/users/bob/disconnect"), &json!(null)).await;
+    assert_eq!(answer.body["nodes"], 1);
+    for toy in &mut toys {
+        assert_eq!(toy.next_named("tidegate:closing").await.data, r#"{"reason":"disconnected"}"#);
+    }
+    assert_eq!(waiting.await.unwrap().unwrap().json::<Value>().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod alerts;
 mod dashboard;
 mod documents;
 mod exported;
+mod nginx;
 mod promql;
 
 use std::fs;
