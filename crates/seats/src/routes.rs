@@ -26,7 +26,7 @@ const HEARTBEAT: &str = r#"{"scheduleSeatId":-1,"status":null,"isHeartbeat":true
 
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
-/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the routes.
+/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the hub.
 pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
     let manner = Arc::new(Manner {
         greeting: None,
@@ -34,7 +34,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         style: Heartbeat::Event { name: None, data: HEARTBEAT.into() },
         max_age: options.timeout,
     });
-    let seats = Seats::start(store, Arc::clone(app.broker()), options);
+    let seats = Seats::start(store, Arc::clone(app.broker()), options, app.hub().tasks());
     let mut router =
         Router::new().route("/api/schedules/{schedule}/seats", get(list)).route(EVENTS, get(events));
     for (name, act) in [("hold", Act::Hold), ("release", Act::Release), ("reserve", Act::Reserve)] {
