@@ -104,7 +104,7 @@ impl Gateway {
         let (broker, deliveries) =
             Local::new(LocalOptions::default(), tidegate_broker::Metrics::new(&registry).unwrap());
         let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics);
+        let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
         let metrics = Metrics::new(&registry).unwrap();
         let router = |mode: Mode| {
             let api_key = ApiKey {

@@ -120,6 +120,7 @@ impl Jwks {
             return false;
         }
         let this = Arc::clone(self);
+        // Short-lived: a fetch has a time-out.
         let fetch = tokio::spawn(async move {
             let mut last = this.last_fetch.lock().await;
             if this.generation() != seen {

@@ -36,10 +36,10 @@ mod subscription;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use tidegate_broker::{Broker, Deliveries, Error, Health, Metrics, Page, Publication, Read, Receipt, queue};
 use tidegate_protocol::{Cursor, Topic};
-use tokio::task::JoinSet;
+use tidegate_tasks::Tasks;
+use tokio_util::sync::CancellationToken;
 
 use connect::Connector;
 #[cfg(feature = "simulation")]
@@ -60,14 +60,18 @@ pub struct RedisBroker {
     subscription: Arc<Subscription>,
     probe: Arc<Probe>,
     metrics: Metrics,
-    tasks: Mutex<JoinSet<()>>,
+    stop: CancellationToken,
 }
 
 impl RedisBroker {
-    /// Starts connecting and returns at once; call it within a tokio runtime. A Redis that is away is waited for:
+    /// Starts connecting, as some of the node's `tasks`, and returns at once; call it within a tokio runtime. A Redis that is away is waited for:
     /// [`Broker::health`] tells. Fails only for settings that can't work.
     #[expect(clippy::needless_pass_by_value, reason = "settings are given away: nobody changes them later")]
-    pub fn start(options: Options, metrics: Metrics) -> Result<(Arc<Self>, Deliveries), StartError> {
+    pub fn start(
+        options: Options,
+        metrics: Metrics,
+        tasks: &Tasks,
+    ) -> Result<(Arc<Self>, Deliveries), StartError> {
         let info = options.check()?;
         let connector = Connector::new(&info, &options)?;
         let keys = Keys::new(&options.prefix, options.partitions);
@@ -85,9 +89,10 @@ impl RedisBroker {
             &options,
         ));
 
-        let mut tasks = JoinSet::new();
-        for slot in publisher.slots() {
-            tasks.spawn(slot.supervise(connector.clone()));
+        let stop = CancellationToken::new();
+        let tasks = tasks.until(&stop);
+        for (number, slot) in publisher.slots().enumerate() {
+            tasks.spawn(&format!("redis publisher {number}"), slot.supervise(connector.clone()));
         }
         let supervisor = Supervisor::new(
             Arc::clone(&subscription),
@@ -96,11 +101,10 @@ impl RedisBroker {
             metrics.clone(),
             options.probe_interval,
         );
-        tasks.spawn(supervisor.run());
-        tasks.spawn(Arc::clone(&probe).run());
+        tasks.spawn("redis subscription", supervisor.run());
+        tasks.spawn("redis probe", Arc::clone(&probe).run());
 
-        let tasks = Mutex::new(tasks);
-        let broker = Self { keys, publisher, reader, subscription, probe, metrics, tasks };
+        let broker = Self { keys, publisher, reader, subscription, probe, metrics, stop };
         Ok((Arc::new(broker), deliveries))
     }
 
@@ -111,7 +115,7 @@ impl RedisBroker {
 
     /// Ends its tasks and connections, and its [`Deliveries`] once they are taken.
     pub fn shutdown(&self) {
-        self.tasks.lock().abort_all();
+        self.stop.cancel();
         self.subscription.close();
         self.publisher.close();
         self.reader.pool.close();

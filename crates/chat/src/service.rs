@@ -155,6 +155,7 @@ impl Chat {
 pub(crate) async fn whole<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
+    // Short-lived: the work of one request, whose deadlines are the store's and the broker's.
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Problem::internal()))
 }
 

@@ -46,6 +46,7 @@ pub(crate) async fn all(hub: &Arc<Inner>, emitters: &mut Vec<Arc<Emitter>>) {
     });
     for _ in 0..helpers {
         let round = Arc::clone(&round);
+        // Short-lived: one round. A panic is made up for by `Share`.
         tokio::spawn(async move { round.work() });
     }
     round.work();

@@ -34,6 +34,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tidegate_broker::{Broker, Deliveries};
 use tidegate_protocol::Topic;
+use tidegate_tasks::Tasks;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -72,17 +73,20 @@ pub(crate) struct Inner {
     next_id: AtomicU64,
     live: AtomicUsize,
     draining: AtomicBool,
+    tasks: Tasks,
     stop: CancellationToken,
 }
 
 impl Hub {
-    /// Starts the node's dispatch loop and its wheel on the current runtime.
+    /// Starts the node's dispatch loop and its wheel on the current runtime, as some of the node's `tasks`.
     pub fn start(
         options: Options,
         broker: Arc<dyn Broker>,
         deliveries: Deliveries,
         metrics: Metrics,
+        tasks: &Tasks,
     ) -> Self {
+        let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
             channels: DashMap::with_shard_amount(64),
             users: DashMap::with_shard_amount(64),
@@ -95,14 +99,16 @@ impl Hub {
             next_id: AtomicU64::new(1),
             live: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            stop: CancellationToken::new(),
+            tasks: tasks.until(&stop),
+            stop,
             options,
             broker,
             metrics,
         });
-        tokio::spawn(dispatch::run(Arc::clone(&inner), deliveries));
-        tokio::spawn(wheel::run(Arc::clone(&inner)));
-        tokio::spawn(resync::run(Arc::clone(&inner)));
+        let tasks = &inner.tasks;
+        tasks.spawn("hub dispatch", dispatch::run(Arc::clone(&inner), deliveries));
+        tasks.spawn("hub wheel", wheel::run(Arc::clone(&inner)));
+        tasks.spawn("hub resync", resync::run(Arc::clone(&inner)));
         Self(inner)
     }
 
@@ -114,6 +120,11 @@ impl Hub {
     /// The settings it was started with.
     pub fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    /// For tasks that are to live as long as the hub does.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     /// What it counts.
@@ -138,7 +149,7 @@ impl Hub {
         self.0.wheel.drain(window);
     }
 
-    /// Ends the loops. Streams that are still open get nothing any more.
+    /// Ends the loops, and all other [tasks](Self::tasks). Streams that are still open get nothing any more.
     pub fn stop(&self) {
         self.0.stop.cancel();
     }

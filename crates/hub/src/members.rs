@@ -1,7 +1,9 @@
 //! Users: who has which streams here, and what changes while they are open.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use slab::Slab;
 use tidegate_broker::{Control, Error, ResetReason, Span};
@@ -116,9 +118,11 @@ impl Inner {
             }
         } else if emitter.hold(change) {
             let (hub, emitter) = (Arc::clone(self), Arc::clone(emitter));
+            // Short-lived: it has a time-out. After a panic the stream must not stay held.
             tokio::spawn(async move {
-                let applied = tokio::time::timeout(hub.options.join_timeout, hub.apply(&emitter)).await;
-                if !matches!(applied, Ok(Ok(()))) {
+                let applied = AssertUnwindSafe(hub.apply(&emitter)).catch_unwind();
+                let applied = tokio::time::timeout(hub.options.join_timeout, applied).await;
+                if !matches!(applied, Ok(Ok(Ok(())))) {
                     // The client comes back with its cursor, and the join reads the memberships.
                     hub.close(&emitter, Leave::Unavailable);
                 }

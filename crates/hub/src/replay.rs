@@ -1,5 +1,6 @@
 //! Reading what a client missed: from the topic's ring, else from the broker, else together with whoever reads the same just now.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -152,13 +153,15 @@ impl Inner {
         let (hub, flown) = (Arc::clone(self), wishes.clone());
         // Begins when the map has it: a read that is over before would stay there for ever.
         let (begin, begun) = oneshot::channel::<()>();
+        // Short-lived: one read. After a panic it must leave the map, too: all who ask for the same would share the failure.
         let task = tokio::spawn(async move {
             let _ = begun.await;
-            let result = hub.read(flown.iter().map(|(_, read)| read.clone()).collect()).await;
+            let read = hub.read(flown.iter().map(|(_, read)| read.clone()).collect());
+            let result = AssertUnwindSafe(read).catch_unwind().await;
             for (_, read) in &flown {
                 hub.flights.0.remove(read);
             }
-            let pages = result?;
+            let pages = result.map_err(|_| Error::Protocol("a read panicked".into()))??;
             for ((channel, read), page) in flown.iter().zip(&pages) {
                 if let (Span::After { position, .. }, false, None) = (read.span, page.more, page.reset) {
                     channel.backfill(position, page.head, &page.items, &hub.options);

@@ -18,15 +18,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// Does it after every gap, one at a time. Gaps that come meanwhile count as one more.
 pub(crate) async fn run(hub: Arc<Inner>) {
-    let work = async {
-        loop {
-            hub.gap.notified().await;
-            hub.resync().await;
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        () = hub.stop.cancelled() => {}
+    loop {
+        hub.gap.notified().await;
+        hub.resync().await;
     }
 }
 

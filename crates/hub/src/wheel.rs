@@ -85,16 +85,13 @@ impl Wheel {
     }
 }
 
-/// Turns the wheel until the hub stops.
+/// Turns the wheel.
 pub(crate) async fn run(hub: Arc<Inner>) {
     let mut interval = tokio::time::interval_at(hub.wheel.start + STEP, STEP);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut emitters = Vec::new();
     loop {
-        tokio::select! {
-            _ = interval.tick() => {}
-            () = hub.stop.cancelled() => return,
-        }
+        interval.tick().await;
         let now = hub.wheel.now.fetch_add(1, Ordering::Relaxed) + 1;
         hub.reap(now);
         std::mem::swap(&mut *hub.wheel.slots[now as usize % SLOTS].lock(), &mut emitters);

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::Weak;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidegate_broker::{Publication, Retention};
@@ -88,12 +88,10 @@ impl Seats {
     }
 }
 
-/// Makes held seats available when their time is over, and announces what dead nodes have left. Runs on every node, as long as there are
-/// `seats`.
-pub(crate) async fn sweep(seats: Weak<Seats>, every: Duration) {
+/// Makes held seats available when their time is over, and announces what dead nodes have left. Runs on every node.
+pub(crate) async fn sweep(seats: Arc<Seats>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let Some(seats) = seats.upgrade() else { return };
         if let Err(error) = seats.care().await {
             tracing::debug!(%error, "the seats' store can't be asked just now");
         }

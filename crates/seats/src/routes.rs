@@ -29,7 +29,7 @@ const SCHEDULES: &str = "seats.schedules";
 
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
-/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the routes.
+/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the hub.
 pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
     let manner = Arc::new(Manner {
         greeting: None,
@@ -38,7 +38,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         max_age: options.timeout,
     });
     app.count_refusals_by(&[SCHEDULES]);
-    let seats = Seats::start(store, Arc::clone(app.broker()), options);
+    let seats = Seats::start(store, Arc::clone(app.broker()), options, app.hub().tasks());
     let mut router =
         Router::new().route("/api/schedules/{schedule}/seats", get(list)).route(EVENTS, get(events));
     for (name, act) in [("hold", Act::Hold), ("release", Act::Release), ("reserve", Act::Reserve)] {

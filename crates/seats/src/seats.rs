@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_broker::Broker;
+use tidegate_tasks::Tasks;
 use tokio::sync::Mutex;
 
 use crate::Options;
@@ -35,11 +36,17 @@ impl From<store::Error> for Error {
 }
 
 impl Seats {
-    /// Seats in `store` whose changes are announced over `broker`. Must be called on a runtime: it starts the task that ends holds.
-    pub fn start(store: Arc<dyn Store>, broker: Arc<dyn Broker>, options: Options) -> Arc<Self> {
+    /// Seats in `store` whose changes are announced over `broker`. Must be called on a runtime: it starts
+    /// the one of the node's `tasks` that ends holds.
+    pub fn start(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        options: Options,
+        tasks: &Tasks,
+    ) -> Arc<Self> {
         let (every, turns) = (options.sweep, std::array::from_fn(|_| Mutex::default()));
         let seats = Arc::new(Self { store, broker, options, turns });
-        tokio::spawn(sweep(Arc::downgrade(&seats), every));
+        tasks.spawn("seats sweep", sweep(Arc::clone(&seats), every));
         seats
     }
 

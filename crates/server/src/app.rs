@@ -32,7 +32,7 @@ pub struct Inner {
 }
 
 impl App {
-    /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle rate limits.
+    /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle rate limits, which ends with the hub.
     pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
         let rate = Rate::new(&options.limits);
         let admission = Admission::new(&options.admission, metrics.refused.clone());
@@ -41,8 +41,9 @@ impl App {
         let watched = Arc::new(Manner { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
         let inner =
             Arc::new(Inner { options, auth, hub, metrics, rate, admission, bodies, watched, draining });
-        tokio::spawn(Rate::sweep(Arc::downgrade(&inner)));
-        Self(inner)
+        let app = Self(inner);
+        app.hub.tasks().spawn("publish rates", Rate::sweep(app.clone()));
+        app
     }
 
     /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still serves.

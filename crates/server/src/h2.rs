@@ -108,10 +108,12 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
             _ => None,
         });
         if let Ok(Some(over)) = over {
+            // Short-lived: ends with its WebSocket.
             tokio::spawn(over.run_until_cancelled_owned(task));
             return;
         }
         let leash = Leash::default();
+        // Short-lived: ends with its request or its connection.
         tokio::spawn(Leashed { task: LEASH.scope(leash.clone(), task), leash });
     }
 }

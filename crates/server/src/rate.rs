@@ -5,7 +5,7 @@ use std::time::Duration;
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
-use crate::{Limits, Problem};
+use crate::{App, Limits, Problem};
 
 /// Events that a credential may publish, per second.
 pub(crate) struct Rate {
@@ -51,18 +51,13 @@ impl Rate {
     }
 
     /// Forgets credentials that have their whole allowance: the map would grow for ever.
-    pub(crate) async fn sweep(app: std::sync::Weak<crate::app::Inner>) {
+    pub(crate) async fn sweep(app: App) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
         loop {
             minutes.tick().await;
-            match app.upgrade() {
-                Some(app) => {
-                    if let Some(limiter) = &app.rate.limiter {
-                        limiter.retain_recent();
-                        limiter.shrink_to_fit();
-                    }
-                }
-                None => return,
+            if let Some(limiter) = &app.rate.limiter {
+                limiter.retain_recent();
+                limiter.shrink_to_fit();
             }
         }
     }

@@ -157,7 +157,7 @@ fn router() -> Router {
     let (broker, deliveries) =
         Local::new(LocalOptions::default(), tidegate_broker::Metrics::new(&registry).unwrap());
     let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-    let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics);
+    let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
     let auth = tidegate_auth::Options { mode: Mode::Open, ..tidegate_auth::Options::default() };
     let options = Options { topics: 1_000, page: true, ..Options::default() };
     public(

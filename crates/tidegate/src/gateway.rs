@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures_util::future::OptionFuture;
 use prometheus::Registry;
 use tidegate_auth::Authenticator;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
@@ -16,7 +15,9 @@ use tidegate_server::{
     AdmissionOptions, App, Application, Connections, Limits, Listener, Namespace, Namespaces, Policy,
     Shutdown,
 };
+use tidegate_tasks::Tasks;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::apps;
 use crate::config::{Allowed, Config, HeartbeatStyle, Size};
@@ -44,15 +45,20 @@ pub(crate) struct Quic {
 
 impl Gateway {
     /// Builds it. What the configuration's own check can't see is an error here.
-    pub(crate) fn build(config: &Config, node: &str, max_connections: usize) -> anyhow::Result<Self> {
-        let registry = Registry::new();
-        process_metrics(&registry)?;
-        let tls = Tls::load(&config.tls, config.listen, &registry)?;
-        let broker_metrics = tidegate_broker::Metrics::new(&registry)?;
-        let Link { broker, deliveries, redis } = link(config, node, broker_metrics)?;
-        let hub =
-            Hub::start(hub_options(config, node), broker, deliveries, tidegate_hub::Metrics::new(&registry)?);
-        let metrics = tidegate_server::Metrics::new(&registry)?;
+    pub(crate) fn build(
+        config: &Config,
+        node: &str,
+        max_connections: usize,
+        registry: &Registry,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Self> {
+        process_metrics(registry)?;
+        let tls = Tls::load(&config.tls, config.listen, registry)?;
+        let broker_metrics = tidegate_broker::Metrics::new(registry)?;
+        let Link { broker, deliveries, redis } = link(config, node, broker_metrics, tasks)?;
+        let hub_metrics = tidegate_hub::Metrics::new(registry)?;
+        let hub = Hub::start(hub_options(config, node), broker, deliveries, hub_metrics, tasks);
+        let metrics = tidegate_server::Metrics::new(registry)?;
         let options = config
             .auth
             .options()
@@ -85,28 +91,25 @@ impl Gateway {
     }
 
     /// Serves until the phases end it: see [`Phases`].
-    pub(crate) async fn run(self, main: TcpListener, quic: Option<Quic>, admin: TcpListener, phases: Phases) {
+    pub(crate) fn start(
+        self,
+        main: TcpListener,
+        quic: Option<Quic>,
+        admin: TcpListener,
+        phases: &Phases,
+        tasks: &Tasks,
+    ) -> Running {
         let shutdown = Shutdown { graceful: phases.closing.clone(), hard: phases.stopped.clone() };
         // Operators see the drain to its end: the admin listener closes with the process.
         let admin_shutdown = Shutdown { graceful: phases.stopped.clone(), hard: phases.stopped.clone() };
         let (app, hub, auth) = (self.app, self.hub, self.auth);
-        let keys = tokio::spawn(async move { auth.run().await });
-        let admin = tokio::spawn(tidegate_server::serve(
-            admin,
-            tidegate_server::admin(app.clone()),
-            self.limits.clone(),
-            self.metrics.clone(),
-            admin_shutdown,
-        ));
-        let draining = tokio::spawn({
-            let (app, hub, phases, window) = (app.clone(), hub.clone(), phases.clone(), self.window);
-            async move {
-                phases.draining.cancelled().await;
-                app.drain();
-                phases.closing.cancelled().await;
-                hub.drain(window);
-            }
-        });
+        let to_the_end = tasks.until(&phases.stopped);
+        to_the_end.spawn("key set", async move { auth.run().await });
+        let (limits, metrics) = (self.limits, self.metrics);
+        let routes = tidegate_server::admin(app.clone());
+        let admin = tidegate_server::serve(admin, routes, limits.clone(), metrics.clone(), admin_shutdown);
+        to_the_end.spawn_finishing("admin listener", admin);
+        to_the_end.spawn("drain", drained(app.clone(), phases.clone(), self.window));
         let main = match &self.tls {
             Some(tls) => Listener::tls(main, tls.certificates()),
             None => main.into(),
@@ -114,21 +117,45 @@ impl Gateway {
         let connections = Connections::default();
         let (main, mut router) =
             (main.counted(&connections), tidegate_server::public(app.clone(), self.applications));
-        let (limits, metrics) = (self.limits, self.metrics);
-        let mut http3 = None;
+        let open = tasks.until(&phases.closing);
+        let mut listeners = Vec::new();
         if let Some(quic) = quic {
             let listener = quic.http3.counted(&connections);
-            http3 = Some(listener.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone()));
+            let http3 = listener.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
+            listeners.push(open.spawn_finishing("HTTP/3 listener", http3));
             router = h3::advertise(router, app, quic.port);
         }
-        tokio::join!(
-            tidegate_server::serve(main, router, limits, metrics, shutdown),
-            OptionFuture::from(http3)
-        );
-        for task in [keys, admin, draining] {
-            task.abort();
+        let main = tidegate_server::serve(main, router, limits, metrics, shutdown);
+        listeners.push(open.spawn_finishing("main listener", main));
+        Running { listeners, hub }
+    }
+}
+
+/// Turns the phases of a drain into what the parts do.
+async fn drained(app: App, phases: Phases, window: Duration) {
+    phases.draining.cancelled().await;
+    app.drain();
+    phases.closing.cancelled().await;
+    app.hub().drain(window);
+    phases.stopped.cancelled().await;
+}
+
+/// A gateway that serves.
+pub(crate) struct Running {
+    /// Those that clients come in by.
+    listeners: Vec<JoinHandle<()>>,
+    hub: Hub,
+}
+
+impl Running {
+    /// Resolves when the phases have ended it and the last of its clients is gone. May be dropped and asked again.
+    pub(crate) async fn finished(&mut self) {
+        while let Some(listener) = self.listeners.last_mut() {
+            // How it ended is the business of `Tasks`.
+            let _ = listener.await;
+            self.listeners.pop();
         }
-        hub.stop();
+        self.hub.stop();
     }
 }
 
@@ -140,7 +167,12 @@ struct Link {
     redis: Option<Arc<RedisBroker>>,
 }
 
-fn link(config: &Config, node: &str, metrics: tidegate_broker::Metrics) -> anyhow::Result<Link> {
+fn link(
+    config: &Config,
+    node: &str,
+    metrics: tidegate_broker::Metrics,
+    tasks: &Tasks,
+) -> anyhow::Result<Link> {
     let redis = &config.redis;
     if redis.url.is_empty() {
         let options = LocalOptions {
@@ -165,7 +197,7 @@ fn link(config: &Config, node: &str, metrics: tidegate_broker::Metrics) -> anyho
         queue_bytes: bytes(redis.queue_bytes),
         node: node.to_owned(),
     };
-    let (broker, deliveries) = RedisBroker::start(options, metrics).context("redis")?;
+    let (broker, deliveries) = RedisBroker::start(options, metrics, tasks).context("redis")?;
     Ok(Link { broker: Arc::clone(&broker) as _, deliveries, redis: Some(broker) })
 }
 

@@ -15,6 +15,10 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tidegate_tasks::Tasks;
+
+use crate::cli::output::{Unwritten, say};
+use crate::telemetry::Telemetry;
 
 /// Many short-lived small allocations from several threads: mimalloc gives them back, and needs less than the system's allocator.
 #[global_allocator]
@@ -23,24 +27,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // Before anything that could make a TLS configuration. It fails only if there is a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match run(cli::Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("tidegate: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let code = runtime.block_on(run(cli)).unwrap_or_else(|error| failed(&error));
+    // A resolver that waits for a server, or a command for its input, would hold the end.
+    runtime.shutdown_background();
+    code
 }
 
-#[tokio::main]
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<Unwritten>().is_some_and(Unwritten::is_end) {
+        return ExitCode::SUCCESS;
+    }
+    say(format_args!("tidegate: {error:#}"));
+    ExitCode::FAILURE
+}
+
 async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     match cli.command() {
-        cli::Command::Serve(args) => {
-            let loaded = config::load(&args.sources())?;
-            telemetry::init(&loaded.config.log);
-            serve::run(loaded.config).await?;
-            Ok(ExitCode::SUCCESS)
-        }
+        cli::Command::Serve(args) => serve(&args).await,
         cli::Command::Config(args) => cli::config::run(&args),
         cli::Command::Token(args) => cli::token::run(&args),
         cli::Command::Publish(args) => cli::publish::run(&args).await,
@@ -48,4 +56,26 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Health(args) => cli::health::run(&args).await,
         cli::Command::Doctor(args) => cli::doctor::run(args).await,
     }
+}
+
+/// From here on all that is said goes through the log, the last word, too.
+async fn serve(args: &cli::Serve) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(&args.sources())?;
+    let tasks = Tasks::default();
+    let telemetry = Telemetry::start(&loaded.config.log, &tasks)?;
+    #[cfg(debug_assertions)]
+    let victim = args.kill_task.as_deref();
+    #[cfg(not(debug_assertions))]
+    let victim = None;
+    let served = serve::run(loaded.config, &telemetry, &tasks, victim).await;
+    Ok(match served {
+        Ok(()) => {
+            telemetry.finish();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            telemetry.last_word(&error);
+            ExitCode::FAILURE
+        }
+    })
 }

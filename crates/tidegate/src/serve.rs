@@ -4,19 +4,26 @@ use std::io::{IsTerminal as _, stderr};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use prometheus::Registry;
+use tidegate_tasks::Tasks;
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::lifecycle::{self, Caught, Outcome, Phases, Signals, drain, times};
+use crate::telemetry::Telemetry;
 use crate::{listeners, open_files, tls};
 
 /// The longest that a process which is to end at once waits for its last packets to be sent.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Runs a gateway until a signal ends it.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+/// Runs a gateway until a signal ends it, or one of its tasks fails. `victim`: see [`Tasks::kill`].
+pub(crate) async fn run(
+    config: Config,
+    telemetry: &Telemetry,
+    tasks: &Tasks,
+    victim: Option<&str>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let hangups = lifecycle::hangups()?;
     let max_connections = open_files::connections(config.limits.connections, open_files::raise_limit());
@@ -27,7 +34,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let admin = listeners::bind(config.admin_listen, "admin_listen", "--admin-listen")?;
     let node = node_name(&config.node);
 
-    let gateway = Gateway::build(&config, &node, max_connections)?;
+    let registry = Registry::new();
+    telemetry.register(&registry)?;
+    let gateway = Gateway::build(&config, &node, max_connections, &registry, tasks)?;
 
     let quic = match udp {
         Some(socket) => gateway.http3(socket, &config)?,
@@ -36,26 +45,27 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     announce(&config, &node, address, listeners::address(&admin)?);
     let phases = Phases::default();
-    tokio::spawn(tls::upkeep(gateway.tls(), hangups));
-    let mut gateway = tokio::spawn(gateway.run(main, quic, admin, phases.clone()));
+    tasks.until(&phases.stopped).spawn("certificate", tls::upkeep(gateway.tls(), hangups));
+    let mut running = gateway.start(main, quic, admin, &phases, tasks);
+    if let Some(victim) = victim {
+        anyhow::ensure!(tasks.kill(victim), "no such task: {victim}");
+    }
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        // Better no process than one that looks alive: whoever supervises it starts another.
-        ended = &mut gateway => {
-            ended.context("the gateway failed")?;
-            anyhow::bail!("the gateway ended without being told to");
-        }
+        // Better no process than one that looks alive: what supervises it starts another.
+        failure = tasks.failed() => return Err(failure.into()),
     };
     let at_terminal = stderr().is_terminal();
     match signal {
         Caught::Interrupt if at_terminal => tracing::info!("a second Ctrl-C ends it at once; ending"),
         _ => tracing::info!(%signal, "ending; a second signal ends it at once"),
     }
-    let finished = async {
-        let _ = (&mut gateway).await;
+    let times = times(&config.drain, signal, at_terminal);
+    let outcome = tokio::select! {
+        outcome = drain(&times, &phases, signals.next(), running.finished()) => outcome,
+        failure = tasks.failed() => return Err(failure.into()),
     };
-    let outcome = drain(&times(&config.drain, signal, at_terminal), &phases, signals.next(), finished).await;
     match outcome {
         Outcome::Clean => tracing::info!("every stream was closed; goodbye"),
         Outcome::Cut => {
@@ -65,7 +75,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     if outcome != Outcome::Clean {
         // The kernel closes what is left of TCP, but QUIC's clients are told by the process or not at all.
-        let _ = timeout(FAREWELL, gateway).await;
+        let _ = timeout(FAREWELL, running.finished()).await;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) fn options(url: &str) -> Options {
 }
 
 pub(crate) fn start(options: Options) -> (Arc<RedisBroker>, Deliveries) {
-    RedisBroker::start(options, metrics()).unwrap()
+    RedisBroker::start(options, metrics(), &Default::default()).unwrap()
 }
 
 pub(crate) fn metrics() -> Metrics {
@@ -72,7 +72,7 @@ pub(crate) enum Word {
 impl Node {
     pub(crate) fn start(options: Options) -> Node {
         let (metrics, places) = (metrics(), vec![None; usize::from(options.partitions)]);
-        let (broker, deliveries) = RedisBroker::start(options, metrics.clone()).unwrap();
+        let (broker, deliveries) = RedisBroker::start(options, metrics.clone(), &Default::default()).unwrap();
         Node { broker, metrics, deliveries, batch: VecDeque::new(), places }
     }
 

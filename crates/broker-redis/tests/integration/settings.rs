@@ -56,7 +56,7 @@ async fn settings_that_cannot_work_are_refused() {
     let refused = |change: fn(&mut Options)| {
         let mut options = Options::default();
         change(&mut options);
-        RedisBroker::start(options, metrics()).err().expect("refused")
+        RedisBroker::start(options, metrics(), &Default::default()).err().expect("refused")
     };
     let error = refused(|o| o.url = "http://user:s3cret@host/".into());
     assert!(matches!(error, StartError::Url(_)) && !error.to_string().contains("s3cret"), "{error}");

@@ -64,7 +64,7 @@ async fn a_file_that_gives_no_trust_is_refused() {
     certificates(dir.path());
     let refused = |url: &str, name: &str| {
         let options = Options { ca_file: Some(dir.path().join(name)), ..options(url) };
-        match RedisBroker::start(options, metrics()).err() {
+        match RedisBroker::start(options, metrics(), &Default::default()).err() {
             Some(StartError::Option { option: "ca_file", rule }) => rule,
             other => panic!("{other:?}"),
         }

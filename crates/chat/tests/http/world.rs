@@ -79,7 +79,7 @@ impl Node {
         let options =
             tidegate_broker_redis::Options { url: redis.url(), partitions: 4, ..Default::default() };
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
-        let (broker, deliveries) = RedisBroker::start(options, metrics).unwrap();
+        let (broker, deliveries) = RedisBroker::start(options, metrics, &Default::default()).unwrap();
         eventually("the broker is ready", async || broker.health().ready.then_some(())).await;
         let store = Arc::new(Redis::new(broker.pool(), "tg", &chat));
         Self::serve(&registry, (broker, deliveries), store, chat, Limits::default(), keyed).await
@@ -94,7 +94,13 @@ impl Node {
         keyed: bool,
     ) -> Self {
         let metrics = tidegate_hub::Metrics::new(registry).unwrap();
-        let hub = Hub::start(tidegate_hub::Options::default(), Arc::clone(&broker), deliveries, metrics);
+        let hub = Hub::start(
+            tidegate_hub::Options::default(),
+            Arc::clone(&broker),
+            deliveries,
+            metrics,
+            &Default::default(),
+        );
         let metrics = Metrics::new(registry).unwrap();
         let options = Options {
             cookie: "tidegate_token".into(),

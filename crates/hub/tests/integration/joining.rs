@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidegate_broker::{Delivery, ResetReason};
 use tidegate_hub::{Options, Resume};
@@ -103,6 +104,26 @@ async fn the_last_few_are_shared_too() {
         assert_eq!(reader.all(2).await, ["8", "9"]);
     }
     assert_eq!(rig.counter("tidegate_history_reads_total", "broker"), 1);
+}
+
+/// What asks for the same afterwards must not share the failure.
+#[tokio::test]
+async fn a_read_that_panics_is_over() {
+    let rig = Rig::new(1, quiet());
+    rig.publish("topic:a", "1").await;
+    rig.broker.history.shut();
+    let failed = rig.try_join(None, &["topic:a"], Resume::Last(2));
+    let fault = async {
+        // Only the read is to fail: what comes before it has passed.
+        rig.broker.history.reached(1).await;
+        rig.broker.faulty.store(true, Ordering::Relaxed);
+        rig.broker.history.open();
+    };
+    let (failed, ()) = tokio::join!(failed, fault);
+    assert_eq!(failed.err().expect("a failure").reason(), "unavailable");
+    let mut reader = rig.join(None, &["topic:a"], Resume::Last(2)).await;
+    reader.ready().await;
+    assert_eq!(reader.data().await, "1");
 }
 
 /// A client far behind gets all of it, in several streams, and never stays where it is.

@@ -69,6 +69,17 @@ async fn memberships_are_read_after_a_gap_until_they_are_known() {
     assert_eq!(reader.data().await, "b");
 }
 
+/// It would stay held, and silent, as long as its client waits.
+#[tokio::test]
+async fn a_stream_whose_change_panics_is_closed() {
+    let rig = Rig::new(1, quiet());
+    let mut reader = rig.join(Some("u"), &["topic:a"], Resume::Live).await;
+    reader.ready().await;
+    rig.broker.faulty.store(true, Ordering::Relaxed);
+    rig.broker.set_membership(&user(), &topic("topic:b"), true).await.unwrap();
+    assert_eq!(reader.told("tidegate:closing").await, r#"{"reason":"unavailable"}"#);
+}
+
 /// Read before, and told to leave since: what is newer counts.
 #[tokio::test]
 async fn what_was_read_does_not_undo_what_was_told() {

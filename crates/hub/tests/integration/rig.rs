@@ -75,6 +75,8 @@ pub(crate) struct Wrapped {
     pub(crate) deaf: Arc<AtomicBool>,
     /// So many of the next questions after memberships and disconnects fail.
     pub(crate) failures: AtomicUsize,
+    /// The next history read or subscription panics.
+    pub(crate) faulty: AtomicBool,
 }
 
 pub(crate) struct Rig {
@@ -113,8 +115,15 @@ impl Rig {
             deliveries: door,
             deaf,
             failures: AtomicUsize::new(0),
+            faulty: AtomicBool::new(false),
         });
-        let hub = Hub::start(options, Arc::clone(&broker) as Arc<dyn Broker>, deliveries, metrics);
+        let hub = Hub::start(
+            options,
+            Arc::clone(&broker) as Arc<dyn Broker>,
+            deliveries,
+            metrics,
+            &Default::default(),
+        );
         Self { hub, broker, registry, feed }
     }
 
@@ -237,6 +246,10 @@ pub(crate) fn quiet() -> Options {
 }
 
 impl Wrapped {
+    fn panic(&self) {
+        assert!(!self.faulty.swap(false, Ordering::Relaxed), "as the test wants it");
+    }
+
     fn fail(&self) -> Result<(), Error> {
         let left = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if left.is_ok() { Err(Error::Busy("as the test wants it".into())) } else { Ok(()) }
@@ -258,6 +271,7 @@ impl Broker for Wrapped {
     }
 
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
+        self.panic();
         self.local.subscribe(topics).await
     }
 
@@ -267,6 +281,7 @@ impl Broker for Wrapped {
 
     async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
         self.history.pass().await;
+        self.panic();
         let mut pages = Vec::new();
         for read in reads {
             // One by one, and others run in between: pages are of different instants.

@@ -49,7 +49,8 @@ impl House {
         let first = store();
         let second = if redis.is_some() { store() } else { Arc::clone(&first) };
         let node = |store: &Arc<dyn Store>| {
-            Seats::start(Arc::clone(store), Arc::<Local>::clone(&broker), options.clone())
+            let broker = Arc::<Local>::clone(&broker);
+            Seats::start(Arc::clone(store), broker, options.clone(), &Default::default())
         };
         let nodes = [node(&between(Arc::clone(&first))), node(&second)];
         Self { nodes, store: first, broker, _deliveries: deliveries, redis }

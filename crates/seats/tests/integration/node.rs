@@ -36,7 +36,8 @@ impl Node {
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
         let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
         let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics);
+        let hub =
+            Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
         let material = KeyMaterial::Secret(SECRET.to_owned().into());
         let key = JwtKey { algorithm: "HS256".parse().unwrap(), kid: None, material };
         let keys = if mode == Mode::Keys { vec![key] } else { Vec::new() };

@@ -41,7 +41,7 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
                 return Problem::internal().into_response();
             };
             let bound = h2::bind();
-            // Ends with the connection at the latest, which is waited for.
+            // Short-lived: ends with the connection at the latest, which is waited for.
             tokio::spawn(async move {
                 if let Ok(upgraded) = upgrade.await {
                     ws::run(TokioIo::new(upgraded), Bytes::new(), session, bound).await;

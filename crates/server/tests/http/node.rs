@@ -68,7 +68,8 @@ impl Node {
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
         let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
         let hub_metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub = Hub::start(setup.hub.unwrap_or_default(), broker, deliveries, hub_metrics);
+        let hub =
+            Hub::start(setup.hub.unwrap_or_default(), broker, deliveries, hub_metrics, &Default::default());
         let mut auth = tidegate_auth::Options { mode: Mode::Open, ..tidegate_auth::Options::default() };
         if setup.keyed {
             auth.mode = Mode::Keys;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::Serve;
+use super::output::print;
 use crate::config::{SAMPLE, load};
 
 #[derive(Args, Debug)]
@@ -25,12 +26,12 @@ enum Action {
 
 pub(crate) fn run(args: &Config) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Default => print!("{SAMPLE}"),
+        Action::Default => print(SAMPLE.trim_end())?,
         Action::Check(serve) => {
             load(&serve.sources())?;
-            println!("the configuration can be used");
+            print("the configuration can be used")?;
         }
-        Action::Print(serve) => print!("{}", load(&serve.sources())?.print()),
+        Action::Print(serve) => print(load(&serve.sources())?.print().trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ConfigFile;
+use super::output::print;
 use crate::client::unanswered;
 
 /// Below the 3 s that the container's health check allows.
@@ -33,7 +34,8 @@ pub(crate) async fn run(args: &Health) -> anyhow::Result<ExitCode> {
     let answered = client.get(url.clone()).send().await;
     let answer = answered.map_err(|error| anyhow::anyhow!(unanswered(&url, &error)))?;
     let status = answer.status();
-    println!("{status} {}", answer.text().await.unwrap_or_default().trim());
+    let text = answer.text().await.unwrap_or_default();
+    print(format_args!("{status} {}", text.trim()))?;
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

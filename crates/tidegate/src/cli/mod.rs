@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod health;
+pub(crate) mod output;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
 pub(crate) mod token;
@@ -63,6 +64,10 @@ pub(crate) struct Serve {
     /// Speak TLS with a certificate for localhost that is made now, for development
     #[arg(long)]
     dev_tls: bool,
+    /// Ends a background task once all run, as a fault would: for tests of what becomes of the process
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "TASK", hide = true)]
+    pub(crate) kill_task: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Gateway;
+use super::output::print;
 use crate::client::{problem, unanswered};
 
 /// Lines in one request: the gateway's own default limit for a batch.
@@ -107,7 +108,7 @@ async fn send(args: &Publish, request: reqwest::RequestBuilder) -> anyhow::Resul
     }
     let answer: Value =
         response.json().await.context("the answer is no JSON: is this the URL of a gateway?")?;
-    println!("{answer}");
+    print(&answer)?;
     let failed = |item: &Value| item["status"].as_u64().is_some_and(|status| status >= 400);
     let all_well = !answer.as_array().into_iter().flatten().any(failed);
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

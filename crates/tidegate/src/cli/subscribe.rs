@@ -1,6 +1,5 @@
 //! `tidegate subscribe`: events on standard output, everything else on standard error.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 use sse_stream::Sse;
 
 use super::Gateway;
+use super::output::{Unwritten, print, say};
 use crate::client::{Subscription, Update, Wish};
 
 #[derive(Args, Debug)]
@@ -34,37 +34,33 @@ pub(crate) async fn run(args: Subscribe) -> anyhow::Result<ExitCode> {
     loop {
         match subscription.next().await? {
             Update::Open => match subscription.last_id() {
-                Some(id) => eprintln!("connected, after {id}"),
-                None => eprintln!("connected"),
+                Some(id) => say(format_args!("connected, after {id}")),
+                None => say("connected"),
             },
-            Update::Lost { why, wait } => eprintln!("{why}; next try in {:.1} s", wait.as_secs_f64()),
+            Update::Lost { why, wait } => {
+                say(format_args!("{why}; next try in {:.1} s", wait.as_secs_f64()));
+            }
             Update::Over => {
-                eprintln!("the gateway says that there is nothing to come");
+                say("the gateway says that there is nothing to come");
                 return Ok(ExitCode::SUCCESS);
             }
-            Update::Block(block) => match show(&block, subscription.last_id(), args.json) {
-                // `tidegate subscribe | head` is no failure.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-                shown => shown?,
-            },
+            Update::Block(block) => show(&block, subscription.last_id(), args.json)?,
         }
     }
 }
 
-fn show(block: &Sse, id: Option<&str>, as_json: bool) -> io::Result<()> {
+fn show(block: &Sse, id: Option<&str>, as_json: bool) -> Result<(), Unwritten> {
     let Some(data) = &block.data else { return Ok(()) };
     let event = block.event.as_deref().filter(|event| !event.is_empty());
     if let Some(word) = event.and_then(|event| event.strip_prefix("tidegate:")) {
-        eprintln!("{}", said(word, data));
+        say(said(word, data));
         return Ok(());
     }
-    let mut out = io::stdout().lock();
     match event {
-        _ if as_json => writeln!(out, "{}", json!({"id": id, "event": event, "data": data}))?,
-        Some(event) => writeln!(out, "{event}: {data}")?,
-        None => writeln!(out, "{data}")?,
+        _ if as_json => print(json!({"id": id, "event": event, "data": data})),
+        Some(event) => print(format_args!("{event}: {data}")),
+        None => print(data),
     }
-    out.flush()
 }
 
 /// The gateway's own events, for a person.

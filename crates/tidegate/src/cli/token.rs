@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Token) -> anyhow::Result<ExitCode> {
         Some(key) => (key, claims),
         None => args.configured_key(claims)?,
     };
-    println!("{}", mint(&key, &claims)?);
+    super::output::print(mint(&key, &claims)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,8 +5,10 @@ mod admission;
 mod commands;
 mod doctor;
 mod http3;
+mod logs;
 mod script;
 mod subscribe;
+mod tasks;
 mod tls;
 
 use std::process::Stdio;

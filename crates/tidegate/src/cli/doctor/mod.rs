@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(shown.as_str(), args.json);
     let visit = Visit::new(&args)?;
     examine(&visit, &args, &mut report).await;
-    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.finish()? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// From the outside in; what needs a stream is left out where none comes.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::cli::output::{Unwritten, print, say};
+
 /// How serious it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,11 +29,13 @@ pub(super) struct Report {
     url: String,
     json: bool,
     findings: Vec<Finding>,
+    /// Why the findings can't be printed any more.
+    unwritten: Option<Unwritten>,
 }
 
 impl Report {
     pub(super) fn new(url: &str, json: bool) -> Self {
-        Self { url: url.to_owned(), json, findings: Vec::new() }
+        Self { url: url.to_owned(), json, findings: Vec::new(), unwritten: None }
     }
 
     /// As it should be.
@@ -52,23 +56,24 @@ impl Report {
     /// Says what takes a while.
     pub(super) fn wait(&self, said: &str) {
         if !self.json {
-            eprintln!("{said}");
+            say(said);
         }
     }
 
     /// Prints what is left to print. Whether all is well.
-    pub(super) fn finish(&self) -> bool {
+    pub(super) fn finish(mut self) -> Result<bool, Unwritten> {
         let problems = self.findings.iter().filter(|finding| finding.level == Level::Problem).count();
         if self.json {
-            println!("{}", json!({ "url": self.url, "ok": problems == 0, "findings": self.findings }));
+            let all = json!({ "url": self.url, "ok": problems == 0, "findings": self.findings });
+            self.print(&all.to_string());
         } else {
             match problems {
-                0 => println!("All is well."),
-                1 => println!("One problem."),
-                count => println!("{count} problems."),
+                0 => self.print("All is well."),
+                1 => self.print("One problem."),
+                count => self.print(&format!("{count} problems.")),
             }
         }
-        problems == 0
+        self.unwritten.map_or(Ok(problems == 0), Err)
     }
 
     fn add(&mut self, finding: Finding) {
@@ -78,11 +83,18 @@ impl Report {
                 Level::Note => "note",
                 Level::Problem => "PROBLEM",
             };
-            println!("{level:<8} {:<11} {}", finding.check, finding.said);
+            self.print(&format!("{level:<8} {:<11} {}", finding.check, finding.said));
             for line in &finding.advice {
-                println!("{:20} > {line}", "");
+                self.print(&format!("{:20} > {line}", ""));
             }
         }
         self.findings.push(finding);
+    }
+
+    /// The first failure is the end of printing; what is under way in the network ends first.
+    fn print(&mut self, line: &str) {
+        if self.unwritten.is_none() {
+            self.unwritten = print(line).err();
+        }
     }
 }
