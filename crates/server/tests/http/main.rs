@@ -16,6 +16,7 @@ mod publishing;
 mod streams;
 mod tls;
 mod tls_wire;
+mod unread;
 mod users;
 mod ws;
 mod ws_bounds;
