@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::task;
 use std::time::Duration;
 
-use axum::Router;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::Either;
+use http::Version;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,9 +26,10 @@ use tower::ServiceExt;
 
 use crate::io::{Control, Io, Socket};
 use crate::poll::{self, Poll};
-use crate::serve::Open;
+use crate::serve::{Attendant, Open};
 use crate::stream::Opened;
 use crate::tls::{self, Accepted, Certificates, TlsLine};
+use crate::unread::{RequestBody, linger};
 use crate::ws::{self, Session};
 use crate::{Limits, h2, wire};
 
@@ -54,16 +55,15 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 pub(crate) async fn run(
     begin: Begin,
     peer: IpAddr,
-    tls: Option<Secure>,
-    router: Router,
-    limits: Limits,
     guard: Open,
-    shutdown: CancellationToken,
+    attendant: &Attendant,
 ) -> io::Result<Option<Taken>> {
+    let Attendant { tls, limits, .. } = attendant;
+    let shutdown = &attendant.shutdown.graceful;
     let opened = match begin {
         Begin::Fresh(socket) => tokio::select! {
-            opened = open(socket, tls, &limits) => opened?,
-            () = last_call(&shutdown) => return Ok(None),
+            opened = open(socket, tls.as_ref(), limits) => opened?,
+            () = last_call(shutdown) => return Ok(None),
         },
         Begin::Again(socket) => Some((socket, Bytes::new(), false, Instant::now() + IDLE)),
     };
@@ -71,10 +71,10 @@ pub(crate) async fn run(
     let io = Io::new(socket, prefix, deadline, limits.write_deadline);
     if h2 {
         let connection = Connection { driver: None, peer, overloaded: guard.overloaded };
-        let service = service(router, io.control(), connection);
-        h2::serve(io, service, &limits, &shutdown).await.map(|()| None)
+        let service = service(attendant, io.control(), connection);
+        h2::serve(io, service, limits, shutdown).await.map(|()| None)
     } else {
-        serve_h1(io, peer, router, &limits, guard, &shutdown).await
+        serve_h1(io, peer, guard, attendant).await
     }
 }
 
@@ -105,12 +105,12 @@ pub(crate) struct Secure {
 /// it is HTTP/2, and by when the first request's head has to be there.
 async fn open(
     socket: TcpStream,
-    tls: Option<Secure>,
+    tls: Option<&Secure>,
     limits: &Limits,
 ) -> io::Result<Option<(Socket, Bytes, bool, Instant)>> {
     let mut socket = match tls {
         None => Socket::Plain(socket),
-        Some(secure) => match secure.shake_hands(socket, limits.header_timeout).await? {
+        Some(secure) => match secure.shake_hands(socket, limits).await? {
             Some(stream) => Socket::Tls(stream),
             None => return Ok(None),
         },
@@ -127,7 +127,8 @@ async fn open(
 }
 
 impl Secure {
-    async fn shake_hands(&self, socket: TcpStream, limit: Duration) -> io::Result<Option<Box<tls::Stream>>> {
+    async fn shake_hands(&self, socket: TcpStream, limits: &Limits) -> io::Result<Option<Box<tls::Stream>>> {
+        let limit = limits.header_timeout;
         let accepted = tokio::time::timeout(limit, tls::accept(socket, &self.certificates)).await;
         let count = |result| self.handshakes.with_label_values(&[result]).inc();
         match accepted {
@@ -137,7 +138,7 @@ impl Secure {
             }
             Ok(Ok(Accepted::Cleartext(socket))) => {
                 count("cleartext");
-                tokio::time::timeout(limit, tls::turn_away(socket)).await??;
+                tokio::time::timeout(limit, tls::turn_away(socket, limits.body_bytes)).await??;
                 Ok(None)
             }
             Ok(Err(error)) => {
@@ -215,25 +216,21 @@ impl Taken {
     }
 }
 
-async fn serve_h1(
-    io: Io,
-    peer: IpAddr,
-    router: Router,
-    limits: &Limits,
-    guard: Open,
-    shutdown: &CancellationToken,
-) -> io::Result<Option<Taken>> {
+async fn serve_h1(io: Io, peer: IpAddr, guard: Open, attendant: &Attendant) -> io::Result<Option<Taken>> {
+    let limits = &attendant.limits;
     let control = io.control();
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(limits.header_bytes.max(8_192))
+        // A client that closes its side behind a request may still wait for the answer.
+        .half_close(true)
         .keep_alive(!guard.overloaded);
     let connection = Connection { driver: Some(io.control()), peer, overloaded: guard.overloaded };
-    let service = service(router, io.control(), connection);
+    let service = service(attendant, io.control(), connection);
     let mut served = builder.serve_connection(TokioIo::new(io), service);
-    let mut closing = std::pin::pin!(shutdown.cancelled());
+    let mut closing = std::pin::pin!(attendant.shutdown.graceful.cancelled());
     let mut open = true;
     let kind = poll_fn(|cx| {
         // First what has arrived: a connection without a request in work is closed at once.
@@ -254,19 +251,28 @@ async fn serve_h1(
             }
         }
     });
-    let kind = kind.await.map_err(io::Error::other)?;
+    let ended = kind.await;
     let parts = served.into_parts();
     let mut io = parts.io.into_inner();
-    let Some(kind) = kind else {
-        io.shutdown().await?;
-        return Ok(None);
-    };
-    Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, kind, guard }))
+    match ended {
+        Ok(Some(kind)) => {
+            return Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, kind, guard }));
+        }
+        Ok(None) => {}
+        // It has been answered.
+        Err(error) if error.is_parse() => tracing::debug!(%error, "not a request"),
+        Err(error) => return Err(io::Error::other(error)),
+    }
+    io.shutdown().await?;
+    let more = !control.is_whole() || !parts.read_buf.is_empty();
+    drop(parts.read_buf);
+    linger(io.into_socket().into_tcp(), more, attendant.bounds.bytes).await;
+    Ok(None)
 }
 
-/// The router, telling each request what it may know of its connection.
+/// The router, telling each request what it may know of its connection, and what becomes of a body that it leaves.
 fn service(
-    router: Router,
+    attendant: &Attendant,
     control: Arc<Control>,
     connection: Connection,
 ) -> impl Service<
@@ -275,11 +281,20 @@ fn service(
     Error = Infallible,
     Future = Pin<Box<dyn Future<Output = Result<axum::response::Response, Infallible>> + Send>>,
 > + Unpin {
-    service_fn(move |mut request: Request<Incoming>| {
-        control.served();
-        request.extensions_mut().insert(connection.clone());
-        let answer = router.clone().oneshot(request.map(axum::body::Body::new));
-        Box::pin(answer) as Pin<Box<dyn Future<Output = _> + Send>>
+    let (router, bounds) = (attendant.router.clone(), attendant.bounds.clone());
+    service_fn(move |request: Request<Incoming>| {
+        let http1 = request.version() < Version::HTTP_2;
+        let (mut parts, body) = request.into_parts();
+        let (body, arrival) = RequestBody::new(body, &parts.headers);
+        control.served(http1.then(|| Arc::clone(&arrival)));
+        parts.extensions.insert(connection.clone());
+        let answer = router.clone().oneshot(Request::from_parts(parts, axum::body::Body::new(body)));
+        let bounds = bounds.clone();
+        Box::pin(async move {
+            let mut response = answer.await?;
+            arrival.answered(&mut response, &bounds, http1);
+            Ok(response)
+        }) as Pin<Box<dyn Future<Output = _> + Send>>
     })
 }
 

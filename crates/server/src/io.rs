@@ -6,6 +6,8 @@ use std::task::{self, Context};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use crate::poll::Poll;
 use crate::stream::Opened;
 use crate::tls;
+use crate::unread::Arrival;
 use crate::ws::Session;
 
 /// A client's socket.
@@ -46,11 +49,44 @@ pub(crate) struct Control {
     poll: Mutex<Option<Poll>>,
     /// A WebSocket: it begins when the answer to its handshake has been sent.
     websocket: Mutex<Option<Box<Session>>>,
+    /// The body of the request that is being answered. None: the transport tells requests apart without it.
+    arrival: Mutex<Option<Arc<Arrival<Incoming>>>>,
+    left: Left,
+}
+
+/// Whether the client has closed its side of an HTTP/1 connection while hyper reads nothing.
+#[derive(Default)]
+struct Left {
+    /// A response wants to know: asking the socket is a system call.
+    asked: AtomicBool,
+    left: AtomicBool,
+    waker: AtomicWaker,
 }
 
 impl Control {
-    pub(crate) fn served(&self) {
+    /// A request's head is there. `arrival`: of its body, where the next request follows behind it.
+    pub(crate) fn served(&self, arrival: Option<Arc<Arrival<Incoming>>>) {
         self.served.store(true, Ordering::Relaxed);
+        self.left.asked.store(false, Ordering::Relaxed);
+        *self.arrival.lock() = arrival;
+    }
+
+    /// Whether the request has been read to its end: only then may its connection leave hyper. If not, the task is
+    /// woken when it has.
+    pub(crate) fn poll_whole(&self, cx: &Context<'_>) -> bool {
+        self.arrival.lock().as_ref().is_none_or(|arrival| arrival.poll_whole(cx))
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.arrival.lock().as_ref().is_none_or(|arrival| arrival.is_whole())
+    }
+
+    /// Resolves when the client has closed its side, which most do only when they leave.
+    pub(crate) fn poll_left(&self, cx: &Context<'_>) -> task::Poll<()> {
+        self.left.waker.register(cx.waker());
+        self.left.asked.store(true, Ordering::Relaxed);
+        if self.left.left.load(Ordering::Relaxed) { task::Poll::Ready(()) } else { task::Poll::Pending }
     }
 
     /// Leaves a stream for the connection's driver.
@@ -75,7 +111,7 @@ impl Control {
 
     /// The WebSocket that was left, once hyper is done with the connection.
     pub(crate) fn upgraded(&self) -> Option<Box<Session>> {
-        self.websocket.lock().take()
+        self.websocket.lock().take().filter(|_| self.is_whole())
     }
 
     /// The stream that was left, once everything before it has been written.
@@ -97,6 +133,18 @@ impl Io {
     /// The socket, when hyper is done with it.
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
+    }
+
+    /// hyper flushes whenever it is polled, and reads nothing while a request is being answered.
+    fn watch_client(&mut self, cx: &mut Context<'_>) {
+        let left = &self.control.left;
+        if left.asked.load(Ordering::Relaxed)
+            && !left.left.load(Ordering::Relaxed)
+            && self.socket.poll_left(cx)
+        {
+            left.left.store(true, Ordering::Relaxed);
+            left.waker.wake();
+        }
     }
 
     /// Starts the clock when the socket takes nothing, and stops it when it takes something.
@@ -170,11 +218,34 @@ impl AsyncWrite for Io {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.watch_client(cx);
         self.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> task::Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Socket {
+    /// Whether the client has closed its side, or is gone. Not seen behind bytes that nothing has read.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Plain(socket) => {
+                let mut byte = [0; 1];
+                let peeked = socket.poll_peek(cx, &mut ReadBuf::new(&mut byte));
+                matches!(peeked, task::Poll::Ready(Ok(0) | Err(_)))
+            }
+            Self::Tls(stream) => stream.poll_left(cx),
+        }
+    }
+
+    /// The socket without its TLS, when nothing more is said on it.
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.into_tcp(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod segment;
 mod serve;
 mod stream;
 pub mod tls;
+mod unread;
 mod wire;
 mod ws;
 

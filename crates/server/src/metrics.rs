@@ -21,6 +21,8 @@ pub struct Metrics {
     pub apps_refused: IntCounterVec,
     /// `tidegate_bodies_refused_total`
     pub bodies_refused: IntCounter,
+    /// `tidegate_unread_bodies_total{result}`
+    pub unread_bodies: IntCounterVec,
     /// `tidegate_tls_handshakes_total{result}`
     pub handshakes: IntCounterVec,
     /// `tidegate_quic_retries_total`
@@ -75,6 +77,11 @@ impl Metrics {
                 "tidegate_bodies_refused_total",
                 "Requests whose body had no room in limits.body_memory",
             )?,
+            unread_bodies: counters(
+                "tidegate_unread_bodies_total",
+                "Requests answered before their body was there, by what became of its rest",
+                &["result"],
+            )?,
             handshakes: counters(
                 "tidegate_tls_handshakes_total",
                 "Connections to listeners with TLS, by what became of the handshake",
@@ -116,6 +123,9 @@ impl Metrics {
         for result in ["ok", "failed", "timeout", "cleartext"] {
             metrics.handshakes.with_label_values(&[result]);
         }
+        for result in ["ended", "gone", "bytes", "time"] {
+            metrics.unread_bodies.with_label_values(&[result]);
+        }
         for kind in ["subscribe", "unsubscribe", "publish"] {
             metrics.ws_messages.with_label_values(&[kind]);
         }
@@ -134,6 +144,7 @@ impl Metrics {
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.apps_refused.clone()))?;
         registry.register(Box::new(metrics.bodies_refused.clone()))?;
+        registry.register(Box::new(metrics.unread_bodies.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
         registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.ws_messages.clone()))?;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::io::{Control, Socket};
 use crate::stream::Counted;
-use crate::wire::{Framing, Line};
+use crate::wire::{Client, Framing, Line};
 
 /// A client that waits for its next events.
 pub(crate) struct Poll {
@@ -32,8 +32,10 @@ pub(crate) struct Poll {
 pub(crate) struct Waiting {
     /// None: the driver has it.
     poll: Option<Poll>,
-    /// Where to leave it when it is asked for its answer: by then the head is on its way.
-    driver: Option<Arc<Control>>,
+    connection: Option<Arc<Control>>,
+    /// Whether to leave it for the connection's driver when it is asked for its answer, by which time the head is on its
+    /// way, and the request has been read to its end.
+    leaves: bool,
 }
 
 impl Poll {
@@ -50,10 +52,15 @@ impl Poll {
         }
     }
 
-    /// Waits so long; with `driver`, outside of hyper.
-    pub(crate) fn until(mut self, deadline: Instant, driver: Option<Arc<Control>>) -> Waiting {
+    /// Waits so long, outside of hyper if it `leaves`.
+    pub(crate) fn until(
+        mut self,
+        deadline: Instant,
+        connection: Option<Arc<Control>>,
+        leaves: bool,
+    ) -> Waiting {
         self.deadline = Some(Box::pin(sleep_until(deadline)));
-        Waiting { poll: Some(self), driver }
+        Waiting { poll: Some(self), connection, leaves }
     }
 
     /// The whole answer, once.
@@ -77,21 +84,30 @@ impl Body for Waiting {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(driver) = self.driver.take()
-            && let Some(poll) = self.poll.take()
-        {
-            driver.wait(poll);
+        let Self { poll, connection, leaves } = &mut *self;
+        let mut wait = true;
+        if let Some(connection) = connection {
+            if *leaves && connection.poll_whole(cx) {
+                poll.take().into_iter().for_each(|poll| connection.wait(poll));
+            } else {
+                wait = connection.poll_left(cx).is_pending();
+            }
         }
-        let Some(poll) = &mut self.poll else { return task::Poll::Pending };
-        let answer = ready!(poll.poll_answer(cx, true));
+        let Some(poll) = poll else { return task::Poll::Pending };
+        let answer = ready!(poll.poll_answer(cx, wait));
         task::Poll::Ready(answer.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
-/// Waits for the answer and writes it. Gives the socket back, unless the client has left, or did not read, or said more than it was asked for:
-/// no client has reason to send the next request before it knows where to go on.
+/// Waits for the answer and writes it. Gives the socket back, unless the client is gone, or did not read, or said more
+/// than it was asked for: no client has reason to send the next request before it knows where to go on. A client that
+/// closes its side is answered at once: it may still read, and hears from where to go on.
 pub(crate) async fn run<L: Line>(line: Arc<L>, mut poll: Poll, write_deadline: Duration) -> Option<Socket> {
-    let body = poll_fn(|cx| if line.left(cx) { task::Poll::Ready(None) } else { poll.poll_answer(cx, true) });
+    let body = poll_fn(|cx| match line.client(cx) {
+        Client::Waits => poll.poll_answer(cx, true),
+        Client::Closed => poll.poll_answer(cx, false),
+        Client::Gone => task::Poll::Ready(None),
+    });
     let body = body.await?;
     drop(poll);
     let chunk = [format!("{:x}\r\n", body.len()).into(), body, Bytes::from_static(b"\r\n0\r\n\r\n")];

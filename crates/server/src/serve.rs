@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{Begin, Secure, Taken};
 use crate::io::Socket;
 use crate::tls::Certificates;
+use crate::unread::Bounds;
 use crate::{Limits, Metrics, connection};
 
 /// A socket that clients come in by, and what they have to speak on it.
@@ -70,7 +71,8 @@ pub async fn serve(
     let Listener { socket: listener, tls, connections: open } = listener.into();
     let tls = tls.map(|certificates| Secure { certificates, handshakes: metrics.handshakes.clone() });
     let connections = TaskTracker::new();
-    let attendant = Arc::new(Attendant { tls, router, limits, shutdown, connections });
+    let bounds = Bounds { bytes: limits.body_bytes, counter: metrics.unread_bodies.clone() };
+    let attendant = Arc::new(Attendant { tls, router, limits, bounds, shutdown, connections });
     let Attendant { shutdown, connections, .. } = &*attendant;
     loop {
         let accepted = tokio::select! {
@@ -98,11 +100,13 @@ pub async fn serve(
 }
 
 /// What every connection of a listener needs.
-struct Attendant {
-    tls: Option<Secure>,
-    router: Router,
-    limits: Limits,
-    shutdown: Shutdown,
+pub(crate) struct Attendant {
+    pub(crate) tls: Option<Secure>,
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    /// On what clients send and no route reads.
+    pub(crate) bounds: Bounds,
+    pub(crate) shutdown: Shutdown,
     connections: TaskTracker,
 }
 
@@ -128,15 +132,7 @@ impl Attendant {
     fn attend(self: &Arc<Self>, begin: Begin, peer: IpAddr, guard: Open) {
         let this = Arc::clone(self);
         self.connections.spawn(async move {
-            let served = connection::run(
-                begin,
-                peer,
-                this.tls.clone(),
-                this.router.clone(),
-                this.limits.clone(),
-                guard,
-                this.shutdown.graceful.clone(),
-            );
+            let served = connection::run(begin, peer, guard, &this);
             let served = tokio::select! {
                 served = served => served,
                 () = this.shutdown.hard.cancelled() => return,

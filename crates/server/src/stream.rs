@@ -32,7 +32,8 @@ pub(crate) struct Counted {
 /// Ends when the stream ends; fails, so that the connection is cut, when the client did not read.
 pub(crate) struct Stream {
     opened: Option<Opened>,
-    /// Where to leave the stream when it is asked for more: by then the head is on its way.
+    /// Where to leave the stream when it is asked for more, by which time the head is on its way, and the request has
+    /// been read to its end.
     driver: Option<Arc<Control>>,
     /// It has given its beginning.
     begun: bool,
@@ -55,7 +56,7 @@ impl Body for Stream {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         // The beginning still goes this way, so that it leaves in one write with the head.
         if std::mem::replace(&mut self.begun, true)
-            && let Some(driver) = self.driver.take()
+            && let Some(driver) = self.driver.take_if(|driver| driver.poll_whole(cx))
             && let Some(opened) = self.opened.take()
         {
             driver.hand_over(opened);

@@ -29,9 +29,8 @@ pub(crate) trait Line: Send + Sync + 'static {
     /// The hub's way to it.
     fn sink(self: Arc<Self>, framing: Framing) -> Box<dyn Sink>;
 
-    /// Whether the client closed its side, or sent what it should not. A half-closed client is gone as well: no HTTP client that waits for
-    /// an answer closes its side first, and proxies pass a client's leaving on like this.
-    fn left(&self, cx: &mut Context<'_>) -> bool;
+    /// What the client has done since its request.
+    fn client(&self, cx: &mut Context<'_>) -> Client;
 
     /// Waits until it takes more.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -42,6 +41,18 @@ pub(crate) trait Line: Send + Sync + 'static {
 
     /// Gives it back for further requests.
     fn into_socket(self) -> Socket;
+}
+
+/// What a client has done since its request. A stream goes on only while it [waits](Self::Waits): hardly any client
+/// closes its side first and then reads a stream, and proxies pass a client's leaving on like this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// Nothing: it waits.
+    Waits,
+    /// It has closed its side. It may still read.
+    Closed,
+    /// It is gone, or sent what it should not.
+    Gone,
 }
 
 /// The hub's way to a socket.
@@ -82,7 +93,7 @@ enum Ended {
 }
 
 fn poll(line: &impl Line, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Ended> {
-    if line.left(cx) {
+    if line.client(cx) != Client::Waits {
         return Poll::Ready(Ended::Cut);
     }
     loop {
@@ -103,17 +114,18 @@ impl Line for TcpStream {
         Box::new(Wire { socket: self, framing, rest: Bytes::new() })
     }
 
-    fn left(&self, cx: &mut Context<'_>) -> bool {
+    fn client(&self, cx: &mut Context<'_>) -> Client {
         let mut byte = [0; 1];
         loop {
             match self.poll_read_ready(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Err(_)) => return true,
+                Poll::Pending => return Client::Waits,
+                Poll::Ready(Err(_)) => return Client::Gone,
                 Poll::Ready(Ok(())) => {}
             }
             match self.try_read(&mut byte) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return true,
+                Ok(0) => return Client::Closed,
+                _ => return Client::Gone,
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use h3::server::RequestStream;
@@ -22,6 +22,12 @@ impl Incoming {
         let length =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self { stream, left: length }
+    }
+
+    /// Whether nothing more of it comes. May take some of it: only for a body that no route reads.
+    pub(super) fn is_over(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(Pin::new(self).poll_frame(&mut cx), Poll::Ready(None | Some(Err(_))))
     }
 }
 

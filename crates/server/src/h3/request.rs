@@ -27,6 +27,7 @@ use crate::Problem;
 use crate::connection::Connection;
 use crate::io::Control;
 use crate::stream::Opened;
+use crate::unread::{Arrival, RequestBody};
 
 /// Bytes that a request's frames may take beside its body, and a body whose route reads it to see that it is too long.
 const SLACK: usize = 1 << 20;
@@ -45,6 +46,15 @@ pub(super) struct Request {
     handle: Arc<Handle>,
     connection: Connection,
     requests: TaskTracker,
+}
+
+/// An answer whose head is with QUIC.
+struct Begun {
+    body: Body,
+    control: Arc<Control>,
+    /// What the route has left of the request's body. Dropped, it tells the client that the rest is not wanted, which
+    /// must not be before the answer: the client may take it for a failure.
+    rest: Option<Box<Incoming>>,
 }
 
 /// What has become of a request.
@@ -70,10 +80,14 @@ impl Request {
 
     pub(super) async fn run(self, resolver: RequestResolver<quic::Connection, Bytes>) {
         let mut stopped = pin!(self.handle.stopped());
+        let mut rest = None;
         let answered = async {
             // Boxed: while a poll waits for its answer, nothing of this is needed any more.
             match Box::pin(self.begin(resolver)).await {
-                Ok((body, control)) => self.write(body, &control).await,
+                Ok(begun) => {
+                    rest = begun.rest;
+                    self.write(begun.body, &begun.control).await
+                }
                 Err(answered) => answered,
             }
         };
@@ -86,6 +100,7 @@ impl Request {
         match answered {
             Answered::Whole => {
                 self.handle.finish();
+                drop(rest);
                 // The connection may be closed only when the client has it all.
                 let _ = timeout(deadline, stopped).await;
             }
@@ -97,11 +112,8 @@ impl Request {
         }
     }
 
-    /// Answers up to the end of the head. Gives the body, or why there is none to come.
-    async fn begin(
-        &self,
-        resolver: RequestResolver<quic::Connection, Bytes>,
-    ) -> Result<(Body, Arc<Control>), Answered> {
+    /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to come.
+    async fn begin(&self, resolver: RequestResolver<quic::Connection, Bytes>) -> Result<Begun, Answered> {
         let limits = &self.shared.limits;
         let (request, stream) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
             Ok(Ok(resolved)) => resolved,
@@ -117,12 +129,14 @@ impl Request {
         self.handle.allow(limits.body_bytes.saturating_add(SLACK));
         let (mut send, receive) = stream.split();
         let control = Arc::new(Control::default());
-        let response = self.route(request, receive, &control).await;
+        let (response, arrival) = self.route(request, receive, &control).await;
+        let rest = arrival.and_then(|arrival| arrival.take_rest()).map(|(rest, _)| Box::new(rest));
+        let rest = rest.and_then(|mut rest| (!rest.is_over()).then_some(rest));
         let (mut parts, body) = response.into_parts();
         finish_head(&mut parts.headers);
         let sent = send.send_response(Response::from_parts(parts, ()));
         match timeout(limits.write_deadline, sent).await {
-            Ok(Ok(())) => Ok((body, control)),
+            Ok(Ok(())) => Ok(Begun { body, control, rest }),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "response");
                 Err(Answered::Broken(Code::H3_INTERNAL_ERROR))
@@ -136,17 +150,17 @@ impl Request {
         request: http::Request<()>,
         receive: RequestStream<quic::RecvStream, Bytes>,
         control: &Arc<Control>,
-    ) -> Response {
+    ) -> (Response, Option<Arc<Arrival<Incoming>>>) {
         if request.method() == Method::CONNECT {
             // WebSocket over HTTP/3 (RFC 9220) would begin like this.
-            return Problem::not_over_h3().into_response();
+            return (Problem::not_over_h3().into_response(), None);
         }
-        let body = Incoming::new(receive, request.headers());
+        let (body, arrival) = RequestBody::new(Incoming::new(receive, request.headers()), request.headers());
         let mut request = request.map(|()| Body::new(body));
         let connection = Connection { driver: Some(Arc::clone(control)), ..self.connection.clone() };
         request.extensions_mut().insert(connection);
         let Ok(response) = self.shared.router.clone().oneshot(request).await as Result<_, Infallible>;
-        response
+        (response, Some(arrival))
     }
 
     /// Writes the body, or finds that it is a stream.

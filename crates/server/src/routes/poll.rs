@@ -1,6 +1,7 @@
 //! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and the cursor joins them.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,6 +17,7 @@ use crate::admission::Refused;
 use crate::app::App;
 use crate::application::Opening;
 use crate::connection::Connection;
+use crate::io::Control;
 use crate::poll::Poll;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -48,11 +50,9 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
         Some(answer) => Body::from(answer).into_response(),
         None => {
             // A connection that is about to close can't be given back: it stays where it is.
-            let alone = parts.version == Version::HTTP_11 && !app.draining() && !closes(&parts.headers);
-            let driver = parts.extensions.get::<Connection>().filter(|_| alone);
-            let driver = driver.and_then(|connection| connection.driver.clone());
+            let leaves = parts.version == Version::HTTP_11 && !app.draining() && !closes(&parts.headers);
             let deadline = Instant::now() + timeout.min(app.options.limits.poll_timeout);
-            Body::new(poll.until(deadline, driver)).into_response()
+            Body::new(poll.until(deadline, driver(&parts), leaves)).into_response()
         }
     };
     let headers = response.headers_mut();
@@ -62,7 +62,8 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// Waits for the first events, at most so long, for an application with a long poll of its own form. A resumed one has what came since.
+/// Waits for the first events, at most so long, for an application with a long poll of its own form. A resumed one has
+/// what came since. The wait ends when the client closes its side.
 pub async fn wait(
     app: &App,
     parts: &Parts,
@@ -72,8 +73,12 @@ pub async fn wait(
     let place = app.admission.enter(parts).map_err(Refused::problem)?;
     let mut subscription = app.hub.join(join).await.map_err(|error| receive::refused(app, &error))?;
     let _counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
-    let batch = tokio::time::timeout(timeout, poll_fn(|cx| subscription.poll_batch(cx, true))).await;
-    let batch = match batch {
+    let connection = driver(parts);
+    let batch = poll_fn(|cx| {
+        let left = connection.as_ref().is_some_and(|connection| connection.poll_left(cx).is_ready());
+        subscription.poll_batch(cx, !left)
+    });
+    let batch = match tokio::time::timeout(timeout, batch).await {
         Ok(batch) => batch,
         Err(_) => poll_fn(|cx| subscription.poll_batch(cx, false)).await,
     };
@@ -81,6 +86,10 @@ pub async fn wait(
         app.hub.metrics().sent(event.events, event.at);
     }
     Ok(batch)
+}
+
+fn driver(parts: &Parts) -> Option<Arc<Control>> {
+    parts.extensions.get::<Connection>().and_then(|connection| connection.driver.clone())
 }
 
 /// Whether the client wants the connection closed behind the answer.

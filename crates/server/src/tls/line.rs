@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::Stream;
 use super::session::Session;
 use crate::io::Socket;
-use crate::wire::{Framing, Line};
+use crate::wire::{Client, Framing, Line};
 
 /// A TLS connection whose stream has left hyper: the hub encrypts and writes, its task reads.
 pub(crate) struct TlsLine {
@@ -36,25 +36,28 @@ impl Line for TlsLine {
         Box::new(TlsSink { line: self, framing })
     }
 
-    /// A close_notify is a leaving as well, as a half-closed socket is. What TLS itself has to say, new keys for one, is none; an answer to that
-    /// goes out with the next event or heartbeat.
-    fn left(&self, cx: &mut Context<'_>) -> bool {
+    /// A close_notify closes the client's side, as the socket's end does. What TLS itself has to say, new keys for one,
+    /// is nothing that the client has done; an answer to that goes out with the next event or heartbeat.
+    fn client(&self, cx: &mut Context<'_>) -> Client {
         let mut session = self.session.lock();
         loop {
             // Also what hyper made TLS read and did not take.
-            if session.ended() || !session.received().is_empty() {
-                return true;
+            if !session.received().is_empty() {
+                return Client::Gone;
+            }
+            if session.ended() {
+                return Client::Closed;
             }
             match self.socket.poll_read_ready(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Err(_)) => return true,
+                Poll::Pending => return Client::Waits,
+                Poll::Ready(Err(_)) => return Client::Gone,
                 Poll::Ready(Ok(())) => {}
             }
             match session.read(&self.socket) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     // The alert that says why, if it fits.
                     let _ = session.flush(&self.socket);
-                    return true;
+                    return Client::Gone;
                 }
                 _ => {}
             }

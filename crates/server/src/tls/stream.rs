@@ -2,11 +2,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Certificates;
 use super::session::Session;
+use crate::unread::linger;
 
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE: u8 = 0x16;
@@ -62,21 +63,15 @@ pub(crate) async fn accept(socket: TcpStream, certificates: &Certificates) -> io
     }
 }
 
-/// Answers HTTP that is not encrypted. The rest of the request is read, up to a point: with unread bytes the socket's end would be a reset,
-/// which could overtake the answer.
-pub(crate) async fn turn_away(mut socket: TcpStream) -> io::Result<()> {
+/// Answers HTTP that is not encrypted.
+pub(crate) async fn turn_away(mut socket: TcpStream, most: usize) -> io::Result<()> {
     let length = CLEARTEXT.len();
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     socket.write_all(format!("{head}{CLEARTEXT}").as_bytes()).await?;
     socket.shutdown().await?;
-    let mut rest = [0; 1024];
-    for _ in 0..64 {
-        if socket.read(&mut rest).await? == 0 {
-            break;
-        }
-    }
+    linger(socket, true, most).await;
     Ok(())
 }
 
@@ -88,6 +83,27 @@ impl Stream {
     /// The protocol that both sides chose.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.session.alpn()
+    }
+
+    /// See [`crate::io::Socket`].
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { socket, session, .. } = self;
+        while !session.ended() && session.received().is_empty() {
+            match socket.poll_read_ready(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => {}
+            }
+            match session.read(socket) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return true,
+                _ => {}
+            }
+        }
+        session.ended()
+    }
+
+    pub(crate) fn into_tcp(self) -> TcpStream {
+        self.socket
     }
 
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

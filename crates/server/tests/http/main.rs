@@ -20,6 +20,7 @@ mod tls;
 mod tls_tickets;
 mod tls_wire;
 mod topic_by_query;
+mod unread;
 mod users;
 mod ws;
 mod ws_bounds;

@@ -31,7 +31,7 @@ fn config(node: &Node, version: &'static SupportedProtocolVersion) -> ClientConf
         .with_no_client_auth()
 }
 
-async fn connect(node: &Node, version: &'static SupportedProtocolVersion) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(node: &Node, version: &'static SupportedProtocolVersion) -> TlsStream<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let socket = socket.connect(node.addr()).await.unwrap();

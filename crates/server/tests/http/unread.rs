@@ -1,0 +1,349 @@
+//! Bodies that no route reads, and clients that close their side: each still gets its answer.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use serde_json::json;
+use tidegate_server::{App, Application, Limits};
+use tidegate_testkit::http::publish;
+use tidegate_testkit::{DEADLINE, eventually};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+use crate::node::{API_KEY, Node, Setup, options};
+use crate::{tls, tls_wire};
+
+/// More than the sockets between a client and a server hold.
+const LARGE: usize = 8 << 20;
+
+/// Sends `head`, then all of the body, and only then reads, as most HTTP libraries do.
+async fn send_all_then_read<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    head: &str,
+    length: usize,
+) -> String {
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let chunk = vec![b'x'; 64 << 10];
+    for start in (0..length).step_by(chunk.len()) {
+        let piece = &chunk[..chunk.len().min(length - start)];
+        socket.write_all(piece).await.unwrap_or_else(|error| panic!("{head}: after {start} bytes: {error}"));
+    }
+    socket.flush().await.unwrap();
+    read_head(socket).await
+}
+
+async fn read_head<S: AsyncRead + Unpin>(socket: &mut S) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        let read = tokio::time::timeout(DEADLINE, socket.read_u8()).await.expect("nothing comes");
+        text.push(read.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text))));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn read_all<S: AsyncRead + Unpin>(socket: &mut S) -> String {
+    let mut text = Vec::new();
+    tokio::time::timeout(DEADLINE, socket.read_to_end(&mut text)).await.expect("it ends").unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn post(path: &str, more: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: a\r\n{more}content-length: {length}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let node = Node::keyed().await;
+    let key = format!("authorization: Bearer {API_KEY}\r\n");
+    for (path, more, length, status) in [
+        ("/v1/publish", "", LARGE, 401),
+        ("/v1/events?topic=a", "", LARGE, 401),
+        ("/v1/nope", "", LARGE, 404),
+        ("/healthz", "", LARGE, 405),
+        // One byte more than the route reads.
+        ("/v1/publish", &*key, LARGE + 1, 413),
+        ("/v1/publish", &format!("{key}connection: close\r\n"), LARGE + 1, 413),
+        ("/v1/publish", &format!("{key}content-type: text/xml\r\n"), LARGE, 415),
+    ] {
+        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+        let answer = send_all_then_read(&mut socket, &post(path, more, length), length).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {more}: {answer}");
+    }
+    // What is no request at all.
+    for (head, status) in [("NO HTTP\r\n\r\n", 400), ("GET /", 431)] {
+        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+        let answer = send_all_then_read(&mut socket, head, LARGE / 2).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_with_tls() {
+    let node = Node::start(Setup { keyed: true, ..tls::setup() }).await;
+    for version in [&TLS12, &TLS13] {
+        let mut stream = tls_wire::connect(&node, version).await;
+        let head = post("/v1/publish", "", 3_000_000);
+        let answer = send_all_then_read(&mut stream, &head, 3_000_000).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+    // One without TLS is told, too.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    let answer = send_all_then_read(&mut socket, &post("/v1/publish", "", LARGE / 2), LARGE / 2).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_hears_so_while_it_sends() {
+    let mut http = options();
+    http.limits.connections = 1;
+    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+    let mut first = TcpStream::connect(node.addr()).await.unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    read_head(&mut first).await;
+    let mut second = TcpStream::connect(node.addr()).await.unwrap();
+    let answer = send_all_then_read(&mut second, &post("/v1/publish", "", LARGE), LARGE).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+}
+
+/// The rest of the body is read as a body, and the connection goes on: a proxy keeps it.
+#[tokio::test]
+async fn a_connection_outlives_a_refusal() {
+    let node = Node::keyed().await;
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    for _ in 0..3 {
+        let answer = send_all_then_read(&mut socket, &post("/v1/publish", "", 300_000), 300_000).await;
+        assert!(answer.starts_with("HTTP/1.1 401 ") && !answer.contains("connection: close"), "{answer}");
+        let length = answer.split("content-length: ").nth(1).unwrap().split('\r').next().unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        socket.read_exact(&mut body).await.unwrap();
+    }
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let rest = read_all(&mut socket).await;
+    assert!(rest.starts_with("HTTP/1.1 200 ") && rest.matches("HTTP/1.1 ").count() == 1, "{rest}");
+    let metrics = node.metrics().await;
+    assert!(metrics.contains("tidegate_unread_bodies_total{result=\"ended\"} 3"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_no_route_reads_has_bounds() {
+    let http =
+        tidegate_server::Options { limits: Limits { body_bytes: 100_000, ..Limits::default() }, ..options() };
+    let node = Node::start(Setup { keyed: true, http: Some(http), ..Setup::default() }).await;
+    // More than the bound: the answer says that the connection ends with it, and it does.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(post("/v1/publish", "", 1 << 30).as_bytes()).await.unwrap();
+    let answer = read_head(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close"), "{answer}");
+    let chunk = vec![b'x'; 64 << 10];
+    let mut sent = 0;
+    while socket.write_all(&chunk).await.is_ok() {
+        sent += chunk.len();
+        assert!(sent < 1 << 28, "it is read without an end");
+    }
+    // A client that is not told to send its body may send anything next: its connection ends, too.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    let expects = post("/v1/publish", "expect: 100-continue\r\n", 1_000);
+    socket.write_all(expects.as_bytes()).await.unwrap();
+    let answer = read_head(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close"), "{answer}");
+    drop(socket);
+    // Nothing comes: it is waited for a few seconds.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(post("/v1/publish", "", 1_000).as_bytes()).await.unwrap();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    for result in ["bytes", "gone", "time"] {
+        let line = format!("tidegate_unread_bodies_total{{result=\"{result}\"}} 1");
+        eventually(&line, async || node.metrics().await.contains(&line).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_is_answered_before_its_stream_is_reset() {
+    let http =
+        tidegate_server::Options { limits: Limits { body_bytes: 100_000, ..Limits::default() }, ..options() };
+    let node = Node::start(Setup { keyed: true, http: Some(http), ..Setup::default() }).await;
+    let socket = TcpStream::connect(node.addr()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let ask = |client: &mut h2::client::SendRequest<Bytes>| {
+        let request = http::Request::post(node.url("/v1/publish")).body(()).unwrap();
+        client.send_request(request, false).unwrap()
+    };
+    // All of a small body is taken.
+    let (answer, mut body) = ask(&mut client);
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 401);
+    body.send_data(Bytes::from_static(&[0; 50_000]), true).unwrap();
+    assert!(answer.into_body().data().await.is_some());
+    // Of a larger one no more than the bound: then the client is told to stop.
+    let (answer, mut body) = ask(&mut client);
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 401);
+    let mut text = answer.into_body();
+    while let Some(data) = text.data().await {
+        data.unwrap();
+    }
+    let mut taken = 0;
+    let reason = loop {
+        body.reserve_capacity(16 << 10);
+        let next = poll_fn(|cx| match body.poll_reset(cx) {
+            Poll::Ready(reason) => Poll::Ready(Err(reason)),
+            Poll::Pending => body.poll_capacity(cx).map(Ok),
+        });
+        match next.await {
+            Err(reason) => break reason,
+            Ok(capacity) => {
+                let bytes = capacity.unwrap().unwrap();
+                taken += bytes;
+                let _ = body.send_data(vec![0; bytes].into(), false);
+            }
+        }
+        assert!(taken < 10 << 20, "it is taken without an end");
+    };
+    assert_eq!(reason.unwrap(), h2::Reason::NO_ERROR);
+    // The connection goes on.
+    let request = http::Request::get(node.url("/healthz")).body(()).unwrap();
+    let mut client = client.ready().await.unwrap();
+    assert_eq!(client.send_request(request, true).unwrap().0.await.unwrap().status(), 200);
+}
+
+static BEGUN: Notify = Notify::const_new();
+static GO: Notify = Notify::const_new();
+
+/// An application that answers when it is told to.
+fn slow(_: App) -> Application {
+    let answer = || async {
+        BEGUN.notify_one();
+        GO.notified().await;
+        "done"
+    };
+    let router = Router::new().route("/slow", get(answer));
+    Application { name: "slow", router, streams: &[], openapi: "{}" }
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_gets_its_answer() {
+    let node = Node::open().await;
+    for n in 0..200 {
+        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+        let body = json!({"topic": "a", "data": n}).to_string();
+        let request = format!("{}{body}", post("/v1/publish", "", body.len()));
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let answer = read_all(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{n}: {answer:?}");
+    }
+    let history = tidegate_testkit::http::get(&node.url("/v1/topics/a/events?limit=1000")).await.body;
+    assert_eq!(history["events"].as_array().unwrap().len(), 200);
+    // One that closes it while its answer is being made.
+    let node = Node::start(Setup { application: Some(slow), ..Setup::default() }).await;
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    BEGUN.notified().await;
+    socket.shutdown().await.unwrap();
+    // Whatever the gateway hears of that, it has heard when it answers something else.
+    assert_eq!(tidegate_testkit::http::get(&node.url("/healthz")).await.status, 200);
+    GO.notify_one();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("done"), "{answer:?}");
+    // A request that is not whole is none.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(format!("{}{{\"topic\"", post("/v1/publish", "", 100)).as_bytes()).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_of_tls_gets_its_answer() {
+    let node = Node::start(tls::setup()).await;
+    for version in [&TLS12, &TLS13] {
+        for whole in [false, true] {
+            let mut stream = tls_wire::connect(&node, version).await;
+            let body = json!({"topic": "a", "data": 1}).to_string();
+            stream
+                .write_all(format!("{}{body}", post("/v1/publish", "", body.len())).as_bytes())
+                .await
+                .unwrap();
+            if whole {
+                stream.shutdown().await.unwrap();
+            } else {
+                // Its TLS's side only: the socket stays open.
+                stream.get_mut().1.send_close_notify();
+                stream.flush().await.unwrap();
+            }
+            let answer = read_all(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        }
+    }
+}
+
+/// It may have left, as proxies pass it on, or still read: either way it waits for nothing more.
+#[tokio::test]
+async fn a_poll_whose_client_closes_its_side_is_answered_at_once() {
+    let node = Node::open().await;
+    let first = tidegate_testkit::http::get(&node.url("/v1/poll?topic=a")).await.body;
+    let cursor = first["cursor"].as_str().unwrap();
+    // Outside of hyper, and in it.
+    for more in ["", "connection: close\r\n"] {
+        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+        let head =
+            format!("GET /v1/poll?topic=a&since={cursor}&timeout=60 HTTP/1.1\r\nhost: a\r\n{more}\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        read_head(&mut socket).await;
+        assert_eq!(node.hub.live(), 1);
+        socket.shutdown().await.unwrap();
+        let answer = read_all(&mut socket).await;
+        assert!(answer.contains(cursor) && answer.ends_with("0\r\n\r\n"), "{answer}");
+        eventually("the poll is gone", async || (node.hub.live() == 0).then_some(())).await;
+    }
+}
+
+/// A stream gives what is there, and ends: nothing tells this client from one that has left.
+#[tokio::test]
+async fn a_stream_whose_client_closes_its_side_ends_with_what_was_there() {
+    let node = Node::open().await;
+    for n in 0..3 {
+        publish(&node.base(), &json!({"topic": "a", "data": format!("event {n}")})).await;
+    }
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    socket.write_all(b"GET /v1/events?topic=a&replay=3 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    socket.shutdown().await.unwrap();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("event: tidegate:ready"), "{answer}");
+    assert!(answer.contains("data: event 2"), "{answer}");
+    eventually("the stream is gone", async || (node.hub.live() == 0).then_some(())).await;
+}
+
+/// Until all of the request is there, its stream is served where the request is read.
+#[tokio::test]
+async fn a_stream_whose_request_has_a_late_body_goes_on() {
+    let node = Node::open().await;
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    let head = b"GET /v1/events?topic=a HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n";
+    socket.write_all(head).await.unwrap();
+    read_head(&mut socket).await;
+    for n in 0..3 {
+        publish(&node.base(), &json!({"topic": "a", "data": format!("event {n}")})).await;
+        let mut seen = String::new();
+        while !seen.contains(&format!("event {n}")) {
+            let mut buffer = [0; 1024];
+            let length = tokio::time::timeout(DEADLINE, socket.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(length > 0, "it ends: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        // The body comes between the events, in two pieces.
+        if n < 2 {
+            socket.write_all(b"GET / HTTP").await.unwrap();
+        }
+    }
+    assert_eq!(node.hub.live(), 1);
+    drop(socket);
+    eventually("the stream is gone", async || (node.hub.live() == 0).then_some(())).await;
+}
