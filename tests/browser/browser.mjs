@@ -31,7 +31,8 @@ export async function another(context, url) {
 /** PAGE_FILES=folder: a page that is being worked on, with the headers of the one in the binary. */
 async function instead(route) {
   const response = await route.fetch();
-  const file = path.basename(new URL(route.request().url()).pathname) || 'index.html';
+  const { pathname } = new URL(route.request().url());
+  const file = pathname.endsWith('/') ? 'index.html' : path.basename(pathname);
   await route.fulfill({ response, body: await readFile(path.join(process.env.PAGE_FILES, file)) });
 }
 

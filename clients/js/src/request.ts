@@ -57,6 +57,11 @@ export function request(url: string, options: Options, topics: readonly string[]
 
 export type Query = readonly (readonly [name: string, value: unknown])[];
 
+/** The whole address: a page may name one that is relative to its own. */
+export function resolve(url: string): string {
+  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
+}
+
 /** Adds to the query what is not empty. */
 export function address(url: string, query: Query): string {
   const said = query.filter(([, value]) => value !== undefined && value !== "").map(([name, value]) => [name, String(value)]);

@@ -1,5 +1,5 @@
 import { Connection } from "./connection.js";
-import { address, request } from "./request.js";
+import { address, request, resolve } from "./request.js";
 import type { Settings, Sink, Source } from "./source.js";
 import { ask } from "./transports.js";
 import type { Message, Problem, State, TransportName } from "./types.js";
@@ -64,7 +64,7 @@ export class Shared implements Source {
   constructor(settings: Settings, sink: Sink, id: string) {
     const { url, options, topics } = settings;
     const query = [...[...topics].sort().map((topic) => ["topic", topic] as const), ...Object.entries(options.params ?? {})];
-    this.#key = `tidegate:${options.shared === true ? "" : options.shared}:${address(url, query)}`;
+    this.#key = `tidegate:${options.shared === true ? "" : options.shared}:${resolve(address(url, query))}`;
     this.#settings = settings;
     this.#sink = sink;
     this.#id = id;

@@ -1,5 +1,6 @@
 import { Connection } from "./connection.js";
 import { watchPage } from "./page.js";
+import { resolve } from "./request.js";
 import { canShare, Shared } from "./shared.js";
 import type { Settings, Sink, Source } from "./source.js";
 import type { Handler, Message, Options, Own, State, TransportName } from "./types.js";
@@ -61,7 +62,7 @@ export class Stream {
   open(): void {
     if (this.#source) return;
     // Whether it is one: a request would only fail, and be tried again.
-    new URL(this.#url, globalThis.document?.baseURI ?? globalThis.location?.href);
+    resolve(this.#url);
     this.#leavePage = watchPage((what) => this.#source?.[what]());
     this.#start();
   }

@@ -81,7 +81,7 @@ async fn read_within(
     }
 }
 
-/// What to do about a body in another encoding.
+/// The advice for a body in another encoding.
 const UTF8: &str = "Send UTF-8, whatever charset the Content-Type names.";
 
 /// Nothing that comes is decompressed: a body of kilobytes could become gigabytes.

@@ -101,13 +101,13 @@ impl Problem {
     /// 415.
     pub fn media_type(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported content type", detail)
+            .at(Some("Content-Type".into()))
     }
 
     /// 415: a body that would have to be decompressed. The answer's `Accept-Encoding` says so to
     /// programs.
     pub(crate) fn content_encoding(coding: &str) -> Self {
-        let detail =
-            format!("Send the body as it is: a Content-Encoding is not accepted, this one is {coding:?}.");
+        let detail = format!("Content-Encoding {coding:?} is not accepted: send the body without one.");
         let title = "Unsupported content encoding";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", title, detail)
             .at(Some("Content-Encoding".into()))

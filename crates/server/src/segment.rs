@@ -27,7 +27,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 /// proxy that decodes `%2F` before it passes a path on would break a topic with a `/` in it;
 /// nothing decodes a query.
 ///
-/// What is wrong with it comes out in [`parse`](Self::parse): after the question of who asks.
+/// [`parse`](Self::parse) reports a bad name, so that a route can authenticate its caller first.
 pub(crate) struct TopicName(Result<String, Problem>);
 
 impl TopicName {

@@ -208,7 +208,7 @@ test('where there are keys, a token opens it', async () => {
 });
 
 test('a page that asks for the subprotocol gets it', async () => {
-  const { page, context } = await visit(browser, one.url);
+  const { page, context } = await visit(browser, `${one.url}/docs`);
   const opened = (names) =>
     page.evaluate(
       (asked) =>

@@ -148,6 +148,24 @@ test("tabs that share", async (t) => {
     }
   });
 
+  await t.test("the same relative address on pages of two gateways' paths is not the same stream", async (t) => {
+    const context = await chromium.newContext();
+    t.after(() => context.close());
+    const both = [];
+    for (const name of ["a", "b"]) {
+      const node = await gateway(t);
+      // As a proxy does that has each gateway under a path of one site.
+      await context.route(`${origin}/${name}/v1/events*`, (route) => {
+        const { search } = new URL(route.request().url());
+        return route.continue({ url: `http://127.0.0.1:${node.port}/v1/events${search}` });
+      });
+      both.push({ node, tab: await tab(context, `${origin}/${name}/`, "v1/events", options) });
+    }
+    for (const { tab } of both) assert.equal((await tab.seen(isOpen)).role, "leader");
+    for (const [n, { node }] of both.entries()) await node.publish("room:1", n);
+    for (const [n, { tab }] of both.entries()) assert.deepEqual((await tab.seen(has, 1)).data, [n]);
+  });
+
   await t.test("where tabs can't share, each has its own", async (t) => {
     const { node, between, context, open } = await tabs(t);
     await context.addInitScript(() => {

@@ -128,7 +128,7 @@ impl Http3 {
         self.endpoint.local_addr()
     }
 
-    /// How a connection begins: the same for all, but for the certificate in force.
+    /// The configuration of a new connection, with the certificate in force.
     fn config(&mut self) -> Arc<ServerConfig> {
         let current = self.certificates.quic();
         if !Arc::ptr_eq(&current, &self.shown) {

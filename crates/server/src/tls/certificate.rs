@@ -26,9 +26,9 @@ pub(super) struct Certificate {
     pub(super) expires: SystemTime,
     /// SHA-256 of the key file: a new key may come with an old public half, and is another one all the same.
     secret: Vec<u8>,
-    /// How a connection begins that is to see this certificate. Its tickets are good with these two
-    /// only: a client that comes back with one after a reload shakes hands in full, and sees the
-    /// certificate that is in force by then.
+    /// The configurations of connections that begin with this certificate. Tickets are valid only
+    /// with them: a client that returns with one after a reload does a full handshake, and sees
+    /// the certificate that is in force then.
     pub(super) tcp: Arc<ServerConfig>,
     pub(super) quic: Arc<QuicServerConfig>,
 }

@@ -89,12 +89,12 @@ impl Certificates {
         self.0.current.load().derived(purpose)
     }
 
-    /// How a connection over TCP begins now.
+    /// The configuration of new connections over TCP: that of the certificate in force.
     pub(crate) fn tcp(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current.load().tcp)
     }
 
-    /// How a connection over QUIC begins now.
+    /// The same over QUIC.
     pub(crate) fn quic(&self) -> Arc<QuicServerConfig> {
         Arc::clone(&self.0.current.load().quic)
     }

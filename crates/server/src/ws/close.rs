@@ -24,7 +24,7 @@ impl Close {
     /// A client that answers no ping.
     pub(super) const SILENT: Self = Self::new(3008, "silent");
 
-    /// Those that answer what a client did, or did not.
+    /// Those for something that the client did, or failed to do.
     pub(crate) const OWN: [Self; 7] = [
         Self::PROTOCOL,
         Self::BINARY,

@@ -60,9 +60,9 @@ struct Connection<S> {
     socket: S,
     codec: Codec,
     session: Box<Session>,
-    /// Of its messages.
+    /// The rate of its messages.
     pace: Pace,
-    /// Of its other frames: fragments, pings, pongs.
+    /// The rate of its other frames: fragments, pings, pongs.
     frames: Pace,
     /// What the client waits for. Nothing more is read until it is there.
     work: Option<Work>,
@@ -249,8 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Ended::Close(close) = ended {
             if Close::OWN.contains(&close) {
                 session.app.metrics.ws_closed.with_label_values(&[close.reason()]).inc();
-                // It is not heard any more: to take apart what it sends would be the work that it
-                // was closed for.
+                // Read nothing more: parsing is the work that it was closed for.
                 codec.fail();
             }
             drop((session, work));

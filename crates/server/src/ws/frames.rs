@@ -2,8 +2,8 @@
 /// pongs, the goodbye. Messages have a pace of their own; these say nothing and cost as much to
 /// read.
 ///
-/// It takes every frame for masked, as a client's have to be: one that is not ends the connection
-/// when it is read.
+/// It assumes that every frame is masked, as a client's have to be: an unmasked one ends the
+/// connection when it is read.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// Bytes of the current frame's header that have come.

@@ -12,8 +12,7 @@ use crate::problem::Problem;
 /// RFC 6455, section 1.3: what makes the answer one that only a WebSocket server gives.
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The name of what is spoken here, for clients that ask for a subprotocol. Others get the same
-/// without a name.
+/// The subprotocol's name, for clients that ask for one. Others get the same without a name.
 const SUBPROTOCOL: &str = "tidegate.v1";
 
 /// A handshake that may be accepted.
@@ -125,7 +124,7 @@ fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
     }
     // Not which were asked for: a page may have put a token among them.
     let detail = format!(
-        "The only subprotocol here is {SUBPROTOCOL}: ask for it, also beside others, or for none. A token goes into a cookie or ?access_token=."
+        "The only subprotocol is {SUBPROTOCOL}: offer it, alone or beside others, or offer none. Tokens go in the cookie or in ?access_token=."
     );
     asked
         .any(|item| item == SUBPROTOCOL)

@@ -74,6 +74,15 @@ async fn a_compressed_body_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn another_content_type_is_named() {
+    let node = start().await;
+    let answer = post(&node, "/v1/publish", &[("content-type", "text/xml")], b"<event/>").await;
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["field"], "Content-Type", "{problem}");
+}
+
+#[tokio::test]
 async fn another_encoding_is_named() {
     let node = start().await;
     let text = std::str::from_utf8(EVENT).unwrap();

@@ -64,8 +64,7 @@ impl Renewal {
     }
 }
 
-/// How hands were shaken, and what was shown. Has read the answer to a request, and with it the
-/// tickets.
+/// The kind of handshake and the certificate shown. Reads an answer, and with it the tickets.
 async fn over_tcp(node: &Node, client: &Arc<ClientConfig>) -> (HandshakeKind, CertificateDer<'static>) {
     let socket = TcpStream::connect(node.addr()).await.unwrap();
     let connector = TlsConnector::from(Arc::clone(client));

@@ -1,5 +1,4 @@
-//! What a WebSocket's client may send besides messages: every frame costs work, so every frame is
-//! paced.
+//! Frames of a WebSocket besides its messages: each costs work, so each is paced.
 
 use serde_json::json;
 use tidegate_testkit::eventually;
