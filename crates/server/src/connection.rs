@@ -271,7 +271,8 @@ async fn serve_h1(io: Io, peer: IpAddr, guard: Open, attendant: &Attendant) -> i
     Ok(None)
 }
 
-/// The router, telling each request what it may know of its connection, and what becomes of a body that it leaves.
+/// The router, telling each request what it may know of its connection, and what becomes of a body
+/// that it leaves.
 fn service(
     attendant: &Attendant,
     control: Arc<Control>,

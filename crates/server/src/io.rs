@@ -49,7 +49,8 @@ pub(crate) struct Control {
     poll: Mutex<Option<Poll>>,
     /// A WebSocket: it begins when the answer to its handshake has been sent.
     websocket: Mutex<Option<Box<Session>>>,
-    /// The body of the request that is being answered. None: the transport tells requests apart without it.
+    /// The body of the request that is being answered. None: the transport tells requests apart
+    /// without it.
     arrival: Mutex<Option<Arc<Arrival<Incoming>>>>,
     left: Left,
 }
@@ -71,8 +72,8 @@ impl Control {
         *self.arrival.lock() = arrival;
     }
 
-    /// Whether the request has been read to its end: only then may its connection leave hyper. If not, the task is
-    /// woken when it has.
+    /// Whether the request has been read to its end: only then may its connection leave hyper. If
+    /// not, the task is woken when it has.
     pub(crate) fn poll_whole(&self, cx: &Context<'_>) -> bool {
         self.arrival.lock().as_ref().is_none_or(|arrival| arrival.poll_whole(cx))
     }
@@ -228,7 +229,8 @@ impl AsyncWrite for Io {
 }
 
 impl Socket {
-    /// Whether the client has closed its side, or is gone. Not seen behind bytes that nothing has read.
+    /// Whether the client has closed its side, or is gone. Not seen behind bytes that nothing has
+    /// read.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(socket) => {

@@ -52,8 +52,8 @@ pub(super) struct Request {
 struct Begun {
     body: Body,
     control: Arc<Control>,
-    /// What the route has left of the request's body. Dropped, it tells the client that the rest is not wanted, which
-    /// must not be before the answer: the client may take it for a failure.
+    /// What the route has left of the request's body. Dropped, it tells the client that the rest is
+    /// not wanted, which must not be before the answer: the client may take it for a failure.
     rest: Option<Box<Incoming>>,
 }
 
@@ -112,7 +112,8 @@ impl Request {
         }
     }
 
-    /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to come.
+    /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to
+    /// come.
     async fn begin(&self, resolver: RequestResolver<quic::Connection, Bytes>) -> Result<Begun, Answered> {
         let limits = &self.shared.limits;
         let (request, stream) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
