@@ -442,3 +442,33 @@ async fn a_head_that_is_too_large_is_a_problem_on_http2() {
     let problem: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(problem["status"], 431);
 }
+
+/// A poll leaves hyper with its TLS, too: not before its request has been read to its end.
+#[tokio::test]
+async fn a_late_body_is_no_request_on_tls() {
+    let node = Node::start(tls::setup()).await;
+    let body = json!({"topic": "smuggled", "data": 1}).to_string();
+    let hidden = format!("{}{body}", post("/v1/publish", "", body.len()));
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let ask = async |path: &str| -> serde_json::Value {
+        client.get(node.url(path)).send().await.unwrap().json().await.unwrap()
+    };
+    for version in [&TLS12, &TLS13] {
+        let cursor = ask("/v1/poll?topic=a").await["cursor"].as_str().unwrap().to_owned();
+        let mut stream = tls_wire::connect(&node, version).await;
+        let head = format!(
+            "GET /v1/poll?topic=a&timeout=60&since={cursor} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+            hidden.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+        publish(&node.base(), &json!({"topic": "a", "data": 1})).await;
+        until(&mut stream, "\r\n0\r\n\r\n").await;
+        let probe = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{hidden}{probe}").as_bytes()).await.unwrap();
+        let rest = read_all(&mut stream).await;
+        assert!(rest.starts_with("HTTP/1.1 200 ") && rest.contains("\"ok\""), "{rest}");
+        assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
+        assert_eq!(ask("/v1/topics/smuggled/events").await["events"], json!([]));
+    }
+}
