@@ -31,7 +31,7 @@ use crate::stream::Opened;
 use crate::tls::{self, Accepted, Certificates, TlsLine};
 use crate::unread::{RequestBody, linger};
 use crate::ws::{self, Session};
-use crate::{Limits, h2, wire};
+use crate::{Limits, h2, unreadable, wire};
 
 /// What a route may know of the connection that its request came on.
 #[derive(Clone)]
@@ -259,9 +259,13 @@ async fn serve_h1(io: Io, peer: IpAddr, guard: Open, attendant: &Attendant) -> i
             return Ok(Some(Taken { socket: io.into_socket(), early: parts.read_buf, kind, guard }));
         }
         Ok(None) => {}
-        // It has been answered.
-        Err(error) if error.is_parse() => tracing::debug!(%error, "not a request"),
-        Err(error) => return Err(io::Error::other(error)),
+        Err(error) => match control.refused() {
+            Some(status) => {
+                let about = Connection { driver: None, peer, overloaded: guard.overloaded };
+                unreadable::answer(&mut io, status, &parts.read_buf, about, &attendant.router).await?;
+            }
+            None => return Err(io::Error::other(error)),
+        },
     }
     io.shutdown().await?;
     let more = !control.is_whole() || !parts.read_buf.is_empty();
@@ -270,7 +274,8 @@ async fn serve_h1(io: Io, peer: IpAddr, guard: Open, attendant: &Attendant) -> i
     Ok(None)
 }
 
-/// The router, telling each request what it may know of its connection, and what becomes of a body that it leaves.
+/// The router, telling each request what it may know of its connection, and what becomes of a body
+/// that it leaves.
 fn service(
     attendant: &Attendant,
     control: Arc<Control>,
@@ -282,12 +287,14 @@ fn service(
     Future = Pin<Box<dyn Future<Output = Result<axum::response::Response, Infallible>> + Send>>,
 > + Unpin {
     let (router, bounds) = (attendant.router.clone(), attendant.bounds.clone());
+    let head = attendant.limits.header_bytes;
     service_fn(move |request: Request<Incoming>| {
         let http1 = request.version() < Version::HTTP_2;
         let (mut parts, body) = request.into_parts();
         let (body, arrival) = RequestBody::new(body, &parts.headers);
         control.served(http1.then(|| Arc::clone(&arrival)));
         parts.extensions.insert(connection.clone());
+        unreadable::mark(&mut parts, head);
         let answer = router.clone().oneshot(Request::from_parts(parts, axum::body::Body::new(body)));
         let bounds = bounds.clone();
         Box::pin(async move {

@@ -53,7 +53,8 @@ where
         .max_concurrent_streams(limits.h2_streams)
         // RFC 8441: WebSockets.
         .enable_connect_protocol()
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        // See crate::unreadable.
+        .max_header_list_size(u32::try_from(2 * limits.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));

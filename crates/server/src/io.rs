@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::StatusCode;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,9 +50,12 @@ pub(crate) struct Control {
     poll: Mutex<Option<Poll>>,
     /// A WebSocket: it begins when the answer to its handshake has been sent.
     websocket: Mutex<Option<Box<Session>>>,
-    /// The body of the request that is being answered. None: the transport tells requests apart without it.
+    /// The body of the request that is being answered. None: the transport tells requests apart
+    /// without it.
     arrival: Mutex<Option<Arc<Arrival<Incoming>>>>,
     left: Left,
+    /// What hyper wanted to answer to what is no request to it.
+    refused: Mutex<Option<StatusCode>>,
 }
 
 /// Whether the client has closed its side of an HTTP/1 connection while hyper reads nothing.
@@ -71,8 +75,8 @@ impl Control {
         *self.arrival.lock() = arrival;
     }
 
-    /// Whether the request has been read to its end: only then may its connection leave hyper. If not, the task is
-    /// woken when it has.
+    /// Whether the request has been read to its end: only then may its connection leave hyper. If
+    /// not, the task is woken when it has.
     pub(crate) fn poll_whole(&self, cx: &Context<'_>) -> bool {
         self.arrival.lock().as_ref().is_none_or(|arrival| arrival.poll_whole(cx))
     }
@@ -80,6 +84,11 @@ impl Control {
     /// The same, without waiting for it.
     pub(crate) fn is_whole(&self) -> bool {
         self.arrival.lock().as_ref().is_none_or(|arrival| arrival.is_whole())
+    }
+
+    /// The status of an answer that hyper gave by itself, and that was kept back.
+    pub(crate) fn refused(&self) -> Option<StatusCode> {
+        self.refused.lock().take()
     }
 
     /// Resolves when the client has closed its side, which most do only when they leave.
@@ -120,6 +129,16 @@ impl Control {
     }
 }
 
+/// hyper answers what it can't read as a request by itself: without a body, and so that no page of
+/// another origin may read it. These answers are known by that. No route gives an error without a
+/// body.
+fn refusal(answer: &[u8]) -> Option<StatusCode> {
+    let status = StatusCode::from_bytes(answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?).ok()?;
+    let head = std::str::from_utf8(answer).ok()?.strip_suffix("\r\n\r\n")?;
+    let empty = head.split("\r\n").any(|line| line == "content-length: 0");
+    (matches!(status.as_u16(), 400 | 414 | 431) && empty).then_some(status)
+}
+
 impl Io {
     pub(crate) fn new(socket: Socket, prefix: Bytes, head: Instant, write_deadline: Duration) -> Self {
         let head = Some(Box::pin(tokio::time::sleep_until(head)));
@@ -133,6 +152,13 @@ impl Io {
     /// The socket, when hyper is done with it.
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
+    }
+
+    /// Keeps an answer back that no route gave. With the error hyper is done with the connection.
+    fn keep_back(&self, bytes: &[u8]) -> io::Result<()> {
+        let Some(status) = refusal(bytes) else { return Ok(()) };
+        *self.control.refused.lock() = Some(status);
+        Err(io::ErrorKind::InvalidData.into())
     }
 
     /// hyper flushes whenever it is polled, and reads nothing while a request is being answered.
@@ -199,6 +225,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> task::Poll<io::Result<usize>> {
+        self.keep_back(bytes)?;
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.watch(cx, written)
     }
@@ -208,6 +235,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> task::Poll<io::Result<usize>> {
+        self.keep_back(parts.first().map_or(&[], |part| part))?;
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
         self.watch(cx, written)
     }
@@ -228,7 +256,8 @@ impl AsyncWrite for Io {
 }
 
 impl Socket {
-    /// Whether the client has closed its side, or is gone. Not seen behind bytes that nothing has read.
+    /// Whether the client has closed its side, or is gone. Not seen behind bytes that nothing has
+    /// read.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Plain(socket) => {

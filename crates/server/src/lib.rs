@@ -27,6 +27,7 @@ mod serve;
 mod stream;
 pub mod tls;
 mod unread;
+mod unreadable;
 mod wire;
 mod ws;
 

@@ -33,8 +33,8 @@ pub(crate) struct Waiting {
     /// None: the driver has it.
     poll: Option<Poll>,
     connection: Option<Arc<Control>>,
-    /// Whether to leave it for the connection's driver when it is asked for its answer, by which time the head is on its
-    /// way, and the request has been read to its end.
+    /// Whether to leave it for the connection's driver when it is asked for its answer, by which
+    /// time the head is on its way, and the request has been read to its end.
     leaves: bool,
 }
 
@@ -99,9 +99,10 @@ impl Body for Waiting {
     }
 }
 
-/// Waits for the answer and writes it. Gives the socket back, unless the client is gone, or did not read, or said more
-/// than it was asked for: no client has reason to send the next request before it knows where to go on. A client that
-/// closes its side is answered at once: it may still read, and hears from where to go on.
+/// Waits for the answer and writes it. Gives the socket back, unless the client is gone, or did not
+/// read, or said more than it was asked for: no client has reason to send the next request before
+/// it knows where to go on. A client that closes its side is answered at once: it may still read,
+/// and hears from where to go on.
 pub(crate) async fn run<L: Line>(line: Arc<L>, mut poll: Poll, write_deadline: Duration) -> Option<Socket> {
     let body = poll_fn(|cx| match line.client(cx) {
         Client::Waits => poll.poll_answer(cx, true),

@@ -134,6 +134,26 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "user-limit", "Too many streams", detail).retry(5)
     }
 
+    /// 431, 414 or 400: a head that is too large, or no request at all.
+    pub(crate) fn unreadable(status: StatusCode, most: usize) -> Self {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                let detail = format!(
+                    "The request line and headers have at most {most} bytes together, and there are at most 100 headers. Send fewer cookies, or name the topics in the body of a POST."
+                );
+                Self::new(status, "headers-too-large", "Request head too large", detail)
+            }
+            StatusCode::URI_TOO_LONG => {
+                let detail = "Name the topics in the body of a POST instead.";
+                Self::new(status, "uri-too-long", "Request URI too long", detail)
+            }
+            _ => {
+                let detail = "This is not an HTTP request that could be read.";
+                Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail)
+            }
+        }
+    }
+
     /// 500: ours. The detail must not repeat anything internal.
     pub fn internal() -> Self {
         let detail = "The gateway failed at this request. Its log says why.";

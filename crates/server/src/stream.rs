@@ -32,8 +32,8 @@ pub(crate) struct Counted {
 /// Ends when the stream ends; fails, so that the connection is cut, when the client did not read.
 pub(crate) struct Stream {
     opened: Option<Opened>,
-    /// Where to leave the stream when it is asked for more, by which time the head is on its way, and the request has
-    /// been read to its end.
+    /// Where to leave the stream when it is asked for more, by which time the head is on its way,
+    /// and the request has been read to its end.
     driver: Option<Arc<Control>>,
     /// It has given its beginning.
     begun: bool,

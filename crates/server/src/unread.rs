@@ -1,11 +1,12 @@
 //! What clients send and no route reads.
 //!
-//! A request may be answered before its body is there. A client that sends all of it before it reads would then find a
-//! closed connection instead of the answer, and a proxy would count a failed gateway. So the rest of a body is read and
-//! dropped, within bounds, while the answer is on its way.
+//! A request may be answered before its body is there. A client that sends all of it before it
+//! reads would then find a closed connection instead of the answer, and a proxy would count a
+//! failed gateway. So the rest of a body is read and dropped, within bounds, while the answer is on
+//! its way.
 //!
-//! It also tells when a body has ended. A connection with a body still to come must not leave hyper: whatever reads it
-//! next would take that body for a request.
+//! It also tells when a body has ended. A connection with a body still to come must not leave
+//! hyper: whatever reads it next would take that body for a request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use prometheus::IntCounterVec;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a client may go on sending what no route reads: several round trips from far away. nginx's
-/// `lingering_timeout` is as long.
+/// How long a client may go on sending what no route reads: several round trips from far away.
+/// nginx's `lingering_timeout` is as long.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// What is read of a connection at once only to be dropped.
@@ -47,7 +48,8 @@ pub(crate) struct RequestBody<B: Body> {
     arrival: Arc<Arrival<B>>,
 }
 
-/// How far a request's body has come. The connection's driver looks at it when the route has answered.
+/// How far a request's body has come. The connection's driver looks at it when the route has
+/// answered.
 pub(crate) struct Arrival<B> {
     state: Mutex<State<B>>,
     /// Of a response that leaves hyper when the body has ended.
@@ -122,7 +124,8 @@ impl<B> Arrival<B> {
         self.waker.wake();
     }
 
-    /// Whether the body has ended, so that the connection may leave hyper. If not, the task is woken when it has.
+    /// Whether the body has ended, so that the connection may leave hyper. If not, the task is
+    /// woken when it has.
     pub(crate) fn poll_whole(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.is_whole()
@@ -150,12 +153,14 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Send,
 {
-    /// The route has answered. What it has left of the body is read and dropped from now on, by a task of its own: it
-    /// ends with the connection at the latest. `http1`: the answer says so if the connection ends with it.
+    /// The route has answered. What it has left of the body is read and dropped from now on, by a
+    /// task of its own: it ends with the connection at the latest. `http1`: the answer says so if
+    /// the connection ends with it.
     pub(crate) fn answered(self: &Arc<Self>, response: &mut Response, bounds: &Bounds, http1: bool) {
         let Some((body, asked)) = self.take_rest() else { return };
         let too_long = body.size_hint().lower() > bounds.bytes as u64;
-        // A client that was not told to send its body need not do so: what it sends next may be anything.
+        // A client that was not told to send its body need not do so: what it sends next may be
+        // anything.
         let close = http1 && (too_long || (self.expects && !asked));
         if close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -195,8 +200,9 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, mut left: usize) -> D
     Drained::Ended
 }
 
-/// Lets the client of a connection that has been shut down read the answer: a socket that is closed with unread bytes
-/// is reset, and the reset may overtake the answer. `more`: the client is in the middle of a request.
+/// Lets the client of a connection that has been shut down read the answer: a socket that is closed
+/// with unread bytes is reset, and the reset may overtake the answer. `more`: the client is in the
+/// middle of a request.
 pub(crate) async fn linger(socket: TcpStream, more: bool, most: usize) {
     let mut buffer = vec![0; CHUNK];
     let mut left = match socket.try_read(&mut buffer) {

@@ -43,8 +43,9 @@ pub(crate) trait Line: Send + Sync + 'static {
     fn into_socket(self) -> Socket;
 }
 
-/// What a client has done since its request. A stream goes on only while it [waits](Self::Waits): hardly any client
-/// closes its side first and then reads a stream, and proxies pass a client's leaving on like this.
+/// What a client has done since its request. A stream goes on only while it [waits](Self::Waits):
+/// hardly any client closes its side first and then reads a stream, and proxies pass a client's
+/// leaving on like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
     /// Nothing: it waits.

@@ -56,9 +56,10 @@ impl Connection {
         let Some(connection) = connection else { return };
         let accepted = Requests::default();
         let adapter =
-            quic::Connection::new(connection.clone(), accepted.clone(), limits.header_bytes + SLACK);
+            quic::Connection::new(connection.clone(), accepted.clone(), 2 * limits.header_bytes + SLACK);
         let mut builder = h3::server::builder();
-        builder.max_field_section_size(limits.header_bytes as u64).send_grease(false);
+        // See crate::unreadable.
+        builder.max_field_section_size(2 * limits.header_bytes as u64).send_grease(false);
         let served = async {
             let mut library = builder.build(adapter).await?;
             self.serve(&connection, &mut library, &accepted, by).await?;

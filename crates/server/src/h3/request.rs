@@ -28,6 +28,7 @@ use crate::connection::Connection;
 use crate::io::Control;
 use crate::stream::Opened;
 use crate::unread::{Arrival, RequestBody};
+use crate::unreadable;
 
 /// Bytes that a request's frames may take beside its body, and a body whose route reads it to see that it is too long.
 const SLACK: usize = 1 << 20;
@@ -52,8 +53,8 @@ pub(super) struct Request {
 struct Begun {
     body: Body,
     control: Arc<Control>,
-    /// What the route has left of the request's body. Dropped, it tells the client that the rest is not wanted, which
-    /// must not be before the answer: the client may take it for a failure.
+    /// What the route has left of the request's body. Dropped, it tells the client that the rest is
+    /// not wanted, which must not be before the answer: the client may take it for a failure.
     rest: Option<Box<Incoming>>,
 }
 
@@ -112,7 +113,8 @@ impl Request {
         }
     }
 
-    /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to come.
+    /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to
+    /// come.
     async fn begin(&self, resolver: RequestResolver<quic::Connection, Bytes>) -> Result<Begun, Answered> {
         let limits = &self.shared.limits;
         let (request, stream) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
@@ -156,9 +158,11 @@ impl Request {
             return (Problem::not_over_h3().into_response(), None);
         }
         let (body, arrival) = RequestBody::new(Incoming::new(receive, request.headers()), request.headers());
-        let mut request = request.map(|()| Body::new(body));
+        let (mut parts, ()) = request.into_parts();
         let connection = Connection { driver: Some(Arc::clone(control)), ..self.connection.clone() };
-        request.extensions_mut().insert(connection);
+        parts.extensions.insert(connection);
+        unreadable::mark(&mut parts, self.shared.limits.header_bytes);
+        let request = http::Request::from_parts(parts, Body::new(body));
         let Ok(response) = self.shared.router.clone().oneshot(request).await as Result<_, Infallible>;
         (response, Some(arrival))
     }

@@ -30,6 +30,7 @@ use crate::application::{self, Application};
 use crate::caller;
 use crate::connection::Connection;
 use crate::problem::Problem;
+use crate::unreadable::Unreadable;
 
 /// What the main listener serves.
 pub fn public(app: App, applications: Vec<Application>) -> Router {
@@ -99,10 +100,14 @@ async fn gate(
     request: Request,
     next: Next,
 ) -> Response {
+    let unreadable = request.extensions().get::<Unreadable>().copied();
+    let path = path.filter(|_| unreadable.is_none());
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
     let closing = app.draining() && request.version() <= Version::HTTP_11;
-    let mut response = if let Some(refusal) = refusal(&app, &route, &request) {
+    let mut response = if let Some(Unreadable(status)) = unreadable {
+        Problem::unreadable(status, app.options.limits.header_bytes).into_response()
+    } else if let Some(refusal) = refusal(&app, &route, &request) {
         refusal.into_response()
     } else if overloaded && !streams.contains(&&*route) && !matches!(&*route, "/healthz" | "/readyz") {
         app.admission.refuse(Refused::Overloaded).problem().into_response()

@@ -36,8 +36,9 @@ impl Line for TlsLine {
         Box::new(TlsSink { line: self, framing })
     }
 
-    /// A close_notify closes the client's side, as the socket's end does. What TLS itself has to say, new keys for one,
-    /// is nothing that the client has done; an answer to that goes out with the next event or heartbeat.
+    /// A close_notify closes the client's side, as the socket's end does. What TLS itself has to
+    /// say, new keys for one, is nothing that the client has done; an answer to that goes out with
+    /// the next event or heartbeat.
     fn client(&self, cx: &mut Context<'_>) -> Client {
         let mut session = self.session.lock();
         loop {

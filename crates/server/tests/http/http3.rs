@@ -298,8 +298,11 @@ async fn limits_hold() {
     let mut slow = connection.begin("/v1/publish", 10).await;
     assert_eq!(slow.head().await.unwrap(), 408);
 
-    // The server has said in its settings how much it takes, and the client heeds it.
     let many = "y".repeat(9_000);
+    let answer = connection.send(Method::GET, "/healthz", &[("x-long", many.as_str())], None).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]), (431, &json!(431)));
+    // The server has said in its settings how much it reads, and the client heeds it.
+    let many = "y".repeat(18_000);
     let head = [("x-long", many.as_str())];
     assert!(connection.try_send(Method::GET, "/healthz", &head, None).await.is_err());
     assert_eq!(connection.send(Method::GET, "/healthz", &[], None).await.status, 200, "the connection lives");

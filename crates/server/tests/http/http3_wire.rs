@@ -23,7 +23,7 @@ fn endless(kind: u8) -> Vec<u8> {
 }
 
 /// A HEADERS frame: methods and names out of QPACK's static table, host and path in plain.
-fn head(method: u8, path: &str) -> Vec<u8> {
+pub(crate) fn head(method: u8, path: &str) -> Vec<u8> {
     let length = |text: &str| u8::try_from(text.len()).unwrap();
     let mut head = vec![0, 0, method, 0xd7, 0x50, 9];
     head.extend_from_slice(b"localhost");
@@ -41,14 +41,14 @@ fn publish_request() -> Vec<u8> {
 }
 
 /// The client's control stream, with settings that say nothing.
-async fn control(connection: &quinn::Connection) -> quinn::SendStream {
+pub(crate) async fn control(connection: &quinn::Connection) -> quinn::SendStream {
     let mut control = connection.open_uni().await.unwrap();
     control.write_all(&[0, 4, 0]).await.unwrap();
     control
 }
 
 /// A request that is answered: the connection lives.
-async fn still_answers(connection: &quinn::Connection) {
+pub(crate) async fn still_answers(connection: &quinn::Connection) {
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&get()).await.unwrap();
     send.finish().unwrap();

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::any;
 use bytes::Bytes;
 use serde_json::json;
 use tidegate_server::{App, Application, Limits};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
+use crate::http3_wire::{control, head, still_answers};
 use crate::node::{API_KEY, Node, Setup, options};
 use crate::{tls, tls_wire};
 
@@ -38,8 +39,12 @@ async fn send_all_then_read<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn read_head<S: AsyncRead + Unpin>(socket: &mut S) -> String {
+    until(socket, "\r\n\r\n").await
+}
+
+async fn until<S: AsyncRead + Unpin>(socket: &mut S, end: &str) -> String {
     let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") {
+    while !text.ends_with(end.as_bytes()) {
         let read = tokio::time::timeout(DEADLINE, socket.read_u8()).await.expect("nothing comes");
         text.push(read.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text))));
     }
@@ -48,8 +53,10 @@ async fn read_head<S: AsyncRead + Unpin>(socket: &mut S) -> String {
 
 async fn read_all<S: AsyncRead + Unpin>(socket: &mut S) -> String {
     let mut text = Vec::new();
-    tokio::time::timeout(DEADLINE, socket.read_to_end(&mut text)).await.expect("it ends").unwrap();
-    String::from_utf8(text).unwrap()
+    let read = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut text)).await;
+    let text = String::from_utf8(text).unwrap();
+    read.unwrap_or_else(|_| panic!("no end behind {text:?}")).unwrap();
+    text
 }
 
 fn post(path: &str, more: &str, length: usize) -> String {
@@ -215,15 +222,26 @@ async fn an_http2_client_is_answered_before_its_stream_is_reset() {
 
 static BEGUN: Notify = Notify::const_new();
 static GO: Notify = Notify::const_new();
+static BODY_BEGUN: Notify = Notify::const_new();
+static BODY_GO: Notify = Notify::const_new();
 
-/// An application that answers when it is told to.
+/// An application that answers when it is told to, and reads no body.
 fn slow(_: App) -> Application {
-    let answer = || async {
-        BEGUN.notify_one();
-        GO.notified().await;
+    answering(&BEGUN, &GO)
+}
+
+/// The same, for a test beside the other.
+fn slow_body(_: App) -> Application {
+    answering(&BODY_BEGUN, &BODY_GO)
+}
+
+fn answering(begun: &'static Notify, go: &'static Notify) -> Application {
+    let answer = move || async {
+        begun.notify_one();
+        go.notified().await;
         "done"
     };
-    let router = Router::new().route("/slow", get(answer));
+    let router = Router::new().route("/slow", any(answer));
     Application { name: "slow", router, streams: &[], openapi: "{}" }
 }
 
@@ -346,4 +364,111 @@ async fn a_stream_whose_request_has_a_late_body_goes_on() {
     assert_eq!(node.hub.live(), 1);
     drop(socket);
     eventually("the stream is gone", async || (node.hub.live() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_http3_client_is_answered_before_it_is_stopped() {
+    let setup = Setup { h3: true, application: Some(slow_body), ..Setup::default() };
+    let node = Node::start(setup).await;
+    let (base, pem) = node.h3_base();
+    let connection = tidegate_testkit::H3::raw(&base, &pem).await;
+    let _control = control(&connection).await;
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    // A body of a thousand bytes, of which some come.
+    send.write_all(&[head(0xd4, "/slow"), vec![0, 0x43, 0xe8], vec![0; 10]].concat()).await.unwrap();
+    BODY_BEGUN.notified().await;
+    still_answers(&connection).await;
+    send.write_all(&[0; 10]).await.expect("it is not stopped before the answer");
+    BODY_GO.notify_one();
+    let answer = receive.read_to_end(1 << 20).await.unwrap();
+    assert!(answer.ends_with(b"done"), "{answer:?}");
+    assert_eq!(send.stopped().await.unwrap().map(u64::from), Some(0x100), "H3_NO_ERROR");
+}
+
+/// A page of another origin may read why its request was refused, and a program gets a problem.
+#[tokio::test]
+async fn a_head_that_is_too_large_is_a_problem_like_any_other() {
+    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
+    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+    let page = "origin: https://page.test\r\n";
+    let lines = "x: y\r\n".repeat(101);
+    let cookie = |bytes: usize| format!("cookie: {}\r\n", "c".repeat(bytes));
+    for (begin, more, status) in [
+        ("GET /v1/poll", format!("{page}{}", cookie(40_000)), 431),
+        ("POST /v1/publish", format!("{page}{}", cookie(3_000_000)), 431),
+        ("GET /healthz", format!("{page}{lines}"), 431),
+        ("NO HTTP AT ALL", page.to_owned(), 400),
+    ] {
+        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+        // A connection that has served others, as one of a proxy has.
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        until(&mut socket, "{\"status\":\"ok\"}").await;
+        let request = format!("{begin} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_all(&mut socket).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{begin}: {head}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], status, "{begin}");
+        for line in [
+            "access-control-allow-origin: https://page.test",
+            "content-type: application/problem+json",
+            "connection: close",
+            &format!("content-length: {}", body.len()),
+        ] {
+            assert!(head.contains(line), "{begin}: no {line:?} in {head}");
+        }
+    }
+    let metrics = node.metrics().await;
+    assert!(metrics.contains("requests_total{route=\"none\",status=\"431\"} 3"), "{metrics}");
+    // Pages of others may not read it.
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    let request =
+        format!("GET / HTTP/1.1\r\norigin: https://evil.test\r\nconnection: close\r\n{}\r\n", cookie(40_000));
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 431 ") && !answer.contains("allow-origin"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_a_problem_on_http2() {
+    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
+    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let request = client.get(node.url("/healthz")).header("cookie", "c".repeat(40_000));
+    let answer = request.header("origin", "https://page.test").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (431, http::Version::HTTP_2));
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://page.test");
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(problem["status"], 431);
+}
+
+/// A poll leaves hyper with its TLS, too: not before its request has been read to its end.
+#[tokio::test]
+async fn a_late_body_is_no_request_on_tls() {
+    let node = Node::start(tls::setup()).await;
+    let body = json!({"topic": "smuggled", "data": 1}).to_string();
+    let hidden = format!("{}{body}", post("/v1/publish", "", body.len()));
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let ask = async |path: &str| -> serde_json::Value {
+        client.get(node.url(path)).send().await.unwrap().json().await.unwrap()
+    };
+    for version in [&TLS12, &TLS13] {
+        let cursor = ask("/v1/poll?topic=a").await["cursor"].as_str().unwrap().to_owned();
+        let mut stream = tls_wire::connect(&node, version).await;
+        let head = format!(
+            "GET /v1/poll?topic=a&timeout=60&since={cursor} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+            hidden.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+        publish(&node.base(), &json!({"topic": "a", "data": 1})).await;
+        until(&mut stream, "\r\n0\r\n\r\n").await;
+        let probe = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{hidden}{probe}").as_bytes()).await.unwrap();
+        let rest = read_all(&mut stream).await;
+        assert!(rest.starts_with("HTTP/1.1 200 ") && rest.contains("\"ok\""), "{rest}");
+        assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
+        assert_eq!(ask("/v1/topics/smuggled/events").await["events"], json!([]));
+    }
 }

@@ -7,6 +7,7 @@ mod bombs;
 mod browsers;
 mod http2;
 mod injection;
+mod late;
 mod listeners;
 mod raw;
 mod routes;
