@@ -18,6 +18,7 @@
 mod algorithm;
 mod api_keys;
 mod authenticator;
+mod base64;
 mod claims;
 mod digest;
 mod error;

@@ -38,6 +38,9 @@ async fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Serve(args) => {
             let loaded = config::load(&args.sources())?;
             telemetry::init(&loaded.config.log);
+            if let Some(warning) = loaded.warning() {
+                tracing::warn!("{warning}");
+            }
             serve::run(loaded.config).await?;
             Ok(ExitCode::SUCCESS)
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::Serve;
-use crate::config::{SAMPLE, load};
+use crate::config::{Loaded, SAMPLE, load};
 
 #[derive(Args, Debug)]
 pub(crate) struct Config {
@@ -27,10 +27,18 @@ pub(crate) fn run(args: &Config) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Default => print!("{SAMPLE}"),
         Action::Check(serve) => {
-            load(&serve.sources())?;
+            loaded(serve)?;
             println!("the configuration can be used");
         }
-        Action::Print(serve) => print!("{}", load(&serve.sources())?.print()),
+        Action::Print(serve) => print!("{}", loaded(serve)?.print()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn loaded(serve: &Serve) -> anyhow::Result<Loaded> {
+    let loaded = load(&serve.sources())?;
+    if let Some(warning) = loaded.warning() {
+        eprintln!("tidegate: {warning}");
+    }
+    Ok(loaded)
 }
