@@ -29,6 +29,7 @@ mod jwt;
 mod keys;
 mod mint;
 mod options;
+mod origins;
 mod presented;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -39,4 +40,5 @@ pub use mint::{Claims, MintError, SigningKey, mint};
 pub use options::{
     ApiKey, InvalidOption, JwksOptions, JwtKey, JwtOptions, KeyMaterial, Mode, Options, Secret,
 };
+pub use origins::Origins;
 pub use presented::{Credential, Origin, Presented, Source};

@@ -215,6 +215,25 @@ fn what_kubernetes_sets_for_a_service_is_passed_over_and_named_once() {
 }
 
 #[test]
+fn an_origin_that_no_browser_sends_is_refused() {
+    let origins = |text| environment(&[("TIDEGATE_CORS__ORIGINS", text)]);
+    for (text, reason) in [
+        (
+            "https://a.example,https://b.example/",
+            "cors.origins[1] (TIDEGATE_CORS__ORIGINS): \"https://b.example/\"",
+        ),
+        ("https://*.com", "a whole top-level domain"),
+        ("*,https://a.example", "\"*\" stands alone"),
+    ] {
+        let said = complaints(&origins(text));
+        assert!(said.contains(reason), "{said}");
+    }
+    let loaded = load(&origins("https://*.example.com,HTTPS://APP.example:443")).unwrap();
+    let origins = loaded.config.cors.parse().unwrap();
+    assert!(origins.names("https://a.example.com") && origins.names("https://app.example"));
+}
+
+#[test]
 fn secrets_come_from_one_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
