@@ -82,7 +82,7 @@ def whole(objects: list[tuple[str, dict]]) -> None:
 def pod(deployment: dict, secret: dict, binary: str) -> None:
     spec = deployment["spec"]["template"]["spec"]
     container = spec["containers"][0]
-    require(spec.get("enableServiceLinks") is False, "deployment.yaml: without enableServiceLinks: false the variables of the Service named tidegate are settings that don't exist")
+    require(spec.get("enableServiceLinks") is False, "deployment.yaml: without enableServiceLinks: false the gateway warns of the variables of the Service named tidegate")
 
     # Every key that is mounted or named is one of the example's.
     given = set(secret["stringData"])

@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tidegate_auth::{
-    ApiKey, Authenticator, Identity, JwtKey, JwtOptions, KeyMaterial, Mode, Options, Origin, Presented,
+    ApiKey, Authenticator, Identity, JwtKey, JwtOptions, KeyMaterial, Mode, Options, Origin, Origins,
+    Presented,
 };
 use tidegate_protocol::Topic;
 
@@ -53,7 +54,7 @@ pub fn run(input: &[u8]) {
         }
         return;
     }
-    let allowed = ["https://app.example".to_owned(), "*".to_owned()];
+    let allowed = Origins::parse(&["https://app.example", "https://*.apps.example", "*"]).unwrap();
     let origin = Origin::judge(second, third, &allowed);
     assert_eq!(origin == Origin::Absent, second.is_none());
     if origin == Origin::Same {

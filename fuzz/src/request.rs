@@ -117,7 +117,7 @@ impl Gateway {
             let auth = tidegate_auth::Options { mode, api_keys: vec![api_key], ..Default::default() };
             let options = Options {
                 cookie: "tidegate_token".into(),
-                origins: vec!["https://app.example".into()],
+                origins: tidegate_auth::Origins::parse(&["https://app.example"]).unwrap(),
                 topics: 100,
                 ..Options::default()
             };

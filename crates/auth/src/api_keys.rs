@@ -34,8 +34,8 @@ impl ApiKeys {
             let digest = sha256([Some(bytes)]);
             if bytes.is_empty() {
                 wrong("key", "the key is empty".into());
-            } else if bytes.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
-                wrong("key", "white space or control characters can't be sent in a header".into());
+            } else if !bytes.iter().all(u8::is_ascii_graphic) {
+                wrong("key", "only printable ASCII without white space can be sent in a header".into());
             } else if !digests.insert(digest) {
                 wrong("key", "the same key is configured twice".into());
             } else if bytes.len() < SHORTEST {

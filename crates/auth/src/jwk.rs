@@ -2,21 +2,13 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Algorithm;
+use crate::base64::decode;
 use crate::keys::{RSA_BITS, VerifyingKey, bits, unpadded};
-
-/// RFC 7518 says base64url without padding. Some issuers pad all the same.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What is read of an entry (RFC 7517, RFC 7518, RFC 8037).
 #[derive(Deserialize)]
@@ -125,7 +117,6 @@ impl Jwk {
 
 fn decoded(name: &str, text: &Option<String>) -> Result<Vec<u8>, String> {
     let text = text.as_deref().ok_or_else(|| format!("{name} is missing"))?;
-    // The other alphabet means the same digits.
-    let text = text.replace('+', "-").replace('/', "_");
-    BASE64.decode(text).map_err(|_| format!("{name} is not base64url"))
+    // RFC 7518 says base64url without padding. Some issuers pad all the same.
+    decode(text).ok_or_else(|| format!("{name} is not base64url"))
 }

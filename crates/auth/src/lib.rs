@@ -18,6 +18,7 @@
 mod algorithm;
 mod api_keys;
 mod authenticator;
+mod base64;
 mod claims;
 mod digest;
 mod error;
@@ -28,6 +29,7 @@ mod jwt;
 mod keys;
 mod mint;
 mod options;
+mod origins;
 mod presented;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -38,4 +40,5 @@ pub use mint::{Claims, MintError, SigningKey, mint};
 pub use options::{
     ApiKey, InvalidOption, JwksOptions, JwtKey, JwtOptions, KeyMaterial, Mode, Options, Secret,
 };
+pub use origins::Origins;
 pub use presented::{Credential, Origin, Presented, Source};

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Algorithm;
+use crate::base64::decode;
 
 /// What an [`Authenticator`](crate::Authenticator) is built from. Nothing in here has been checked yet.
 #[derive(Clone, Debug)]
@@ -105,6 +106,12 @@ pub struct InvalidOption {
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// From base64 of either alphabet, padded or not; white space in it is passed over.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let digits = text.split_ascii_whitespace().collect::<String>();
+        decode(&digits).map(Self)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -1,4 +1,5 @@
-use crate::Error;
+use crate::origins::{split, without_default_port};
+use crate::{Error, Origins};
 
 /// What a request carried. The HTTP layer fills it in and decides nothing.
 #[derive(Clone, Copy, Default)]
@@ -75,19 +76,14 @@ impl Origin {
     /// configured origins.
     ///
     /// Schemes aren't compared for [`Same`](Self::Same): behind a proxy that ends TLS the gateway can't know its own.
-    /// `"*"` in `allowed` admits any origin, but without credentials, so it never makes a cookie count.
-    pub fn judge(origin: Option<&str>, host: Option<&str>, allowed: &[String]) -> Self {
+    /// `*` in `allowed` admits any origin, but without credentials, so it never makes a cookie count.
+    pub fn judge(origin: Option<&str>, host: Option<&str>, allowed: &Origins) -> Self {
         let Some(origin) = origin else { return Self::Absent };
-        if allowed.iter().any(|a| a != "*" && a.eq_ignore_ascii_case(origin)) {
+        if allowed.names(origin) {
             return Self::Allowed;
         }
-        let (default_port, authority) =
-            match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
-                (Some(rest), _) => (":443", rest),
-                (_, Some(rest)) => (":80", rest),
-                _ => return Self::Foreign,
-            };
-        let bare = |name: &str| name.strip_suffix(default_port).unwrap_or(name).to_ascii_lowercase();
+        let Some((scheme, authority)) = split(origin) else { return Self::Foreign };
+        let bare = |name: &str| without_default_port(scheme, name).to_ascii_lowercase();
         match host {
             Some(host) if !host.is_empty() && bare(host) == bare(authority) => Self::Same,
             _ => Self::Foreign,

@@ -127,7 +127,8 @@ impl Options {
             .map_err(|error| refused(format!("can't be read ({}: {error})", path.display())))?;
         // One without certificates would be accepted, and nothing trusted.
         match String::from_utf8_lossy(&pem).contains("BEGIN CERTIFICATE") {
-            true => Ok(Some(pem)),
+            // With a byte order mark in front the parser would pass over the first one.
+            true => Ok(Some(pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&pem).to_vec())),
             false => Err(refused(format!("must hold certificates in PEM form ({})", path.display()))),
         }
     }

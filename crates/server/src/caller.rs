@@ -104,13 +104,11 @@ pub(crate) fn without_port(host: &str) -> &str {
 pub(crate) fn named_here<B>(app: &Inner, request: &Request<B>) -> bool {
     let Some(host) = host(request.headers(), request.uri()) else { return true };
     let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-    let allowed =
-        |origin: &String| origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
     !name.contains('.')
         || name.ends_with(".localhost")
         || name.parse::<std::net::Ipv4Addr>().is_ok()
         || name.starts_with('[')
-        || app.options.origins.iter().any(allowed)
+        || app.options.origins.names_host(host)
 }
 
 /// Refuses callers who may not manage others' memberships, histories and connections.

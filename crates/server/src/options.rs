@@ -1,15 +1,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tidegate_auth::Identity;
+use tidegate_auth::{Identity, Origins};
 use tidegate_broker::Retention;
 use tidegate_protocol::Topic;
 
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Origins whose pages may read answers, exactly as browsers send them; `*`: any, without credentials.
-    pub origins: Vec<String>,
+    /// Origins whose pages may read answers.
+    pub origins: Origins,
     /// The cookie that may carry a token.
     pub cookie: String,
     /// Most topics in one stream. A cursor covers any number, so this bounds only what a join costs.

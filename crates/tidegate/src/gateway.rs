@@ -229,7 +229,8 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
     let limits = &config.limits;
     let open = config.auth.is_open();
     tidegate_server::Options {
-        origins: config.cors.origins.clone(),
+        // The check has refused what can't be parsed.
+        origins: config.cors.parse().unwrap_or_default(),
         cookie: config.auth.cookie.clone(),
         topics: config.stream.topics,
         namespaces: namespaces(config),

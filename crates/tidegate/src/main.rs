@@ -63,6 +63,9 @@ async fn serve(args: &cli::Serve) -> anyhow::Result<ExitCode> {
     let loaded = config::load(&args.sources())?;
     let tasks = Tasks::default();
     let telemetry = Telemetry::start(&loaded.config.log, &tasks)?;
+    if let Some(warning) = loaded.warning() {
+        tracing::warn!("{warning}");
+    }
     #[cfg(debug_assertions)]
     let victim = args.kill_task.as_deref();
     #[cfg(not(debug_assertions))]

@@ -1,5 +1,5 @@
 use serde_json::json;
-use tidegate_auth::{Error, Mode, Options, Origin, Presented, Source};
+use tidegate_auth::{Error, Mode, Options, Origin, Origins, Presented, Source};
 use tidegate_protocol::Topic;
 
 use crate::support::*;
@@ -37,10 +37,11 @@ fn a_strangers_page_gets_nothing_from_the_cookie() {
 
 #[test]
 fn origins_are_judged() {
-    let allowed = ["https://app.example".to_owned(), "*".to_owned()];
+    let allowed = Origins::parse(&["https://app.example", "https://*.apps.example", "*"]).unwrap();
     let judge = |origin: &str, host: &str| Origin::judge(Some(origin), Some(host), &allowed);
     assert_eq!(Origin::judge(None, Some("gate.example"), &allowed), Origin::Absent);
     assert_eq!(judge("https://app.example", "gate.example"), Origin::Allowed);
+    assert_eq!(judge("https://shop.apps.example", "gate.example"), Origin::Allowed);
     assert_eq!(judge("https://gate.example", "Gate.example:443"), Origin::Same);
     assert_eq!(judge("http://localhost:8080", "localhost:8080"), Origin::Same);
     for (origin, host) in [

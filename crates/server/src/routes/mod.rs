@@ -156,7 +156,7 @@ fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
         // gateway that was opened to the network on purpose is known under names that it can't know.
         tidegate_auth::Origin::Same => is_loopback(origin) || !app.options.loopback,
         tidegate_auth::Origin::Allowed => true,
-        _ => (open && is_loopback(origin)) || any_origin(app),
+        _ => (open && is_loopback(origin)) || app.options.origins.any(),
     };
     let may_not = if websocket { "open a WebSocket" } else { "change anything" };
     (!allowed).then(|| {
@@ -165,10 +165,6 @@ fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
             format!("Pages of this origin may not {may_not} here: see cors.origins."),
         )
     })
-}
-
-fn any_origin(app: &App) -> bool {
-    app.options.origins.iter().any(|origin| origin == "*")
 }
 
 /// A page served from this machine, on any port: how people develop.
@@ -202,13 +198,12 @@ fn cors(app: &App) -> CorsLayer {
         ])
         .vary([header::ORIGIN])
         .max_age(std::time::Duration::from_secs(600));
-    if any_origin(app) {
+    if app.options.origins.any() {
         return layer.allow_origin(tower_http::cors::Any);
     }
-    let allowed: Vec<HeaderValue> =
-        app.options.origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    let open = app.auth.is_open();
-    let allow =
-        AllowOrigin::predicate(move |origin, _| allowed.contains(origin) || (open && is_loopback(origin)));
+    let (allowed, open) = (app.options.origins.clone(), app.auth.is_open());
+    let allow = AllowOrigin::predicate(move |origin, _| {
+        origin.to_str().is_ok_and(|origin| allowed.names(origin)) || (open && is_loopback(origin))
+    });
     layer.allow_origin(allow).allow_credentials(true)
 }

@@ -76,6 +76,19 @@ fn what_is_wrong_with_the_files_is_said() {
 }
 
 #[test]
+fn files_may_begin_with_a_byte_order_mark_and_end_lines_with_crlf() {
+    let files = Files::new();
+    let first = files.load().unwrap().fingerprint();
+    // A chain of two: the second must not be taken for the server's own.
+    let other = Files::new();
+    let dressed = |text: String| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+    fs::write(files.certificate(), dressed(read(files.certificate()) + &read(other.certificate()))).unwrap();
+    fs::write(files.key(), dressed(read(files.key()))).unwrap();
+    assert_eq!(files.load().unwrap().fingerprint(), first);
+}
+
+#[test]
 fn a_reload_takes_what_is_good_and_keeps_it_otherwise() {
     let files = Files::new();
     let certificates = files.load().unwrap();

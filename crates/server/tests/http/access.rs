@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tidegate_auth::Origins;
 use tidegate_testkit::http::{self, publish_as};
 use tidegate_testkit::{Sse, http::client};
 
@@ -63,7 +64,7 @@ async fn who_may_do_what() {
 #[tokio::test]
 async fn a_token_may_come_as_query_or_as_cookie_from_a_known_page() {
     let mut http_options = options();
-    http_options.origins = vec!["https://app.example".into()];
+    http_options.origins = Origins::parse(&["https://APP.example:443", "https://*.example.com"]).unwrap();
     let node = Node::start(Setup { http: Some(http_options), keyed: true, ..Setup::default() }).await;
     let alice = token("alice", &[], &[], HOUR);
     let mut stream = Sse::open(&node.url(&format!("/v1/events?access_token={alice}"))).await;
@@ -73,17 +74,23 @@ async fn a_token_may_come_as_query_or_as_cookie_from_a_known_page() {
             Sse::builder(&node.url("/v1/events")).header("cookie", &format!("a=b; tidegate_token={alice}"));
         async move { builder.header("origin", origin).open().await }
     };
-    let stream = with_cookie("https://app.example").await;
-    assert_eq!(stream.status, 200);
-    assert_eq!(stream.header("access-control-allow-origin"), Some("https://app.example"));
-    assert_eq!(stream.header("access-control-allow-credentials"), Some("true"));
-    assert_eq!(with_cookie("https://evil.example").await.status, 403);
+    for origin in ["https://app.example", "https://shop.example.com", "https://a.b.example.com"] {
+        let stream = with_cookie(origin).await;
+        assert_eq!(stream.status, 200, "{origin}");
+        assert_eq!(stream.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(stream.header("access-control-allow-credentials"), Some("true"));
+    }
+    for origin in ["https://evil.example", "https://evilexample.com", "https://example.com"] {
+        let stream = with_cookie(origin).await;
+        assert_eq!(stream.status, 403, "{origin}");
+        assert_eq!(stream.header("access-control-allow-origin"), None, "{origin}");
+    }
 }
 
 #[tokio::test]
 async fn preflight() {
     let mut http_options = options();
-    http_options.origins = vec!["https://app.example".into()];
+    http_options.origins = Origins::parse(&["https://app.example"]).unwrap();
     let node = Node::start(Setup { http: Some(http_options), ..Setup::default() }).await;
     let ask = |origin: &'static str| {
         let request =

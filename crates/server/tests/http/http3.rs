@@ -260,7 +260,10 @@ async fn requests_are_answered_as_on_other_versions() {
 
 #[tokio::test]
 async fn pages_of_allowed_origins_may_ask() {
-    let http = tidegate_server::Options { origins: vec!["https://app.example".into()], ..options() };
+    let http = tidegate_server::Options {
+        origins: tidegate_auth::Origins::parse(&["https://app.example"]).unwrap(),
+        ..options()
+    };
     let (_node, connection) = Node::h3(Setup { http: Some(http), ..Setup::default() }).await;
     let headers = [
         ("origin", "https://app.example"),

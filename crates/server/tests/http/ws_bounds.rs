@@ -104,7 +104,7 @@ async fn who_may_not_gets_a_status() {
 async fn pages_of_strangers_open_none() {
     let open = Node::open().await;
     let mut http = options();
-    http.origins = vec!["https://app.example".into()];
+    http.origins = tidegate_auth::Origins::parse(&["https://*.example.com"]).unwrap();
     let keyed = Node::start(Setup { http: Some(http), keyed: true, ..Setup::default() }).await;
     let alice = token("alice", &["a"], &[], HOUR);
     for h2 in [false, true] {
@@ -121,7 +121,11 @@ async fn pages_of_strangers_open_none() {
         assert_eq!(refused(ask(&open, "http://localhost:5173")).await, None);
         assert_eq!(refused(ask(&open, &open.base())).await, None);
         let cookie = format!("tidegate_token={alice}");
-        assert_eq!(refused(ask(&keyed, "https://app.example").header("cookie", &cookie)).await, None);
+        assert_eq!(refused(ask(&keyed, "https://a.example.com").header("cookie", &cookie)).await, None);
+        assert_eq!(
+            refused(ask(&keyed, "https://evilexample.com").header("cookie", &cookie)).await.unwrap().0,
+            403
+        );
         assert_eq!(refused(ask(&keyed, &keyed.base()).header("cookie", &cookie)).await, None);
         assert_eq!(
             refused(ask(&keyed, "https://evil.example").header("cookie", &cookie)).await.unwrap().0,

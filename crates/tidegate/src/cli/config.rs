@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::Serve;
-use super::output::print;
-use crate::config::{SAMPLE, load};
+use super::output::{print, say};
+use crate::config::{Loaded, SAMPLE, load};
 
 #[derive(Args, Debug)]
 pub(crate) struct Config {
@@ -28,10 +28,18 @@ pub(crate) fn run(args: &Config) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Default => print(SAMPLE.trim_end())?,
         Action::Check(serve) => {
-            load(&serve.sources())?;
+            loaded(serve)?;
             print("the configuration can be used")?;
         }
-        Action::Print(serve) => print(load(&serve.sources())?.print().trim_end())?,
+        Action::Print(serve) => print(loaded(serve)?.print().trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn loaded(serve: &Serve) -> anyhow::Result<Loaded> {
+    let loaded = load(&serve.sources())?;
+    if let Some(warning) = loaded.warning() {
+        say(format_args!("tidegate: {warning}"));
+    }
+    Ok(loaded)
 }

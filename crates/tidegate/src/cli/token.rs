@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tidegate_auth::{Algorithm, Claims, KeyMaterial, SigningKey, mint};
+use tidegate_auth::{Algorithm, Claims, KeyMaterial, Secret, SigningKey, mint};
 use tidegate_protocol::Pattern;
 
 use super::ConfigFile;
+use crate::config::key_file;
 
 #[derive(Args, Debug)]
 pub(crate) struct Token {
@@ -65,19 +66,16 @@ pub(crate) fn run(args: &Token) -> anyhow::Result<ExitCode> {
 
 impl Token {
     fn given_key(&self) -> anyhow::Result<Option<SigningKey>> {
-        let material = match (&self.secret, &self.key_file) {
-            (Some(secret), _) => secret.clone(),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .with_context(|| format!("can't read {}", path.display()))?
-                .trim_end_matches(['\r', '\n'])
-                .to_owned(),
+        let material: Secret = match (&self.secret, &self.key_file) {
+            (Some(secret), _) => secret.as_str().into(),
+            (None, Some(path)) => key_file::read(path).map_err(anyhow::Error::msg)?.into(),
             (None, None) if self.alg.is_some() || self.kid.is_some() => {
                 bail!("--alg and --kid are about a key: give --secret or --key-file, too")
             }
             (None, None) => return Ok(None),
         };
         let algorithm = self.alg.unwrap_or(Algorithm::Hs256);
-        Ok(Some(SigningKey::new(algorithm, &material.into(), self.kid.clone())?))
+        Ok(Some(SigningKey::new(algorithm, &material, self.kid.clone())?))
     }
 
     /// The first key of the configuration that can sign, and the audience and issuer that the gateway asks for.

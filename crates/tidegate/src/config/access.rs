@@ -1,12 +1,12 @@
 //! Who may do what: the settings, and the keys that they name.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_auth::{Algorithm, JwksOptions, KeyMaterial};
 
+use super::key_file;
 use super::values::{Secret, SecretUrl, Size};
 
 /// Credentials.
@@ -70,7 +70,9 @@ pub(crate) struct JwtKey {
     pub(crate) kid: String,
     /// HS algorithms: the shared secret.
     pub(crate) secret: Secret,
-    /// The same, out of a file; a line end at its end is not part of it.
+    /// The same in base64, for issuers that sign with the decoded bytes.
+    pub(crate) secret_base64: Secret,
+    /// The same, out of a file: a text, or raw bytes.
     pub(crate) secret_file: PathBuf,
     /// Other algorithms: a PEM file.
     pub(crate) public_key_file: PathBuf,
@@ -135,24 +137,33 @@ impl Auth {
 impl JwtKey {
     /// The key itself, out of whichever field holds it.
     pub(crate) fn option(&self) -> Result<tidegate_auth::JwtKey, BadKey> {
-        let given = [!self.secret.is_empty(), is_set(&self.secret_file), is_set(&self.public_key_file)];
-        let material = match given {
-            [true, false, false] => KeyMaterial::Secret(self.secret.expose().into()),
-            [false, true, false] => KeyMaterial::Secret(read("secret_file", &self.secret_file)?.into()),
-            [false, false, true] => {
-                KeyMaterial::PublicPem(read("public_key_file", &self.public_key_file)?.into())
+        let given: Vec<&'static str> = [
+            ("secret", !self.secret.is_empty()),
+            ("secret_base64", !self.secret_base64.is_empty()),
+            ("secret_file", is_set(&self.secret_file)),
+            ("public_key_file", is_set(&self.public_key_file)),
+        ]
+        .into_iter()
+        .filter_map(|(field, is_given)| is_given.then_some(field))
+        .collect();
+        let material = match given[..] {
+            ["secret"] => KeyMaterial::Secret(self.secret.expose().into()),
+            ["secret_base64"] => KeyMaterial::Secret(self.decoded()?),
+            ["secret_file"] => KeyMaterial::Secret(read("secret_file", &self.secret_file)?),
+            ["public_key_file"] => KeyMaterial::PublicPem(read("public_key_file", &self.public_key_file)?),
+            [one, other, ..] => return Err((other, both(one, other))),
+            _ if self.alg.is_symmetric() => {
+                let what = format!("{} needs secret, secret_base64 or secret_file", self.alg);
+                return Err(("secret", what));
             }
-            [false, false, false] if self.alg.is_symmetric() => {
-                return Err(("secret", format!("{} needs secret or secret_file", self.alg)));
-            }
-            [false, false, false] => {
-                return Err(("public_key_file", format!("{} needs public_key_file", self.alg)));
-            }
-            [true, true, _] => return Err(("secret_file", both("secret", "secret_file"))),
-            [true, _, true] => return Err(("public_key_file", both("secret", "public_key_file"))),
-            [_, true, true] => return Err(("public_key_file", both("secret_file", "public_key_file"))),
+            _ => return Err(("public_key_file", format!("{} needs public_key_file", self.alg))),
         };
         Ok(tidegate_auth::JwtKey { algorithm: self.alg, kid: Some(self.kid.clone()), material })
+    }
+
+    fn decoded(&self) -> Result<tidegate_auth::Secret, BadKey> {
+        let secret = tidegate_auth::Secret::from_base64(self.secret_base64.expose());
+        secret.ok_or_else(|| ("secret_base64", "is not base64".into()))
     }
 }
 
@@ -160,14 +171,14 @@ impl ApiKey {
     /// The key itself, out of whichever field holds it.
     pub(crate) fn option(&self) -> Result<tidegate_auth::ApiKey, BadKey> {
         let key = match (self.key.is_empty(), is_set(&self.key_file)) {
-            (false, false) => self.key.expose().to_owned(),
+            (false, false) => self.key.expose().into(),
             (true, true) => read("key_file", &self.key_file)?,
             (false, true) => return Err(("key_file", both("key", "key_file"))),
             (true, false) => return Err(("key", "an API key needs key or key_file".into())),
         };
         Ok(tidegate_auth::ApiKey {
             name: self.name.clone(),
-            key: key.into(),
+            key,
             publish: self.publish.clone(),
             subscribe: self.subscribe.clone(),
             admin: self.admin,
@@ -189,13 +200,8 @@ fn both(one: &str, other: &str) -> String {
     format!("{one} and {other} are both given: keep one of them")
 }
 
-fn read(field: &'static str, path: &Path) -> Result<String, BadKey> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| (field, format!("can't read {}: {error}", path.display())))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err((field, format!("{} is empty", path.display()))),
-        text => Ok(text.to_owned()),
-    }
+fn read(field: &'static str, path: &Path) -> Result<tidegate_auth::Secret, BadKey> {
+    key_file::read(path).map(Into::into).map_err(|what| (field, what))
 }
 
 impl Default for Auth {
@@ -230,6 +236,7 @@ impl Default for JwtKey {
             alg: Algorithm::Hs256,
             kid: String::new(),
             secret: Secret::default(),
+            secret_base64: Secret::default(),
             secret_file: PathBuf::new(),
             public_key_file: PathBuf::new(),
         }

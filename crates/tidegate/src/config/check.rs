@@ -65,8 +65,8 @@ impl Checker<'_> {
             let example = "for example \"info\", or \"info,tidegate_hub=debug\"";
             self.add("log.filter", Problem::new("log.filter", error.to_string()).advise(example));
         }
-        for (index, origin) in config.cors.origins.iter().enumerate() {
-            self.require(origin == "*" || is_origin(origin), &format!("cors.origins[{index}]"), format!("{origin:?} is no origin: scheme, host and port if it is not the usual one, nothing after it, such as https://app.example"));
+        for (index, mistake) in config.cors.parse().err().unwrap_or_default() {
+            self.wrong(&format!("cors.origins[{index}]"), mistake);
         }
         let mixed = config.cors.origins.len() > 1 && config.cors.origins.iter().any(|origin| origin == "*");
         self.require(!mixed, "cors.origins", "\"*\" stands alone: it means any origin, without cookies");
@@ -349,8 +349,4 @@ impl Checker<'_> {
             self.wrong(path, format!("drain.delay and drain.window ({delay} + {window}) take longer than drain.deadline ({deadline}): streams would be cut"));
         }
     }
-}
-
-fn is_origin(text: &str) -> bool {
-    reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text.to_ascii_lowercase())
 }

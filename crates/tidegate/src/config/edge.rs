@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidegate_auth::Origins;
 
 use super::values::{HeartbeatStyle, Network, Size};
 
@@ -72,8 +73,15 @@ impl Tls {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Cors {
-    /// Exact origins, whose pages may also use cookies; or `["*"]`: any, without cookies.
+    /// Origins, whose pages may also use cookies; or `["*"]`: any, without cookies.
     pub(crate) origins: Vec<String>,
+}
+
+impl Cors {
+    /// As they are compared. Each mistake with its index.
+    pub(crate) fn parse(&self) -> Result<Origins, Vec<(usize, String)>> {
+        Origins::parse(&self.origins)
+    }
 }
 
 /// One client's stream.

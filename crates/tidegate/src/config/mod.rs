@@ -8,10 +8,12 @@ mod apps;
 mod broker;
 mod check;
 mod edge;
+pub(crate) mod key_file;
 mod print;
 mod problems;
 #[cfg(test)]
 mod sample;
+mod service_links;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -110,6 +112,20 @@ impl Default for Config {
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) origins: Origins,
+    /// Variables that begin like settings and are known to be none.
+    passed_over: Vec<String>,
+}
+
+impl Loaded {
+    /// What is to be said although the configuration can be used.
+    pub(crate) fn warning(&self) -> Option<String> {
+        (!self.passed_over.is_empty()).then(|| {
+            format!(
+                "these environment variables are no settings and were passed over: {}. Kubernetes sets such for each Service whose name begins with tidegate; enableServiceLinks: false in the pod's spec leaves them out",
+                self.passed_over.join(", ")
+            )
+        })
+    }
 }
 
 /// Reads, types and checks a configuration.
@@ -118,7 +134,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let merged = sources::Merged::read(sources, &shape(), &mut problems);
     let config = typed(Value::Object(merged.tree), &merged.origins, &mut problems);
     check::check(&config, &merged.origins, &mut problems);
-    if problems.is_empty() { Ok(Loaded { config, origins: merged.origins }) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Loaded { config, origins: merged.origins, passed_over: merged.passed_over })
 }
 
 /// The settings as a tree, with one example of each kind of list entry and of a namespace: it knows every path, and of what
@@ -155,7 +174,9 @@ fn typed(mut tree: Value, origins: &Origins, problems: &mut Problems) -> Config 
 /// A complaint in the words of the file. A secret's own value must not be quoted.
 fn complaint(path: &str, message: &str) -> String {
     let name = path.rsplit('.').next().unwrap_or(path);
-    if matches!(name, "secret" | "key" | "url" | "jwks_url") && !message.starts_with("unknown") {
+    if matches!(name, "secret" | "secret_base64" | "key" | "url" | "jwks_url")
+        && !message.starts_with("unknown")
+    {
         return "must be a text in quotes".into();
     }
     match message {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::key_file::BYTE_ORDER_MARK;
 use super::problems::{Origin, Origins, Problem, Problems};
+use super::service_links::is_foreign;
 
 /// Variables that begin like settings and are none: the log filter, the file, and the token of the client commands.
 const NOT_SETTINGS: [&str; 3] = ["TIDEGATE_LOG", "TIDEGATE_CONFIG", "TIDEGATE_TOKEN"];
@@ -39,6 +41,8 @@ impl Sources {
 pub(super) struct Merged {
     pub(super) tree: Map<String, Value>,
     pub(super) origins: Origins,
+    /// Variables that are known to be no settings.
+    pub(super) passed_over: Vec<String>,
 }
 
 impl Merged {
@@ -50,10 +54,16 @@ impl Merged {
         }
         for (name, value) in &sources.environment {
             let Some(setting) = name.strip_prefix("TIDEGATE_") else { continue };
-            if !NOT_SETTINGS.contains(&name.as_str()) {
-                let path: Vec<String> = setting.split("__").map(str::to_lowercase).collect();
-                merged.add_text(&path, value, Origin::Variable(name.clone()), shape, problems);
+            if NOT_SETTINGS.contains(&name.as_str()) {
+                continue;
             }
+            let path: Vec<String> = setting.split("__").map(str::to_lowercase).collect();
+            let is_setting = path.iter().try_fold(shape, |shape, segment| inner(shape, segment)).is_some();
+            if !is_setting && is_foreign(name, value) {
+                merged.passed_over.push(name.clone());
+                continue;
+            }
+            merged.add_text(&path, value, Origin::Variable(name.clone()), shape, problems);
         }
         let variable = |wanted: &str| sources.environment.iter().find(|(n, v)| n == wanted && !v.is_empty());
         if let Some((name, filter)) = variable("TIDEGATE_LOG").or_else(|| variable("RUST_LOG")) {
@@ -68,8 +78,9 @@ impl Merged {
     }
 
     fn add_file(&mut self, path: &Path, problems: &mut Problems) {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        let file = std::fs::read_to_string(path);
+        let text = match &file {
+            Ok(text) => text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text),
             Err(error) => {
                 let what = format!("can't read the configuration file {}: {error}", path.display());
                 let advice = "give another one with --config or TIDEGATE_CONFIG; `tidegate config default` prints one to begin with";
@@ -77,7 +88,7 @@ impl Merged {
             }
         };
         let line = |at: usize| Origin::File(path.to_owned(), 1 + text[..at].matches('\n').count());
-        let (table, errors) = DeTable::parse_recoverable(&text);
+        let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let origin = line(error.span().map_or(0, |span| span.start));
             problems.push(Problem::new("", format!("not TOML: {}", error.message())).at(Some(origin)));

@@ -195,6 +195,45 @@ fn an_open_gateway_stays_at_home_unless_told() {
 }
 
 #[test]
+fn what_kubernetes_sets_for_a_service_is_passed_over_and_named_once() {
+    let sources = environment(&[
+        ("TIDEGATE_NODE", "a"),
+        ("TIDEGATE_NOFILE", "20000"),
+        ("TIDEGATE_PORT", "tcp://10.0.0.7:80"),
+        ("TIDEGATE_REDIS_SERVICE_HOST", "10.0.0.8"),
+        ("TIDEGATE_HTTP3__ADVERTISE_PORT", "0"),
+    ]);
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.config.node, "a");
+    let warning = loaded.warning().unwrap();
+    let named = "TIDEGATE_NOFILE, TIDEGATE_PORT, TIDEGATE_REDIS_SERVICE_HOST. ";
+    assert!(warning.contains(named) && warning.contains("enableServiceLinks"), "{warning}");
+    assert_eq!(load(&Sources::default()).unwrap().warning(), None);
+    for mistyped in [("TIDEGATE_STREAM__HEARTBEET", "1s"), ("TIDEGATE_PORT", "8080")] {
+        assert!(complaints(&environment(&[mistyped])).contains(mistyped.0));
+    }
+}
+
+#[test]
+fn an_origin_that_no_browser_sends_is_refused() {
+    let origins = |text| environment(&[("TIDEGATE_CORS__ORIGINS", text)]);
+    for (text, reason) in [
+        (
+            "https://a.example,https://b.example/",
+            "cors.origins[1] (TIDEGATE_CORS__ORIGINS): \"https://b.example/\"",
+        ),
+        ("https://*.com", "a whole top-level domain"),
+        ("*,https://a.example", "\"*\" stands alone"),
+    ] {
+        let said = complaints(&origins(text));
+        assert!(said.contains(reason), "{said}");
+    }
+    let loaded = load(&origins("https://*.example.com,HTTPS://APP.example:443")).unwrap();
+    let origins = loaded.config.cors.parse().unwrap();
+    assert!(origins.names("https://a.example.com") && origins.names("https://app.example"));
+}
+
+#[test]
 fn secrets_come_from_one_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
@@ -204,6 +243,23 @@ fn secrets_come_from_one_place() {
     assert!(load(&environment(&[key_file])).is_ok());
     let said = complaints(&environment(&[key_file, ("TIDEGATE_AUTH__API_KEYS__0__KEY", "inline")]));
     assert!(said.contains("keep one of them") && !said.contains("inline"), "{said}");
+}
+
+#[test]
+fn a_secret_in_base64_says_what_is_wrong_with_it_and_nothing_of_itself() {
+    let refused = |more: &[(&str, &str)]| {
+        let said = complaints(&environment(more));
+        assert!(!said.contains("hunter2"), "{said}");
+        said
+    };
+    let base64 = "TIDEGATE_AUTH__JWT__KEYS__0__SECRET_BASE64";
+    assert!(refused(&[(base64, "hunter2!")]).contains("secret_base64"));
+    assert!(refused(&[(base64, "hunter2hunter2hu")]).contains("HS256 needs at least 32"));
+    let both = refused(&[(base64, "hunter2"), ("TIDEGATE_AUTH__JWT__KEYS__0__SECRET", "hunter2")]);
+    assert!(both.contains("secret and secret_base64 are both given"), "{both}");
+    assert!(
+        refused(&[("TIDEGATE_AUTH__API_KEYS__0__KEY", "hunter2-hunter2-hünter")]).contains("printable ASCII")
+    );
 }
 
 #[test]

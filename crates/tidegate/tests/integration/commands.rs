@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::Stdio;
 
+use tidegate_testkit::Gateway;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::script::Script;
@@ -42,6 +43,20 @@ async fn a_bad_configuration_is_said_whole() {
             "{said}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_service_called_tidegate_stops_no_start() {
+    let links = [("TIDEGATE_PORT", "tcp://10.0.0.7:80"), ("TIDEGATE_SERVICE_HOST", "10.0.0.7")];
+    let mut check = tidegate(&["config", "check"]);
+    check.envs(links);
+    let (code, _, said) = outcome(check).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("TIDEGATE_PORT, TIDEGATE_SERVICE_HOST"), "{said}");
+
+    let gateway = Gateway::spawn(env!("CARGO_BIN_EXE_tidegate"), &[], &links).await;
+    let warned = gateway.log().matches("TIDEGATE_PORT, TIDEGATE_SERVICE_HOST").count();
+    assert_eq!(warned, 1, "{}", gateway.log());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod admission;
 mod commands;
 mod doctor;
 mod http3;
+mod key_files;
 mod logs;
 mod script;
 mod subscribe;
