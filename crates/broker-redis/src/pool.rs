@@ -1,4 +1,5 @@
-//! Connections that are taken for one question and given back: for reading, and for what applications keep in the same Redis.
+//! Connections that are taken for one question and given back: for reading, and for what
+//! applications keep in the same Redis.
 
 use std::time::Duration;
 
@@ -41,9 +42,9 @@ impl Pool {
         Ok(Self { connections, patience: options.response_timeout.max(options.connect_timeout) })
     }
 
-    /// Waits for a connection, for [`Options::response_timeout`] or [`Options::connect_timeout`] at most,
-    /// whichever is longer. Each idle connection is asked for a sign of life, and a Redis that hangs gives none
-    /// on any of them: without this bound the waiting times would add up.
+    /// Waits for a connection, for [`Options::response_timeout`] or [`Options::connect_timeout`] at
+    /// most, whichever is longer. Each idle connection is asked for a sign of life, and a Redis
+    /// that hangs gives none on any of them: without this bound the waiting times would add up.
     pub async fn get(&self) -> Result<Connection, Error> {
         match tokio::time::timeout(self.patience, self.connections.get()).await {
             Ok(Ok(connection)) => Ok(connection),
