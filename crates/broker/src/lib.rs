@@ -42,10 +42,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Publications of one topic keep their order.
     async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>>;
 
-    /// Stores and sends an event that is the `version`th of its topic, unless that version or a later one was sent already: then `None`.
+    /// Stores and sends an event that is the `version`th of its topic, unless that version or a
+    /// later one was sent already: then `None`.
     ///
-    /// For publishers that may be late: whatever they were told to send, an old state never follows a newer one. The publication's key
-    /// is not used. A topic's version is remembered for [`Retention::key_ttl`] after its last event of this kind.
+    /// For publishers that may be late: whatever they were told to send, an old state never follows
+    /// a newer one. The publication's key is not used. A topic's version is remembered for
+    /// [`Retention::key_ttl`] after its last event of this kind.
     async fn publish_version(&self, publication: Publication, version: u64)
     -> Result<Option<Receipt>, Error>;
 

@@ -38,9 +38,11 @@ pub struct Options {
 pub struct Bounds {
     /// Participants of one room. Each gets notifications of every message.
     pub participants: usize,
-    /// Rooms that a user may be put into by others. The list of rooms has them all, and those that the user made.
+    /// Rooms that a user may be put into by others. The list of rooms has them all, and those that
+    /// the user made.
     pub rooms_per_user: usize,
-    /// Rooms that one user may have made: a fraction of what others' lists take, so that none can fill them alone.
+    /// Rooms that one user may have made: a fraction of what others' lists take, so that none can
+    /// fill them alone.
     pub rooms_made: usize,
     /// Rooms of all users. An in-process store holds at most 10,000.
     pub rooms: usize,

@@ -31,7 +31,8 @@ pub(crate) use sending::{MessageWish, Sent};
 /// Users that a node knows to be remembered by the store.
 const MET: usize = 10_000;
 
-/// For how long. A fraction of the day that [`Bounds::user_ttl`](crate::Bounds::user_ttl) is at least.
+/// For how long. A fraction of the day that [`Bounds::user_ttl`](crate::Bounds::user_ttl) is at
+/// least.
 const MET_FOR: Duration = Duration::from_secs(3_600);
 
 /// A caller who may see a room.
@@ -47,7 +48,8 @@ pub(crate) struct Chat {
     pub(crate) options: Options,
     app: App,
     store: Arc<dyn Store>,
-    /// Users that the store need not be told of again, and since when they are collected: the store has to know who is still there.
+    /// Users that the store need not be told of again, and since when they are collected: the store
+    /// has to know who is still there.
     met: Mutex<(Instant, HashSet<String>)>,
     room_manner: Arc<Manner>,
     user_manner: Arc<Manner>,

@@ -4,10 +4,12 @@
 //! the wrong order. So a change is in its schedule's outbox from the instant at which it is made, and anybody may empty an outbox, from
 //! its first change on: publish it, then take it out.
 //!
-//! Two nodes that empty the same outbox do no harm. Each publishes a change only after all earlier ones were published, by itself or by the node
-//! that took them out, and it publishes by version: the broker refuses a version that is no newer than the topic's last one. So the first of
-//! the two puts the change into its place, and the other finds it there. That holds however late the other is: a node that stands still
-//! between reading a change and publishing it can't send an old state after a newer one.
+//! Two nodes that empty the same outbox do no harm. Each publishes a change only after all earlier
+//! ones were published, by itself or by the node that took them out, and it publishes by version:
+//! the broker refuses a version that is no newer than the topic's last one. So the first of the two
+//! puts the change into its place, and the other finds it there. That holds however late the other
+//! is: a node that stands still between reading a change and publishing it can't send an old state
+//! after a newer one.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -75,7 +77,8 @@ impl Seats {
         let chores = self.store.chores(CHORES).await?;
         let mut schedules = BTreeSet::from_iter(chores.waiting);
         for place in chores.due {
-            // Another node may have been quicker: then there is nothing to change. Settling is never refused.
+            // Another node may have been quicker: then there is nothing to change. Settling is
+            // never refused.
             if let Err(Error::Store(error)) = self.change(&place, NOBODY, Act::Settle).await {
                 tracing::debug!(?place, %error, "a hold that is over is settled later");
             }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds since 1970, by the store's clock.
 pub type Millis = u64;
 
-/// A seat as its holder is shown it: `{"scheduleSeatId":"7","status":"HELD","heldBy":"alice","heldUntil":"2026-01-15T14:35:00.000Z"}`.
+/// A seat as its holder is shown it:
+/// `{"scheduleSeatId":"7","status":"HELD","heldBy":"alice","heldUntil":"2026-01-15T14:35:00.000Z"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
     /// Its number within the schedule, from 1.
@@ -43,7 +44,8 @@ pub enum Status {
 }
 
 impl Seat {
-    /// The seat as `viewer` may see it: only holders are shown who holds it. An empty `viewer` is none of them.
+    /// The seat as `viewer` may see it: only holders are shown who holds it. An empty `viewer` is
+    /// none of them.
     #[must_use]
     pub fn seen_by(mut self, viewer: &str) -> Self {
         match &mut self.status {
@@ -157,7 +159,8 @@ fn holder(by: &str) -> String {
     if by.is_empty() { String::new() } else { format!(" by {by}") }
 }
 
-/// A seat as it became: the data of `seatStatusChange`, and (with its holder) what a store keeps of the seat.
+/// A seat as it became: the data of `seatStatusChange`, and (with its holder) what a store keeps of
+/// the seat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What it is from now on.

@@ -24,8 +24,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// A stream ends after this, and its client comes back. `None`: never.
     pub timeout: Option<Duration>,
-    /// Schedules that have seats which are held or reserved. All of them are kept in memory, here or in Redis: with 50 seats
-    /// each, 10,000 schedules are some 75 MB.
+    /// Schedules that have seats which are held or reserved. All of them are kept in memory, here
+    /// or in Redis: with 50 seats each, 10,000 schedules are some 75 MB.
     pub schedules: usize,
     /// Whether everybody is shown who holds a seat. Otherwise only the holder is.
     pub show_holders: bool,

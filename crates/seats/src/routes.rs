@@ -63,8 +63,8 @@ impl FromRef<Room> for App {
     }
 }
 
-/// Every seat; those of the caller, if there is one, with the caller's name. The cursor is read first: what changes in between is both in
-/// the list and on the stream, which does no harm.
+/// Every seat; those of the caller, if there is one, with the caller's name. The cursor is read
+/// first: what changes in between is both in the list and on the stream, which does no harm.
 async fn list(
     State(room): State<Room>,
     Segment(schedule): Segment<String>,
@@ -155,7 +155,7 @@ impl Room {
                 )
             }
             store::Error::Schedules => {
-                let detail = "As many schedules as this gateway keeps have seats that are held or reserved. Try again when one of them is free again.";
+                let detail = "As many schedules as there may be have held or reserved seats.";
                 self.app.refused_by(SCHEDULES, Problem::full(detail))
             }
         }

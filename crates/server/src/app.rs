@@ -95,20 +95,23 @@ impl Inner {
         })
     }
 
-    /// The same for one request that becomes so many `events`. It can't be sent in parts, so one that is larger than the whole burst takes
-    /// the whole burst: an application's users can go on, once in the time that the burst takes to fill.
+    /// The same for one request that fans out into `events`. It can't be sent in parts. So one that
+    /// is larger than the burst takes the whole burst: an application's users can go on, once in
+    /// the time that the burst takes to fill.
     pub fn allow_fan_out(&self, who: &Identity, events: usize) -> Result<(), Problem> {
         self.allow(who, events.min(self.rate.burst()))
     }
 
-    /// Counts refusals by these limits of an application: from 0, so that the first one is seen as a change.
+    /// Counts refusals by these limits of an application: from 0, so that the first one is seen as
+    /// a change.
     pub fn count_refusals_by(&self, limits: &[&str]) {
         for limit in limits {
             self.metrics.apps_refused.with_label_values(&[*limit]);
         }
     }
 
-    /// A request was refused because a limit of an application was reached. `problem` says which to the client, and a metric counts it.
+    /// A request was refused because a limit of an application was reached. `problem` says which to
+    /// the client, and a metric counts it.
     pub fn refused_by(&self, limit: &str, problem: Problem) -> Problem {
         self.metrics.apps_refused.with_label_values(&[limit]).inc();
         problem.with("limit", limit)

@@ -1,6 +1,7 @@
 -- Numbers an event, stores it and sends it to all nodes: all of it or, up to the first write that Redis refuses, nothing.
 --
--- KEYS  1 epoch  2 counter  3 the topic's record  4 the topic's stream  5 idempotency, or the topic's version (optional)
+-- KEYS  1 epoch  2 counter  3 the topic's record  4 the topic's stream
+--       5 idempotency, or the topic's version (optional)
 -- ARGV  1 epoch if a new one is needed  2 the message  3 events kept (0: none)  4 stream ttl  5 record ttl  6 key ttl (all ms)  7 channel
 --       8 the event's version (optional)
 -- Gives {epoch, offset or false, nodes}; false if that version or a later one was sent already.
@@ -54,6 +55,7 @@ end
 
 local nodes = redis.call('PUBLISH', ARGV[7], envelope)
 if KEYS[5] then
-  redis.call('SET', KEYS[5], ARGV[8] or epoch .. ' ' .. (offset or '-') .. ' ' .. nodes, 'PX', ARGV[6])
+  local receipt = epoch .. ' ' .. (offset or '-') .. ' ' .. nodes
+  redis.call('SET', KEYS[5], ARGV[8] or receipt, 'PX', ARGV[6])
 end
 return {epoch, offset and tonumber(offset), nodes}

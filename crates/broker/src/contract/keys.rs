@@ -96,7 +96,7 @@ pub async fn keys_end(fixture: &impl Fixture) {
     assert_eq!(places, [first.mark.map(|mark| mark.1), second.mark.map(|mark| mark.1)]);
 }
 
-/// Whatever a publisher that was late still sends: in no order but that of versions, each once, on any node, stored or live.
+/// Versions that late publishers send are neither stored nor delivered, on any node.
 pub async fn an_old_version_never_follows_a_newer_one(fixture: &impl Fixture) {
     let topics = [topic("seats"), topic("passing"), topic("others")];
     let mut cluster = Cluster::subscribed(fixture, &topics).await;

@@ -69,7 +69,8 @@ impl Chat {
         Ok(Sent { message, at, key: key.map(|key| format!("{sender} {key}")) })
     }
 
-    /// Sends it to a room of so many. Gives the message as it is stored: with a key, maybe that of an earlier time.
+    /// Sends it to a room of that many participants. Gives the message as it is stored: with a key,
+    /// maybe that of an earlier time.
     pub(crate) async fn send(
         self: &Arc<Self>,
         caller: &Caller,

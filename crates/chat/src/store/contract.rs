@@ -33,7 +33,7 @@ macro_rules! store_suite {
             a_room_is_forgotten_whole,
             users_are_remembered,
             bounds_hold,
-            nobody_fills_the_list_of_another,
+            no_user_fills_the_list_of_another,
             rooms_have_a_total_bound,
             idle_rooms_are_forgotten,
             idle_users_are_forgotten,
@@ -67,7 +67,7 @@ pub fn options(test: &str) -> crate::Options {
             bounds.rooms_per_user = 2;
             bounds.users = 4;
         }
-        "nobody_fills_the_list_of_another" => {
+        "no_user_fills_the_list_of_another" => {
             bounds.rooms_per_user = 2;
             bounds.rooms_made = 2;
         }

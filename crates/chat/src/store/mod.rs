@@ -17,18 +17,20 @@ pub use redis::Redis;
 
 /// Rooms, who takes part in them, where each message is, who has read how far, and users.
 ///
-/// A room that is not used for [`Bounds::room_ttl`](crate::Bounds::room_ttl) (no message, no read mark, no new participant) is forgotten whole. So is a user
-/// who has not called, and was not put into a room, for [`Bounds::user_ttl`](crate::Bounds::user_ttl).
+/// A room that is not used for [`Bounds::room_ttl`](crate::Bounds::room_ttl) (no message, no read
+/// mark, no new participant) is forgotten whole. So is a user who has not called, and was not put
+/// into a room, for [`Bounds::user_ttl`](crate::Bounds::user_ttl).
 ///
 /// Every call is one step: all of it happens or, on an error of the caller's making, nothing. Whoever asks at the same time, on whatever node,
 /// comes before or after.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Makes a room. For a direct one, the same pair in either order has one room: a second call gives the first's.
-    /// Participants are remembered as users, while there is room for them: they may take half of the places, the rest is for callers.
+    /// Makes a room. For a direct one, the same pair in either order has one room: a second call
+    /// gives the first's. Participants are remembered as users, while there is room for them: they
+    /// may take half of the places, the rest is for callers.
     ///
-    /// Its maker is bounded by the rooms made, its other participants by the rooms that they are in: what others do never
-    /// keeps users from making rooms.
+    /// Its maker is bounded by the rooms made, its other participants by the rooms that they are
+    /// in: what others do never keeps users from making rooms.
     async fn create(&self, room: &Room) -> Result<Created, Error>;
 
     /// A room as `user` sees it, or as nobody in particular does.

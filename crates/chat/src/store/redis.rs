@@ -66,7 +66,8 @@ impl Redis {
         command
     }
 
-    /// How long rooms and users live without being used, in milliseconds. Redis refuses an expiry that does not fit into its clock.
+    /// How long rooms and users live without being used, in milliseconds. Redis refuses an expiry
+    /// that does not fit into its clock.
     fn ages(&self) -> [String; 2] {
         let millis = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50);
         [self.bounds.room_ttl, self.bounds.user_ttl].map(|ttl| millis(ttl).to_string())

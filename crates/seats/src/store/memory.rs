@@ -39,7 +39,8 @@ impl Memory {
 }
 
 impl State {
-    /// Drops schedules of which nothing is held or reserved, or that nothing has happened in for too long.
+    /// Drops schedules of which nothing is held or reserved, or that nothing has happened in for
+    /// too long.
     fn forget(&mut self, keep: Duration, now: Millis) {
         let keep = keep.as_millis() as Millis;
         self.schedules.retain(|_, house| {

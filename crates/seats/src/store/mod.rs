@@ -35,7 +35,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a change down and puts it into the schedule's outbox, if all is still as `sight` shows. `None`: it is not; look again.
     ///
-    /// A schedule without a held or reserved seat takes no place among the [`Options::schedules`](crate::Options::schedules).
+    /// A schedule without a held or reserved seat takes no place among the
+    /// [`Options::schedules`](crate::Options::schedules).
     async fn write(
         &self,
         place: &Place,

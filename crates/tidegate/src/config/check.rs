@@ -320,11 +320,8 @@ impl Checker<'_> {
             self.require(time.is_zero() || time >= second, path, "must be 0s (never) or at least 1s");
         }
         self.require(!chat.history_ttl.is_zero(), "chat.history_ttl", ZERO);
-        self.require(
-            chat.room_ttl >= chat.history_ttl,
-            "chat.room_ttl",
-            "is shorter than chat.history_ttl: messages would be kept of rooms that are forgotten",
-        );
+        let rule = "is shorter than chat.history_ttl: messages would outlive their rooms";
+        self.require(chat.room_ttl >= chat.history_ttl, "chat.room_ttl", rule);
         let day = Duration::from_secs(86_400);
         self.require(chat.user_ttl >= day, "chat.user_ttl", "must be at least 1day");
         self.require(seats.sweep >= Duration::from_millis(100), "seats.sweep", "must be at least 100ms");
@@ -332,11 +329,8 @@ impl Checker<'_> {
         self.require(seats.hold <= year, "seats.hold", "must be at most 366days");
         let rule = "must be at most 10000: the list has them all, in one answer";
         self.require(seats.seats <= 10_000, "seats.seats", rule);
-        self.require(
-            seats.keep > seats.hold,
-            "seats.keep",
-            "is not longer than seats.hold: what is held would be forgotten",
-        );
+        let rule = "is not longer than seats.hold: what is held would be forgotten";
+        self.require(seats.keep > seats.hold, "seats.keep", rule);
     }
 
     fn drain(&mut self, config: &Config) {

@@ -152,7 +152,7 @@ pub async fn bounds_hold([a, b]: Nodes<'_>) {
 }
 
 /// The adder is refused, not the victim. Makers have a bound of their own, below that of lists.
-pub async fn nobody_fills_the_list_of_another([a, b]: Nodes<'_>) {
+pub async fn no_user_fills_the_list_of_another([a, b]: Nodes<'_>) {
     let (first, second) = (made(a, &["mallory", "ann"]).await, made(b, &["mallory", "ann"]).await);
     assert_eq!(a.create(&room(&["mallory"], false)).await, Err(Error::MakerFull("mallory".into())));
     assert_eq!(b.create(&room(&["ben", "ann"], true)).await, Err(Error::UserFull("ann".into())));

@@ -8,13 +8,16 @@ use crate::model::{Room, UserProfile};
 use crate::options::Bounds;
 use crate::store::{Created, Error};
 
-/// Participations in all rooms together: a room of thousands in thousands of rooms would fill the memory. Then no room can be made.
+/// Participations in all rooms together: a room of thousands in thousands of rooms would fill the
+/// memory. Then no room can be made.
 const SEATS: usize = 200_000;
 
-/// Rooms at most, whatever the settings say: a process has less memory than a Redis that was sized for it.
+/// Rooms at most, whatever the settings say: a process has less memory than a Redis that was sized
+/// for it.
 const ROOMS: usize = 10_000;
 
-/// How often rooms and users that nobody uses are looked for. Those that are asked for are found to be gone at once.
+/// How often rooms and users that nobody uses are looked for. Those that are asked for are found to
+/// be gone at once.
 const SWEEP: Duration = Duration::from_secs(60);
 
 pub(super) struct Inner {
@@ -118,12 +121,13 @@ impl Inner {
         Ok(Some(true))
     }
 
-    /// Whether so many rooms and participations more fit in.
+    /// Whether `rooms` more rooms and `seats` more participations fit in.
     fn takes(&self, rooms: usize, seats: usize) -> bool {
         self.rooms.len() + rooms <= self.bounds.rooms && self.taken + seats <= SEATS
     }
 
-    /// Forgets what was not used for its time: now and then, and when there is no room for another one with so many `seats`.
+    /// Forgets what was not used for its time: now and then, and when there is no room for another
+    /// one with that many `seats`.
     fn sweep(&mut self, seats: usize) {
         if self.takes(1, seats) && self.swept.elapsed() < SWEEP {
             return;

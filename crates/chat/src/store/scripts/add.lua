@@ -1,7 +1,7 @@
 -- Adds a participant, who has read everything up to here.
 --
--- ARGV  1 room  2 user  3 participants at most  4 rooms of a user at most  5 users at most  6 a user's time to live (ms)
---       7 a room's time to live (ms)
+-- ARGV  1 room  2 user  3 participants at most  4 rooms of a user at most  5 users at most
+--       6 a user's time to live (ms)  7 a room's time to live (ms)
 -- Gives 1 if that changed anything, 0 if not, -1: no such room, -2: the room is full, -3: the user is.
 local room, user = ARGV[1], ARGV[2]
 if redis.call('EXISTS', key('room', room)) == 0 then

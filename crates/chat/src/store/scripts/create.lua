@@ -1,10 +1,12 @@
 -- Makes a room, unless the pair has one.
 --
--- ARGV  1 id  2 the pair, or ''  3 who makes it, or ''  4 rooms of a user at most  5 rooms made by a user at most  6 rooms at most
---       7 a room's time to live (ms)  8 users at most  9 a user's time to live (ms)  10 count of participants
+-- ARGV  1 id  2 the pair, or ''  3 its maker, or ''  4 rooms of a user at most
+--       5 rooms made by a user at most  6 rooms at most  7 a room's time to live (ms)
+--       8 users at most  9 a user's time to live (ms)  10 count of participants
 --       11… participants, then fields of the room
 -- Gives {'new', id}, {'there', id}, {'full', user}, {'made', user} or {'rooms', ''}.
-local room, pair, maker, ttl, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[10])
+local room, pair, maker = ARGV[1], ARGV[2], ARGV[3]
+local ttl, count = tonumber(ARGV[7]), tonumber(ARGV[10])
 if pair ~= '' then
   local there = redis.call('GET', key('pair', pair))
   if there and redis.call('EXISTS', key('room', there)) == 1 then

@@ -81,7 +81,8 @@ local function live(room, ttl)
   redis.call('ZADD', base .. ':index', whole(now() + ttl), room)
 end
 
--- The room is used. Its time is not begun again for every use: that costs a step for each participant.
+-- The room is used. Its time does not begin again at every use: that costs a step for each
+-- participant.
 local function touch(room, ttl)
   local touched = redis.call('HGET', key('room', room), 'touched')
   if now() - tonumber(touched or '0') >= ttl / 100 then
@@ -91,7 +92,8 @@ local function touch(room, ttl)
   end
 end
 
--- Whether a user's set of rooms (those taken part in, or those made) is full. Rooms whose time was over are in it no longer.
+-- Whether a user's set of rooms (those taken part in, or those made) is full. Drops rooms from it
+-- whose time is over.
 local function full(kind, user, most)
   local set = key(kind, user)
   if redis.call('SCARD', set) < tonumber(most) then
@@ -105,7 +107,8 @@ local function full(kind, user, most)
   return redis.call('SCARD', set) >= tonumber(most)
 end
 
--- Remembers a user, if there is room. Gives whether the user is known then. Users that were not seen for `ttl` are forgotten.
+-- Remembers a user, if there is room. Gives whether the user is known then. Forgets users that were
+-- not seen for `ttl`.
 local function meet(user, most, ttl)
   local users, seen, time = base .. ':users', base .. ':seen', now()
   if redis.call('HLEN', users) ~= redis.call('ZCARD', seen) then
@@ -114,7 +117,8 @@ local function meet(user, most, ttl)
       redis.call('ZADD', seen, 'NX', whole(time), known)
     end
   end
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', whole(time - ttl), 'LIMIT', 0, 100)) do
+  local before = whole(time - ttl)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', before, 'LIMIT', 0, 100)) do
     redis.call('HDEL', users, old)
     redis.call('ZREM', seen, old)
   end

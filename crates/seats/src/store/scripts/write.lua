@@ -5,7 +5,8 @@
 -- ARGV  1 seat  2 its version as seen  3 the user's holds as seen  4 when that was (ms)  5 the schedule  6 the change
 --       7 its status  8 held until (ms)  9 how long the schedule is kept (ms)  10 changes that may wait
 --       11 schedules that there may be
--- Gives the new version; false if something is no longer so; -1 if too many changes wait, -2 if there are too many schedules.
+-- Gives the new version; false if something is no longer so; -1 if too many changes wait,
+-- -2 if there are too many schedules.
 local seat = redis.call('HGET', KEYS[1], ARGV[1])
 local seen = seat and string.match(seat, '^%d+') or '0'
 if seen ~= ARGV[2] or redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[4], '+inf') ~= tonumber(ARGV[3]) then
