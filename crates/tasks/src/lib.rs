@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The long-lived tasks of a node, or of a part of it. Cloning shares them.
@@ -27,7 +27,7 @@ pub struct Tasks {
 
 #[derive(Debug, Default)]
 struct Node {
-    running: Mutex<BTreeMap<String, Option<AbortHandle>>>,
+    running: Mutex<BTreeMap<String, Option<Arc<Notify>>>>,
     failed: watch::Sender<Option<Failure>>,
 }
 
@@ -60,16 +60,19 @@ impl Tasks {
         name: &str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let watched = self.watch(name);
-        // Held until the handle is noted: the task takes itself off the list at its end.
-        let mut running = self.node.running.lock();
-        let handle = tokio::spawn(async move {
+        let (watched, fault) = (self.watch(name), Arc::new(Notify::new()));
+        self.node.running.lock().insert(name.to_owned(), Some(Arc::clone(&fault)));
+        tokio::spawn(async move {
             let watched = watched;
-            let ended = AssertUnwindSafe(task).catch_unwind().await;
-            watched.ended(ended);
-        });
-        running.insert(name.to_owned(), Some(handle.abort_handle()));
-        handle
+            let work = async {
+                tokio::select! {
+                    biased;
+                    () = fault.notified() => panic!("a fault, as a test wants it"),
+                    () = task => {}
+                }
+            };
+            watched.ended(AssertUnwindSafe(work).catch_unwind().await);
+        })
     }
 
     /// Starts a thread. Fails if the system has no room for one.
@@ -100,11 +103,10 @@ impl Tasks {
         self.node.running.lock().keys().cloned().collect()
     }
 
-    /// Ends a task as a fault would, for tests of what becomes of the process then. Whether there is such a task; a thread can't
-    /// be ended from outside.
+    /// Lets a task panic, for tests of what becomes of the process then. Whether there is such a task; a thread can't be reached.
     pub fn kill(&self, name: &str) -> bool {
-        let task = self.node.running.lock().get(name).cloned().flatten();
-        task.inspect(AbortHandle::abort).is_some()
+        let fault = self.node.running.lock().get(name).cloned().flatten();
+        fault.inspect(|fault| fault.notify_one()).is_some()
     }
 
     fn watch(&self, name: &str) -> Watched {
@@ -169,11 +171,13 @@ mod tests {
         assert!(panicked.contains("\"ships\" panicked: sunk at 3"), "{panicked}");
         let returned = failure(|tasks| drop(tasks.spawn("ships", ready(())))).await;
         assert!(returned.contains("\"ships\" ended by itself"), "{returned}");
-        let aborted = failure(|tasks| {
+        let aborted = failure(|tasks| tasks.spawn("ships", pending()).abort()).await;
+        assert!(aborted.contains("\"ships\" ended by itself"), "{aborted}");
+        let killed = failure(|tasks| {
             tasks.spawn("ships", pending());
             assert!(tasks.kill("ships") && !tasks.kill("boats"));
         });
-        assert!(aborted.await.contains("\"ships\" ended by itself"));
+        assert!(killed.await.contains("\"ships\" panicked: a fault"));
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
 //! No part of the gateway starts a task that the process would not miss.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -64,7 +64,7 @@ pub(crate) struct Serve {
     /// Speak TLS with a certificate for localhost that is made now, for development
     #[arg(long)]
     dev_tls: bool,
-    /// Ends a background task once all run, as a fault would: for tests of what becomes of the process
+    /// Lets a background task panic once all run: for tests of what becomes of the process
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "TASK", hide = true)]
     pub(crate) kill_task: Option<String>,

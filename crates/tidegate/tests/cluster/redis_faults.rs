@@ -60,7 +60,7 @@ async fn a_gateway_waits_for_a_redis_that_is_not_there_yet() {
     assert!(closing.data.contains("unavailable") && closing.retry.is_some());
     redis.start_again().await;
     node.ready().await;
-    assert!(node.log().contains("Redis is there"), "{}", node.log());
+    eventually("it is said", async || node.log().contains("Redis is there").then_some(())).await;
     assert_eq!(node.log().matches("Redis is away").count(), 1, "once is enough: {}", node.log());
     publish(&node.base(), "a", 1).await;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tidegate_testkit::{Gateway, RedisServer};
 
+#[cfg(debug_assertions)]
 use crate::{outcome, tidegate};
 
 /// Every background task of a gateway that has everything on. Who adds one adds it here, and its end is tried.
@@ -57,16 +58,20 @@ async fn every_background_task_is_known() {
 /// Only a debug build has the flag.
 #[cfg(debug_assertions)]
 #[tokio::test]
-async fn a_background_task_that_ends_is_the_last_word_of_the_process() {
+async fn a_background_task_that_dies_is_the_last_word_of_the_process() {
     let redis = RedisServer::start().await;
     for task in TASKS {
         let mut command = tidegate(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(["--kill-task", task]).envs(settings(&redis));
         let (code, _, log) = outcome(command).await;
         assert_eq!(code, 1, "{task}: {log}");
-        let expected = format!("tidegate: the background task \"{task}\" ended by itself; ");
+        let expected =
+            format!("tidegate: the background task \"{task}\" panicked: a fault, as a test wants it; ");
         let last = log.lines().last().unwrap();
         assert!(last.starts_with(&expected), "{task}: {log}");
+        // What a panic leaves in the log: where it was.
+        let line = log.lines().find(|line| line.contains("a panic: please report this"));
+        assert!(line.is_some_and(|line| line.contains("src/lib.rs:")), "{task}: {log}");
     }
 }
 
@@ -79,5 +84,5 @@ async fn for_a_machine_the_last_word_is_an_object() {
     assert_eq!(code, 1, "{log}");
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     assert_eq!(last["level"], "ERROR");
-    assert!(last["message"].as_str().unwrap().contains("\"hub wheel\" ended by itself"), "{last}");
+    assert!(last["message"].as_str().unwrap().contains("\"hub wheel\" panicked"), "{last}");
 }

@@ -128,7 +128,9 @@ async fn a_hang_up_without_tls_ends_nothing() {
 #[tokio::test]
 async fn a_certificate_for_development() {
     let gateway = Gateway::spawn(BIN, &["--dev-tls"], &[]).await;
-    assert!(gateway.log().contains("curl -k") && gateway.log().contains("sha256="), "{}", gateway.log());
+    let said =
+        async || (gateway.log().contains("curl -k") && gateway.log().contains("sha256=")).then_some(());
+    eventually("it is said", said).await;
     assert_eq!(get(&gateway.url("/healthz")).await.status, 200);
     for (flag, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
         let mut curl = tokio::process::Command::new("curl");
