@@ -90,7 +90,11 @@ impl Channel {
         let mut state = self.state.lock();
         if !std::mem::replace(&mut state.confirmed, true) {
             state.cut(position, &self.total);
-            state.floor = Some(position);
+            // Never back: what was dispatched after `position` may have left the ring already.
+            if state.floor.is_none_or(|floor| floor.epoch != position.epoch || floor.offset < position.offset)
+            {
+                state.floor = Some(position);
+            }
         }
     }
 
@@ -305,6 +309,16 @@ mod tests {
         channel.confirmed(at(10));
         assert_eq!(after(&channel, 7), None);
         assert_eq!(after(&channel, 10), Some(vec![12, 13]));
+    }
+
+    #[test]
+    fn what_left_the_ring_before_the_confirmation_was_told_is_not_claimed() {
+        let (channel, options) = (channel(), Options { ring_events: 1, ..Options::default() });
+        // Both came after the place that was confirmed, and before the hub heard of the confirmation.
+        channel.dispatch(&[item(&channel, 11, 9), item(&channel, 12, 11)], &options, |_| {});
+        channel.confirmed(at(10));
+        assert_eq!(after(&channel, 10), None, "11 is not here any more");
+        assert_eq!(after(&channel, 11), Some(vec![12]));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Sequencer {
 
 /// A topic that this node wants.
 pub(super) struct Entry {
+    /// This very name, not an equal one: it tells the entry from an earlier one of a topic that was let go and is wanted again.
+    channel: Arc<str>,
     pub(super) topic: Topic,
     pub(super) partition: Partition,
     /// Every stored event of the topic up to here is behind us: handed on, or from before the subscription.
@@ -83,6 +85,12 @@ pub(super) enum Outcome {
 pub(super) enum Refused {
     Gap(&'static str),
     Full,
+}
+
+impl Entry {
+    fn is(&self, channel: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.channel, channel)
+    }
 }
 
 impl Sequencer {
@@ -217,7 +225,7 @@ impl Sequencer {
                 if self.mode != Mode::Away {
                     self.changes.pending.push(Arc::clone(&channel));
                 }
-                Entry { topic, partition, last: 0, confirmed: false }
+                Entry { channel: Arc::clone(&channel), topic, partition, last: 0, confirmed: false }
             });
             ready &= entry.confirmed;
             channels.push(channel);
@@ -254,14 +262,20 @@ impl Sequencer {
     /// Takes the channels to subscribe, as far as they are still wanted.
     pub(super) fn take_pending(&mut self) -> Vec<Arc<str>> {
         let pending = std::mem::take(&mut self.changes.pending);
-        pending.into_iter().filter(|channel| self.entries.contains_key(channel)).collect()
+        pending
+            .into_iter()
+            .filter(|channel| self.entries.get(channel).is_some_and(|e| e.is(channel)))
+            .collect()
     }
 
     /// `channels` are subscribed, and `heads` was read after that on the same connection: so whatever came before it has been received.
+    ///
+    /// Unless a topic was let go and is wanted again since: what came in between was dropped, and its new entry waits for later heads.
     pub(super) fn confirm(&mut self, channels: &[Arc<str>], heads: &[Position]) {
         for channel in channels {
             if let Some(entry) = self.entries.get_mut(channel)
                 && !entry.confirmed
+                && entry.is(channel)
             {
                 entry.confirmed = true;
                 entry.last = entry.last.max(heads[entry.partition.index()].offset);

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use tidegate_broker::queue;
-use tidegate_protocol::{Partition, Topic};
+use tidegate_protocol::{Epoch, Partition, Position, Topic};
 
-use super::sequencer::Sequencer;
+use super::sequencer::{Mode, Sequencer};
 
 fn wanted(number: usize) -> (Arc<str>, Topic, Partition) {
     let topic = Topic::parse(&format!("room:{number}")).expect("valid");
@@ -36,4 +36,32 @@ fn nothing_piles_up_while_redis_is_away() {
     sequencer.connected(2);
     assert_eq!(sequencer.take_pending(), [wanted(0).0]);
     assert!(sequencer.take_leaving().is_empty());
+}
+
+/// A topic that was let go and is wanted again has missed what came in between: heads from before say nothing about it.
+#[test]
+fn a_topic_wanted_again_is_not_confirmed_by_older_heads() {
+    let (feed, _deliveries) = queue(1 << 20);
+    let mut sequencer = Sequencer::new(feed, 1, 1 << 20);
+    let head = |offset| Position { epoch: Epoch::NONE, offset };
+    let mut first = sequencer.subscribe(vec![wanted(0)]).expect_err("it waits");
+    sequencer.connected(1);
+    let subscribed = sequencer.take_pending();
+
+    // The heads are on their way. An event at 43 comes while the topic is let go.
+    sequencer.unsubscribe(std::iter::once(wanted(0).0));
+    let mut second = sequencer.subscribe(vec![wanted(0)]).expect_err("it waits");
+    sequencer.seen[0] = Some(head(42));
+    sequencer.confirm(&subscribed, &[head(42)]);
+    sequencer.mode = Mode::Live;
+    sequencer.answer(&[head(42)]);
+    assert!(second.try_recv().is_err(), "heads of before do not confirm it");
+    assert!(sequencer.subscribe(vec![wanted(0)]).is_err());
+
+    let subscribed = sequencer.take_pending();
+    assert_eq!(subscribed, [wanted(0).0], "it is subscribed once more, and only once");
+    sequencer.confirm(&subscribed, &[head(43)]);
+    sequencer.answer(&[head(43)]);
+    assert_eq!(second.try_recv().expect("confirmed").get(wanted(0).2), Some(head(43)));
+    drop(first.try_recv());
 }
