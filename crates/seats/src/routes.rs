@@ -26,7 +26,8 @@ const HEARTBEAT: &str = r#"{"scheduleSeatId":-1,"status":null,"isHeartbeat":true
 
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
-/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the hub.
+/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds
+/// lives as long as the hub.
 pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
     let manner = Arc::new(Manner {
         greeting: None,
