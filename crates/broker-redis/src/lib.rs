@@ -64,8 +64,9 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Starts connecting, as some of the node's `tasks`, and returns at once; call it within a tokio runtime. A Redis that is away is waited for:
-    /// [`Broker::health`] tells. Fails only for settings that can't work.
+    /// Starts connecting, as some of the node's `tasks`, and returns at once; call it within a
+    /// tokio runtime. A Redis that is away is waited for: [`Broker::health`] tells. Fails only for
+    /// settings that can't work.
     #[expect(clippy::needless_pass_by_value, reason = "settings are given away: nobody changes them later")]
     pub fn start(
         options: Options,

@@ -19,8 +19,8 @@ const ROUND_BYTES: usize = 256 << 10;
 /// Bytes joined into one piece. More in one write gains nothing, and an outbox takes a piece as a whole or not at all.
 const RUN_BYTES: usize = 64 << 10;
 
-/// Hands deliveries on until the feed ends. Everything that waits is taken at once; connections are woken when all of
-/// it has been queued, so that many events leave in one write.
+/// Hands deliveries on until the feed ends. Everything that waits is taken at once; connections are
+/// woken when all of it has been queued, so that many events leave in one write.
 pub(crate) async fn run(hub: Arc<Inner>, mut deliveries: Deliveries) {
     let mut batch = VecDeque::new();
     let mut touched = Touched::default();

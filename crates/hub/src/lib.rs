@@ -78,7 +78,8 @@ pub(crate) struct Inner {
 }
 
 impl Hub {
-    /// Starts the node's dispatch loop and its wheel on the current runtime, as some of the node's `tasks`.
+    /// Starts the node's dispatch loop and its wheel on the current runtime, as some of the node's
+    /// `tasks`.
     pub fn start(
         options: Options,
         broker: Arc<dyn Broker>,
@@ -149,7 +150,8 @@ impl Hub {
         self.0.wheel.drain(window);
     }
 
-    /// Ends the loops, and all other [tasks](Self::tasks). Streams that are still open get nothing any more.
+    /// Ends the loops, and all other [tasks](Self::tasks). Streams that are still open get nothing
+    /// any more.
     pub fn stop(&self) {
         self.0.stop.cancel();
     }

@@ -153,7 +153,8 @@ impl Inner {
         let (hub, flown) = (Arc::clone(self), wishes.clone());
         // Begins when the map has it: a read that is over before would stay there for ever.
         let (begin, begun) = oneshot::channel::<()>();
-        // Short-lived: one read. After a panic it must leave the map, too: all who ask for the same would share the failure.
+        // Short-lived: one read. After a panic it must leave the map, too: all who ask for the same
+        // would share the failure.
         let task = tokio::spawn(async move {
             let _ = begun.await;
             let read = hub.read(flown.iter().map(|(_, read)| read.clone()).collect());

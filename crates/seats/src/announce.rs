@@ -91,7 +91,8 @@ impl Seats {
     }
 }
 
-/// Makes held seats available when their time is over, and announces what dead nodes have left. Runs on every node.
+/// Makes held seats available when their time is over, and announces what dead nodes have left.
+/// Runs on every node.
 pub(crate) async fn sweep(seats: Arc<Seats>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;

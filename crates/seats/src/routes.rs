@@ -29,7 +29,8 @@ const SCHEDULES: &str = "seats.schedules";
 
 const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 
-/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds lives as long as the hub.
+/// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds
+/// lives as long as the hub.
 pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
     let manner = Arc::new(Manner {
         greeting: None,

@@ -36,8 +36,8 @@ impl From<store::Error> for Error {
 }
 
 impl Seats {
-    /// Seats in `store` whose changes are announced over `broker`. Must be called on a runtime: it starts
-    /// the one of the node's `tasks` that ends holds.
+    /// Seats in `store` whose changes are announced over `broker`. Must be called on a runtime: it
+    /// starts the one of the node's `tasks` that ends holds.
     pub fn start(
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,

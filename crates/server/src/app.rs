@@ -32,7 +32,8 @@ pub struct Inner {
 }
 
 impl App {
-    /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle rate limits, which ends with the hub.
+    /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle
+    /// rate limits, which ends with the hub.
     pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
         let rate = Rate::new(&options.limits);
         let admission = Admission::new(&options.admission, metrics.refused.clone());

@@ -1,8 +1,9 @@
 //! Long-lived tasks and threads whose end, in whatever way, the process hears of.
 //!
-//! A runtime takes no notice of a task that panics or returns: the process lives on, answers `/healthz`, and has lost a part
-//! of itself. So every task that lives as long as its node is started here, under a name. If one ends before it was told to,
-//! [`Tasks::failed`] says which and how, and the process ends with that as its last word.
+//! A runtime takes no notice of a task that panics or returns: the process lives on, answers
+//! `/healthz`, and has lost a part of itself. So every task that lives as long as its node is
+//! started here, under a name. If one ends before it was told to, [`Tasks::failed`] says which and
+//! how, and the process ends with that as its last word.
 //!
 //! Tasks of one connection or one request are not for here: their end is that connection's alone.
 
@@ -103,7 +104,8 @@ impl Tasks {
         self.node.running.lock().keys().cloned().collect()
     }
 
-    /// Lets a task panic, for tests of what becomes of the process then. Whether there is such a task; a thread can't be reached.
+    /// Lets a task panic, for tests of what becomes of the process then. Whether there is such a
+    /// task; a thread can't be reached.
     pub fn kill(&self, name: &str) -> bool {
         let fault = self.node.running.lock().get(name).cloned().flatten();
         fault.inspect(|fault| fault.notify_one()).is_some()

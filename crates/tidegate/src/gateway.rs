@@ -148,7 +148,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Resolves when the phases have ended it and the last of its clients is gone. May be dropped and asked again.
+    /// Resolves when the phases have ended it and the last of its clients is gone. May be dropped
+    /// and asked again.
     pub(crate) async fn finished(&mut self) {
         while let Some(listener) = self.listeners.last_mut() {
             // How it ended is the business of `Tasks`.

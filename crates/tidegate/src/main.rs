@@ -12,9 +12,11 @@ mod serve;
 mod telemetry;
 mod tls;
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use futures_util::FutureExt as _;
 use tidegate_tasks::Tasks;
 
 use crate::cli::output::{Unwritten, say};
@@ -70,8 +72,10 @@ async fn serve(args: &cli::Serve) -> anyhow::Result<ExitCode> {
     let victim = args.kill_task.as_deref();
     #[cfg(not(debug_assertions))]
     let victim = None;
-    let served = serve::run(loaded.config, &telemetry, &tasks, victim).await;
-    Ok(match served {
+    // A panic of this task ends the process as well, and its line is not to be lost.
+    let served = AssertUnwindSafe(serve::run(loaded.config, &telemetry, &tasks, victim)).catch_unwind();
+    let panicked = |_| Err(anyhow::anyhow!("the main task panicked"));
+    Ok(match served.await.unwrap_or_else(panicked) {
         Ok(()) => {
             telemetry.finish();
             ExitCode::SUCCESS

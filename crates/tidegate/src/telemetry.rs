@@ -1,7 +1,8 @@
-//! Logs: lines for a person or JSON for a machine, on standard error; and what is counted of them and of panics.
+//! Logs: lines for a person or JSON for a machine, on standard error; and what is counted of them
+//! and of panics.
 //!
-//! Nothing but the log's own thread writes to standard error. A reader that is slow, stops or goes away costs lines, which are counted,
-//! and nothing else.
+//! Nothing but the log's own thread writes to standard error. A reader that is slow, stops or goes
+//! away costs lines, which are counted, and nothing else.
 
 mod queue;
 mod repeats;
@@ -25,7 +26,8 @@ use crate::config::{Log, LogFormat};
 /// What the log says of itself.
 const OWN: &str = "tidegate::log";
 
-/// The longest that the end of the process waits for its last lines: enough for a pipe that is read, and no reason to kill it.
+/// The longest that the end of the process waits for its last lines: enough for a pipe that is
+/// read, and no reason to kill it.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// The log of this process.

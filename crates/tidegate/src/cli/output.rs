@@ -1,5 +1,5 @@
-//! What the commands print. A reader that has enough (`tidegate subscribe | head`) ends them quietly, and one of standard error that is
-//! gone is not missed.
+//! What the commands print. A reader that has enough (`tidegate subscribe | head`) ends them
+//! quietly, and one of standard error that is gone is not missed.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};

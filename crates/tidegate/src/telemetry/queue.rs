@@ -14,14 +14,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::OWN;
 use super::repeats::{self, Repeats};
 
-/// Bytes of lines that may wait for a reader: several thousand lines, so that a hiccup of the reader loses none, and no more than a
-/// few connections need. Beyond it new lines are dropped: the old ones tell how it began.
+/// Bytes of lines that may wait for a reader: several thousand lines, so that a hiccup of the
+/// reader loses none, and no more than a few connections need. Beyond it new lines are dropped: the
+/// old ones tell how it began.
 const WAITING: usize = 1 << 20;
 
 /// What a line costs beside its text.
 const LINE: usize = 64;
 
-/// Another process may have made standard error non-blocking, if it shares the terminal or pipe: then the wait is here.
+/// Another process may have made standard error non-blocking, if it shares the terminal or pipe:
+/// then the wait is here.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// The end that is written to. Cloning shares it.
@@ -78,7 +80,8 @@ impl Queue {
         }
     }
 
-    /// Waits until what was pushed before has been written, but not longer than `patience`. False if there is no writer any more.
+    /// Waits until what was pushed before has been written, but not longer than `patience`. False
+    /// if there is no writer any more.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let (done, flushed) = mpsc::channel();
         self.messages.send(Message::Flush(done)).is_ok()
@@ -101,7 +104,8 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
-        // Few, and said by the writer itself: a queue that is full again must not lose the count of what it has lost.
+        // Few, and said by the writer itself: a queue that is full again must not lose the count of
+        // what it has lost.
         Line { queue: self, most: if event.target() == OWN { usize::MAX } else { WAITING } }
     }
 }

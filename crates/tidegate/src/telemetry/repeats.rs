@@ -1,4 +1,5 @@
-//! At most one line a second of those that say the same: a fault that every request meets must not fill the disk.
+//! At most one line a second of those that say the same: a fault that every request meets must not
+//! fill the disk.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -18,11 +19,11 @@ use super::OWN;
 /// The time within which a line is a repeat.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-/// Lines of one place in the code within [`PERIOD`] that say different things. More of them, each about another topic or
-/// client, are a flood like any other.
+/// Lines of one place in the code within [`PERIOD`] that say different things. More of them, each
+/// about another topic or client, are a flood like any other.
 const DIFFERENT: usize = 16;
 
-/// Decides which lines are written. Levels below `info` are asked for by somebody who wants to see everything.
+/// Decides which lines are written. Levels below `info` pass: a person asked to see everything.
 #[derive(Clone)]
 pub(super) struct Repeats {
     places: Arc<Mutex<HashMap<Identifier, Place>>>,
@@ -77,7 +78,8 @@ impl Repeats {
     }
 }
 
-/// Not a filter of one layer: those keep state between two calls, of which the first is left out for what is always enabled.
+/// Not a filter of one layer: those keep state between two calls, of which the first is left out
+/// for what is always enabled.
 impl<S: Subscriber> Layer<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let about = event.metadata();
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_for_more_than_info_gets_all() {
+    fn below_info_all_is_written() {
         let (lines, left_out) = passed(|| (0..100).for_each(|_| tracing::debug!("again")));
         assert_eq!((lines.len(), left_out.len()), (100, 0));
     }

@@ -1,4 +1,4 @@
-//! Whoever reads the log may be slow, stop, or go away: the gateway goes on.
+//! The reader of the log may be slow, stop, or go away: the gateway goes on.
 
 use std::process::Stdio;
 use std::time::Instant;

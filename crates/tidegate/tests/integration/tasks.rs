@@ -7,7 +7,8 @@ use tidegate_testkit::{Gateway, RedisServer};
 #[cfg(debug_assertions)]
 use crate::{outcome, tidegate};
 
-/// Every background task of a gateway that has everything on. Who adds one adds it here, and its end is tried.
+/// Every background task of a gateway that has everything on. A new one is added here, and its end
+/// is tried.
 const TASKS: [&str; 15] = [
     "HTTP/3 listener",
     "admin listener",
