@@ -7,6 +7,8 @@ mod application;
 mod bad_input;
 mod browser;
 mod h2;
+mod half_closed;
+mod heads;
 mod http3;
 mod http3_wire;
 mod node;
