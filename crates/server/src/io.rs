@@ -134,9 +134,11 @@ impl Control {
 /// body.
 fn refusal(answer: &[u8]) -> Option<StatusCode> {
     let status = StatusCode::from_bytes(answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?).ok()?;
+    if !matches!(status.as_u16(), 400 | 414 | 431) {
+        return None;
+    }
     let head = std::str::from_utf8(answer).ok()?.strip_suffix("\r\n\r\n")?;
-    let empty = head.split("\r\n").any(|line| line == "content-length: 0");
-    (matches!(status.as_u16(), 400 | 414 | 431) && empty).then_some(status)
+    head.split("\r\n").any(|line| line == "content-length: 0").then_some(status)
 }
 
 impl Io {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use tidegate_testkit::http::Answer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::world::{World, contents, refused};
 
@@ -76,4 +78,23 @@ async fn who_is_removed_waits_no_longer() {
     let (answer, removed) = tokio::join!(poll, remove);
     assert_eq!(removed.status, 204);
     refused(&answer, 403, Some("roomId"));
+}
+
+/// Proxies pass on like this that a client has left.
+#[tokio::test]
+async fn a_poll_ends_when_its_client_closes_its_side() {
+    let world = World::open().await;
+    let (alice, bob) = world.people();
+    let room = alice.room("ours", &["bob"]).await;
+    let url = bob.url(&format!("/long-polling/chat-rooms/{room}/messages?timeout=60"));
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = TcpStream::connect(host).await.unwrap();
+    socket.write_all(format!("GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+    tidegate_testkit::eventually("the poll waits", async || (world.b.live() > 0).then_some(())).await;
+    socket.shutdown().await.unwrap();
+    let mut answer = String::new();
+    let reading = tokio::time::timeout(tidegate_testkit::DEADLINE, socket.read_to_string(&mut answer));
+    reading.await.expect("it is answered").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("[]"), "{answer}");
+    assert_eq!(world.b.live(), 0);
 }

@@ -9,6 +9,8 @@ mod bodies;
 mod browser;
 mod callers;
 mod h2;
+mod half_closed;
+mod heads;
 mod http3;
 mod http3_wire;
 mod node;

@@ -1,4 +1,4 @@
-//! Bodies that no route reads, and clients that close their side: each still gets its answer.
+//! Bodies that no route reads, and those that come late: each client still gets its answer.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -38,11 +38,11 @@ async fn send_all_then_read<S: AsyncRead + AsyncWrite + Unpin>(
     read_head(socket).await
 }
 
-async fn read_head<S: AsyncRead + Unpin>(socket: &mut S) -> String {
+pub(crate) async fn read_head<S: AsyncRead + Unpin>(socket: &mut S) -> String {
     until(socket, "\r\n\r\n").await
 }
 
-async fn until<S: AsyncRead + Unpin>(socket: &mut S, end: &str) -> String {
+pub(crate) async fn until<S: AsyncRead + Unpin>(socket: &mut S, end: &str) -> String {
     let mut text = Vec::new();
     while !text.ends_with(end.as_bytes()) {
         let read = tokio::time::timeout(DEADLINE, socket.read_u8()).await.expect("nothing comes");
@@ -51,7 +51,7 @@ async fn until<S: AsyncRead + Unpin>(socket: &mut S, end: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
-async fn read_all<S: AsyncRead + Unpin>(socket: &mut S) -> String {
+pub(crate) async fn read_all<S: AsyncRead + Unpin>(socket: &mut S) -> String {
     let mut text = Vec::new();
     let read = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut text)).await;
     let text = String::from_utf8(text).unwrap();
@@ -59,7 +59,7 @@ async fn read_all<S: AsyncRead + Unpin>(socket: &mut S) -> String {
     text
 }
 
-fn post(path: &str, more: &str, length: usize) -> String {
+pub(crate) fn post(path: &str, more: &str, length: usize) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: a\r\n{more}content-length: {length}\r\n\r\n")
 }
 
@@ -222,20 +222,13 @@ async fn an_http2_client_is_answered_before_its_stream_is_reset() {
 
 static BEGUN: Notify = Notify::const_new();
 static GO: Notify = Notify::const_new();
-static BODY_BEGUN: Notify = Notify::const_new();
-static BODY_GO: Notify = Notify::const_new();
 
 /// An application that answers when it is told to, and reads no body.
 fn slow(_: App) -> Application {
     answering(&BEGUN, &GO)
 }
 
-/// The same, for a test beside the other.
-fn slow_body(_: App) -> Application {
-    answering(&BODY_BEGUN, &BODY_GO)
-}
-
-fn answering(begun: &'static Notify, go: &'static Notify) -> Application {
+pub(crate) fn answering(begun: &'static Notify, go: &'static Notify) -> Application {
     let answer = move || async {
         begun.notify_one();
         go.notified().await;
@@ -243,100 +236,6 @@ fn answering(begun: &'static Notify, go: &'static Notify) -> Application {
     };
     let router = Router::new().route("/slow", any(answer));
     Application { name: "slow", router, streams: &[], openapi: "{}" }
-}
-
-#[tokio::test]
-async fn a_client_that_closes_its_side_gets_its_answer() {
-    let node = Node::open().await;
-    for n in 0..200 {
-        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-        let body = json!({"topic": "a", "data": n}).to_string();
-        let request = format!("{}{body}", post("/v1/publish", "", body.len()));
-        socket.write_all(request.as_bytes()).await.unwrap();
-        socket.shutdown().await.unwrap();
-        let answer = read_all(&mut socket).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{n}: {answer:?}");
-    }
-    let history = tidegate_testkit::http::get(&node.url("/v1/topics/a/events?limit=1000")).await.body;
-    assert_eq!(history["events"].as_array().unwrap().len(), 200);
-    // One that closes it while its answer is being made.
-    let node = Node::start(Setup { application: Some(slow), ..Setup::default() }).await;
-    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-    socket.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    BEGUN.notified().await;
-    socket.shutdown().await.unwrap();
-    // Whatever the gateway hears of that, it has heard when it answers something else.
-    assert_eq!(tidegate_testkit::http::get(&node.url("/healthz")).await.status, 200);
-    GO.notify_one();
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("done"), "{answer:?}");
-    // A request that is not whole is none.
-    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-    socket.write_all(format!("{}{{\"topic\"", post("/v1/publish", "", 100)).as_bytes()).await.unwrap();
-    socket.shutdown().await.unwrap();
-    let answer = read_all(&mut socket).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
-}
-
-#[tokio::test]
-async fn a_client_that_closes_its_side_of_tls_gets_its_answer() {
-    let node = Node::start(tls::setup()).await;
-    for version in [&TLS12, &TLS13] {
-        for whole in [false, true] {
-            let mut stream = tls_wire::connect(&node, version).await;
-            let body = json!({"topic": "a", "data": 1}).to_string();
-            stream
-                .write_all(format!("{}{body}", post("/v1/publish", "", body.len())).as_bytes())
-                .await
-                .unwrap();
-            if whole {
-                stream.shutdown().await.unwrap();
-            } else {
-                // Its TLS's side only: the socket stays open.
-                stream.get_mut().1.send_close_notify();
-                stream.flush().await.unwrap();
-            }
-            let answer = read_all(&mut stream).await;
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
-        }
-    }
-}
-
-/// It may have left, as proxies pass it on, or still read: either way it waits for nothing more.
-#[tokio::test]
-async fn a_poll_whose_client_closes_its_side_is_answered_at_once() {
-    let node = Node::open().await;
-    let first = tidegate_testkit::http::get(&node.url("/v1/poll?topic=a")).await.body;
-    let cursor = first["cursor"].as_str().unwrap();
-    // Outside of hyper, and in it.
-    for more in ["", "connection: close\r\n"] {
-        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-        let head =
-            format!("GET /v1/poll?topic=a&since={cursor}&timeout=60 HTTP/1.1\r\nhost: a\r\n{more}\r\n");
-        socket.write_all(head.as_bytes()).await.unwrap();
-        read_head(&mut socket).await;
-        assert_eq!(node.hub.live(), 1);
-        socket.shutdown().await.unwrap();
-        let answer = read_all(&mut socket).await;
-        assert!(answer.contains(cursor) && answer.ends_with("0\r\n\r\n"), "{answer}");
-        eventually("the poll is gone", async || (node.hub.live() == 0).then_some(())).await;
-    }
-}
-
-/// A stream gives what is there, and ends: nothing tells this client from one that has left.
-#[tokio::test]
-async fn a_stream_whose_client_closes_its_side_ends_with_what_was_there() {
-    let node = Node::open().await;
-    for n in 0..3 {
-        publish(&node.base(), &json!({"topic": "a", "data": format!("event {n}")})).await;
-    }
-    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-    socket.write_all(b"GET /v1/events?topic=a&replay=3 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    socket.shutdown().await.unwrap();
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("event: tidegate:ready"), "{answer}");
-    assert!(answer.contains("data: event 2"), "{answer}");
-    eventually("the stream is gone", async || (node.hub.live() == 0).then_some(())).await;
 }
 
 /// Until all of the request is there, its stream is served where the request is read.
@@ -368,7 +267,7 @@ async fn a_stream_whose_request_has_a_late_body_goes_on() {
 
 #[tokio::test]
 async fn an_http3_client_is_answered_before_it_is_stopped() {
-    let setup = Setup { h3: true, application: Some(slow_body), ..Setup::default() };
+    let setup = Setup { h3: true, application: Some(slow), ..Setup::default() };
     let node = Node::start(setup).await;
     let (base, pem) = node.h3_base();
     let connection = tidegate_testkit::H3::raw(&base, &pem).await;
@@ -376,71 +275,13 @@ async fn an_http3_client_is_answered_before_it_is_stopped() {
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     // A body of a thousand bytes, of which some come.
     send.write_all(&[head(0xd4, "/slow"), vec![0, 0x43, 0xe8], vec![0; 10]].concat()).await.unwrap();
-    BODY_BEGUN.notified().await;
+    BEGUN.notified().await;
     still_answers(&connection).await;
     send.write_all(&[0; 10]).await.expect("it is not stopped before the answer");
-    BODY_GO.notify_one();
+    GO.notify_one();
     let answer = receive.read_to_end(1 << 20).await.unwrap();
     assert!(answer.ends_with(b"done"), "{answer:?}");
     assert_eq!(send.stopped().await.unwrap().map(u64::from), Some(0x100), "H3_NO_ERROR");
-}
-
-/// A page of another origin may read why its request was refused, and a program gets a problem.
-#[tokio::test]
-async fn a_head_that_is_too_large_is_a_problem_like_any_other() {
-    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
-    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
-    let page = "origin: https://page.test\r\n";
-    let lines = "x: y\r\n".repeat(101);
-    let cookie = |bytes: usize| format!("cookie: {}\r\n", "c".repeat(bytes));
-    for (begin, more, status) in [
-        ("GET /v1/poll", format!("{page}{}", cookie(40_000)), 431),
-        ("POST /v1/publish", format!("{page}{}", cookie(3_000_000)), 431),
-        ("GET /healthz", format!("{page}{lines}"), 431),
-        ("NO HTTP AT ALL", page.to_owned(), 400),
-    ] {
-        let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-        // A connection that has served others, as one of a proxy has.
-        socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        until(&mut socket, "{\"status\":\"ok\"}").await;
-        let request = format!("{begin} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let answer = read_all(&mut socket).await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{begin}: {head}");
-        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["status"], status, "{begin}");
-        for line in [
-            "access-control-allow-origin: https://page.test",
-            "content-type: application/problem+json",
-            "connection: close",
-            &format!("content-length: {}", body.len()),
-        ] {
-            assert!(head.contains(line), "{begin}: no {line:?} in {head}");
-        }
-    }
-    let metrics = node.metrics().await;
-    assert!(metrics.contains("requests_total{route=\"none\",status=\"431\"} 3"), "{metrics}");
-    // Pages of others may not read it.
-    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
-    let request =
-        format!("GET / HTTP/1.1\r\norigin: https://evil.test\r\nconnection: close\r\n{}\r\n", cookie(40_000));
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 431 ") && !answer.contains("allow-origin"), "{answer}");
-}
-
-#[tokio::test]
-async fn a_head_that_is_too_large_is_a_problem_on_http2() {
-    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
-    let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
-    let request = client.get(node.url("/healthz")).header("cookie", "c".repeat(40_000));
-    let answer = request.header("origin", "https://page.test").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.version()), (431, http::Version::HTTP_2));
-    assert_eq!(answer.headers()["access-control-allow-origin"], "https://page.test");
-    let problem: serde_json::Value = answer.json().await.unwrap();
-    assert_eq!(problem["status"], 431);
 }
 
 /// A poll leaves hyper with its TLS, too: not before its request has been read to its end.
