@@ -105,6 +105,7 @@ pub(crate) fn no_connection(error: PoolError) -> Error {
 pub(crate) fn words(error: Error) -> String {
     match error {
         Error::Unavailable(words) | Error::Busy(words) | Error::Protocol(words) => words,
+        other @ Error::Memberships(_) => other.to_string(),
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Getting a connection never takes longer, however many of the pool turn out to be dead.
     pub(crate) patience: Duration,
+    /// Topics that one user may be a member of.
+    pub(crate) memberships: usize,
 }
 
 impl Reader {
@@ -70,7 +72,7 @@ impl Reader {
     /// Drops a topic's stream and tells the nodes. Its record stays, so that older cursors get a reset.
     pub(crate) async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
         let (dropped, _) =
-            self.control(topic, &self.keys.stream(topic), &Message::Forgotten, "DEL", "").await?;
+            self.control(topic, &self.keys.stream(topic), &Message::Forgotten, &["DEL"]).await?;
         Ok(dropped > 0)
     }
 

@@ -72,6 +72,7 @@ impl RedisBroker {
             keys: keys.clone(),
             pool: connector.pool(&options)?,
             patience: options.connect_timeout + options.response_timeout,
+            memberships: options.memberships,
         };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
@@ -156,7 +157,8 @@ impl Broker for RedisBroker {
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {
-        self.reader.set_membership(user, topic, member).await
+        let changed = self.reader.set_membership(user, topic, member).await;
+        changed.inspect_err(|error| self.metrics.refused(error))
     }
 
     async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {

@@ -1,6 +1,6 @@
 //! Opening a stream: subscribe, hold live events back, read history, merge, go live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -150,7 +150,8 @@ impl Inner {
                 // What is read below contains them.
                 while emitter.next_change().is_some() {}
                 let members = self.broker.memberships(&user.topic).await?;
-                self.unseat_all(emitter, false, |topic| !members.contains(topic));
+                let known: HashSet<&Topic> = members.iter().collect();
+                self.unseat_all(emitter, false, |topic| !known.contains(topic));
                 if !self.attach(emitter, &members, false).is_empty() {
                     base = self.confirm(emitter).await?;
                 }

@@ -16,10 +16,7 @@ impl Inner {
     /// Gives the emitter a seat at each topic that it has none at. Returns the channels of the new ones.
     pub(crate) fn attach(&self, emitter: &Arc<Emitter>, topics: &[Topic], asked: bool) -> Vec<Arc<Channel>> {
         let mut new = Vec::new();
-        for topic in topics {
-            if emitter.has_seat(topic, asked) {
-                continue;
-            }
+        for topic in emitter.without_seat(topics, asked) {
             let (channel, key) =
                 self.with_channel(topic, |channel| (Arc::clone(channel), channel.attach(emitter)));
             if emitter.seat(Seat { channel: Arc::clone(&channel), key, asked }) {

@@ -146,6 +146,7 @@ fn link(config: &Config, node: &str, metrics: tidegate_broker::Metrics) -> anyho
         let options = LocalOptions {
             partitions: redis.partitions,
             queue_bytes: bytes(redis.queue_bytes),
+            memberships: config.limits.memberships,
             ..LocalOptions::default()
         };
         let (broker, deliveries) = Local::new(options, metrics);
@@ -163,6 +164,7 @@ fn link(config: &Config, node: &str, metrics: tidegate_broker::Metrics) -> anyho
         probe_interval: redis.probe_interval,
         probe_timeout: redis.probe_timeout,
         queue_bytes: bytes(redis.queue_bytes),
+        memberships: config.limits.memberships,
         node: node.to_owned(),
     };
     let (broker, deliveries) = RedisBroker::start(options, metrics).context("redis")?;

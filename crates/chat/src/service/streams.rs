@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use tidegate_hub::Resume;
 use tidegate_protocol::Cursor;
 use tidegate_server::{Caller, Opening, Problem};
@@ -58,7 +59,13 @@ impl Chat {
         let held: HashSet<&str> = held.iter().filter_map(topics::room_of).collect();
         for room in held.symmetric_difference(&wanted) {
             tracing::info!(room, "a membership was not as the store has it: mended");
-            self.settle(room, &topics::room(room)?, user).await?;
+            match self.settle(room, &topics::room(room)?, user).await {
+                // A stream without one room is better than none.
+                Err(problem) if problem.status() == StatusCode::CONFLICT => {
+                    tracing::warn!(room, "not on its participant's stream, who has too many memberships");
+                }
+                settled => settled?,
+            }
         }
         Ok(())
     }

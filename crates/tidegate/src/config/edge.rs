@@ -172,6 +172,8 @@ pub(crate) struct Limits {
     pub(crate) poll_timeout: Duration,
     /// Messages a second from a client on one WebSocket, and twice as many at once. 0: no limit.
     pub(crate) ws_messages: u32,
+    /// Topics that one user may be a member of: each costs every join of the user.
+    pub(crate) memberships: usize,
 }
 
 impl Default for Limits {
@@ -196,6 +198,7 @@ impl Default for Limits {
             join_timeout: Duration::from_secs(5),
             poll_timeout: Duration::from_secs(60),
             ws_messages: 50,
+            memberships: tidegate_broker::MEMBERSHIPS,
         }
     }
 }
