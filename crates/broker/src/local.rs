@@ -32,8 +32,8 @@ pub struct Options {
     ///
     /// When they are used up, the oldest events of the topics published to longest ago go first, then what is remembered of such topics;
     /// readers whose cursors lie before that get a reset. Idempotency keys and memberships are never dropped early: each of the two
-    /// may take a quarter, and from then on what would add to them fails with [`Error::Busy`]. Numbers of disconnects take a sixteenth at
-    /// most: the oldest are dropped first.
+    /// may take a quarter, and from then on what would add to them fails with [`Error::Busy`].
+    /// Numbers of disconnects take a sixteenth at most: the oldest are dropped first.
     pub max_bytes: usize,
     /// Topics that one user may be a member of.
     pub memberships: usize,

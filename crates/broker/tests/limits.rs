@@ -88,7 +88,8 @@ async fn keys_and_memberships_are_refused_rather_than_dropped() {
     assert!(local.set_membership(&first, &topic, false).await.expect("leaving needs no room"));
 }
 
-/// However many users are disconnected, known or made up: memory is bounded, nothing is refused, and no disconnect is hidden.
+/// However many users are disconnected, known or made up: memory is bounded, nothing is refused,
+/// and no disconnect is hidden.
 #[tokio::test]
 async fn disconnects_are_never_refused_and_never_hidden() {
     let (local, _deliveries, _) = start(LocalOptions { max_bytes: 64 << 10, ..LocalOptions::default() });

@@ -19,7 +19,8 @@ use crate::{Hub, Inner, Manner, blocks, level};
 /// A wish to receive.
 #[derive(Clone)]
 pub struct Join {
-    /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when the user is disconnected.
+    /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when
+    /// the user is disconnected.
     pub user: Option<Topic>,
     /// What it carries of the user's.
     pub scope: Scope,

@@ -28,7 +28,8 @@ impl Inner {
         new
     }
 
-    /// Takes a channel into use, and makes it first if there is none. Under the map's guard: the reaper takes away none that is in use.
+    /// Takes a channel into use, and makes it first if there is none. Under the map's guard: the
+    /// reaper takes away none that is in use.
     fn with_channel<T>(&self, topic: &Topic, into_use: impl FnOnce(&Arc<Channel>) -> T) -> T {
         let channel = self.channels.entry(topic.clone()).or_insert_with(|| {
             self.metrics.topics.inc();
@@ -71,7 +72,8 @@ impl Inner {
         }
     }
 
-    /// Counts the emitter among its user's, or says that there are too many. The node hears of the user from now on.
+    /// Counts the emitter among its user's, or says that there are too many. The node hears of the
+    /// user from now on.
     pub(crate) fn attach_user(
         &self,
         topic: &Topic,

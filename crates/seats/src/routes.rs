@@ -74,7 +74,8 @@ async fn list(State(room): State<Room>, Segment(schedule): Segment<String>) -> R
     Ok(response)
 }
 
-/// Every change: the schedule's topic, in the manner that the seats' clients expect. Anyone may look; who says who they are, looks as that.
+/// Every change: the schedule's topic, in the manner that the seats' clients expect. Anyone may
+/// look. A stream with a credential is its user's.
 async fn events(
     State(room): State<Room>,
     Segment(schedule): Segment<String>,

@@ -98,7 +98,8 @@ async fn foreign_bytes_are_ignored() {
     assert_eq!(node.metrics.reconnects.get(), 0);
 }
 
-/// A user's number of disconnects that was lost, or that fell back, does not hide the next disconnect.
+/// A user's number of disconnects that was lost, or that fell back, does not hide the next
+/// disconnect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_number_hides_no_disconnect() {
     let redis = RedisServer::start().await;

@@ -112,7 +112,8 @@ pub async fn nodes_are_told_to_disconnect(fixture: &impl Fixture) {
     assert!(now[0] == last[0] && now[1] > last[1], "{now:?} after {last:?}");
 }
 
-/// Whoever adds at the same time: as many are taken as a user may have, and nobody is told of the others.
+/// Whoever adds at the same time: as many are taken as a user may have, and nobody is told of the
+/// others.
 pub async fn memberships_are_bounded(fixture: &impl Fixture) {
     let (ann, ben, room) = (user("ann"), user("ben"), topic("room:0"));
     let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&ann)).await;
@@ -152,8 +153,9 @@ pub async fn memberships_are_bounded(fixture: &impl Fixture) {
     assert!(set(&ann, &fresh, true).await.unwrap());
 }
 
-/// A number that was lost begins again above all that the user had, or a disconnect would be taken for an old one. Nobody's can be lost here on
-/// purpose, but those of new users begin in the same way.
+/// A number that was lost begins again above all that the user had, or a disconnect would be taken
+/// for an old one. Nobody's can be lost here on purpose, but those of new users begin in the same
+/// way.
 pub async fn numbers_begin_above_all_before(fixture: &impl Fixture) {
     let cluster = Cluster::start(fixture).await;
     let ann = user("ann");

@@ -7,13 +7,14 @@ const ENTRY_BYTES: usize = 192;
 
 /// Which user was disconnected after which.
 ///
-/// One counter for all: a user's number is what it stood at when the user was last disconnected. So the number of a user that was forgotten
-/// and is disconnected again is higher than any before it, and hides nothing.
+/// One counter for all: a user's number is what it stood at when the user was last disconnected. So
+/// the number of a user that was forgotten and is disconnected again is higher than any before it,
+/// and hides nothing.
 #[derive(Default)]
 pub(super) struct Disconnects {
     counter: u64,
-    /// No forgotten user had a higher number. Who is unknown is taken to have been disconnected right then: a stream may end once too often,
-    /// and none lives on.
+    /// No forgotten user had a higher number. Who is unknown is taken to have been disconnected
+    /// right then: a stream may end once too often, and none lives on.
     floor: u64,
     numbers: HashMap<Topic, u64>,
     /// The same the other way round: who was disconnected longest ago comes first.
@@ -27,8 +28,8 @@ impl Disconnects {
         self.numbers.get(user).copied().unwrap_or(self.floor)
     }
 
-    /// Counts a disconnect, and forgets who was disconnected longest ago until all fits into `limit` bytes. Never refused: a user must always
-    /// be disconnected.
+    /// Counts a disconnect, and forgets who was disconnected longest ago until all fits into
+    /// `limit` bytes. Never refused: a user must always be disconnected.
     pub(super) fn count(&mut self, user: &Topic, limit: usize) {
         self.counter += 1;
         match self.numbers.insert(user.clone(), self.counter) {

@@ -22,7 +22,8 @@ impl Users {
         self.members.get(user).into_iter().flatten().cloned().collect()
     }
 
-    /// Whether the user may become a member of `topic`, of so many at most, all users' in so many bytes.
+    /// Whether the user may become a member of `topic`: each has at most `limit`, all together
+    /// take `bytes`.
     pub(super) fn check(&self, user: &Topic, topic: &Topic, limit: usize, bytes: usize) -> Result<(), Error> {
         let topics = self.members.get(user);
         if topics.is_some_and(|topics| topics.contains(topic)) {

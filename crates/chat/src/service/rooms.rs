@@ -110,7 +110,8 @@ impl Chat {
         room.id = created.room;
         let topic = topics::room(&room.id)?;
         if let Err(problem) = self.settle_all(&room.id, &topic, &room.participants).await {
-            // Somebody has too many memberships: who could not receive a room does not take part in it.
+            // Somebody has too many memberships: who could not receive a room does not take part in
+            // it.
             if created.new && problem.status() == StatusCode::CONFLICT {
                 self.close(&room.id).await?;
             }

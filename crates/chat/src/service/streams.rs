@@ -12,7 +12,8 @@ use super::Chat;
 use crate::topics;
 
 impl Chat {
-    /// A stream of one room, for who takes part in it and for as long as they do, or for an administrator.
+    /// A stream of one room, for who takes part in it and for as long as they do, or for an
+    /// administrator.
     pub(crate) async fn room_stream(
         &self,
         caller: &Caller,

@@ -46,7 +46,8 @@ impl Emitter {
         true
     }
 
-    /// Those of `topics` at which it has no seat, each once. With `asked`, its seats at the others outlive the membership.
+    /// Those of `topics` at which it has no seat, each once. With `asked`, its seats at the others
+    /// outlive the membership.
     pub(crate) fn without_seat<'a>(&self, topics: &'a [Topic], asked: bool) -> Vec<&'a Topic> {
         let mut without: HashSet<&Topic> = topics.iter().collect();
         for seat in &mut self.state.lock().seats {
@@ -62,7 +63,8 @@ impl Emitter {
         self.state.lock().seats.iter().any(|seat| seat.channel.topic == *topic)
     }
 
-    /// Takes the seats back at the topics that `which` names: those that only memberships gave or, with `asked`, all.
+    /// Takes the seats back at the topics that `which` names: those that only memberships gave or,
+    /// with `asked`, all.
     pub(crate) fn unseat(&self, asked: bool, which: impl Fn(&Topic) -> bool) -> Vec<Seat> {
         let mut state = self.state.lock();
         let goes = |seat: &mut Seat| (asked || !seat.asked) && which(&seat.channel.topic);

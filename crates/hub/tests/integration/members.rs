@@ -114,7 +114,8 @@ async fn a_missed_disconnect_is_noticed() {
     assert_eq!(second.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
-/// Whatever it carries of the user's: it is counted among the user's streams, and ends with them. Its ids know nothing of the user's topic.
+/// Whatever it carries of the user's: it is counted among the user's streams, and ends with them.
+/// Its ids know nothing of the user's topic.
 #[tokio::test]
 async fn a_stream_without_the_own_topic_is_the_users_all_the_same() {
     let rig = Rig::new(4, Options { user_connections: 2, ..quiet() });
@@ -144,7 +145,8 @@ async fn a_stream_without_the_own_topic_is_the_users_all_the_same() {
     assert_eq!(rig.broker.disconnect(&user()).await.unwrap(), 0, "the topic is let go");
 }
 
-/// The work grows with the memberships, not with their square: so many would take longer than a join may.
+/// The work grows with the memberships, not with their square: so many would take longer than a
+/// join may.
 #[tokio::test]
 async fn many_memberships_are_joined_in_time() {
     const MANY: usize = 50_000;

@@ -62,7 +62,8 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     Ok(response)
 }
 
-/// Waits for the first events, at most so long, for an application with a long poll of its own form. A resumed one has what came since.
+/// Waits for the first events, at most so long, for an application with a long poll of its own
+/// form. A resumed one has what came since.
 pub async fn wait(
     app: &App,
     parts: &Parts,
