@@ -145,7 +145,8 @@ $again" -e '/^    server gateway-/d'
     for kind in client_body proxy fastcgi uwsgi scgi; do
         echo "${kind}_temp_path $conf/tmp/$kind;"
     done >"$conf/local.d/temporary.conf"
-    # The workers of a root nginx run as another user. Without a way to tmp/ every body that does not fit into memory is a 500.
+    # The workers of a root nginx run as another user. Without a way to tmp/ every body that does
+    # not fit into memory is a 500.
     chmod 711 "$dir" "$conf" "$conf/tmp"
 
     start nginx nginx -p "$conf/" -c "$conf/nginx.conf" -g "daemon off; pid $dir/nginx.pid;"

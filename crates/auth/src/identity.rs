@@ -113,6 +113,20 @@ mod tests {
         assert!(!alice().may_subscribe(&topic("user:alice:secrets")));
     }
 
+    /// What a token says of its user is a name and never a pattern.
+    #[test]
+    fn a_sub_grants_exactly_the_own_topic() {
+        let all = ["user:*", "user:**", "user:a", "user:a:*", "user:a:**", "user:a:b", "user:a:b:c", "user"];
+        for sub in ["*", "**", "a", "a:*", "a:**", "a:b", ":", "user:a"] {
+            let me = Identity { user: Some(sub.into()), ..Identity::anonymous() };
+            let own = format!("user:{sub}");
+            assert!(me.may_subscribe(&topic(&own)) && !me.may_publish(&topic(&own)), "{sub}");
+            for other in all.iter().filter(|other| **other != own) {
+                assert!(!me.may_subscribe(&topic(other)) && !me.may_publish(&topic(other)), "{sub}: {other}");
+            }
+        }
+    }
+
     #[test]
     fn grants_cover_what_they_match() {
         assert!(alice().may_subscribe(&topic("room:7")) && !alice().may_publish(&topic("room:7")));

@@ -98,6 +98,7 @@ pub(crate) fn unavailable(error: &RedisError) -> Error {
 pub(crate) fn words(error: Error) -> String {
     match error {
         Error::Unavailable(words) | Error::Busy(words) | Error::Protocol(words) => words,
+        other @ Error::Memberships(_) => other.to_string(),
     }
 }
 

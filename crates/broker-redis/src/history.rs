@@ -23,6 +23,8 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(crate) struct Reader {
     pub(crate) keys: Keys,
     pub(crate) pool: Pool,
+    /// Topics that one user may be a member of.
+    pub(crate) memberships: usize,
 }
 
 impl Reader {
@@ -60,7 +62,7 @@ impl Reader {
     /// Drops a topic's stream and tells the nodes. Its record stays, so that older cursors get a reset.
     pub(crate) async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
         let (dropped, _) =
-            self.control(topic, &self.keys.stream(topic), &Message::Forgotten, "DEL", "").await?;
+            self.control(topic, &self.keys.stream(topic), &Message::Forgotten, &["DEL"]).await?;
         Ok(dropped > 0)
     }
 

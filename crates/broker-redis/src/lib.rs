@@ -80,7 +80,11 @@ impl RedisBroker {
 
         let patience = options.connect_timeout;
         let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
-        let reader = Reader { keys: keys.clone(), pool: Pool::new(connector.clone(), &options)? };
+        let reader = Reader {
+            keys: keys.clone(),
+            pool: Pool::new(connector.clone(), &options)?,
+            memberships: options.memberships,
+        };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
             Arc::clone(&publisher),
@@ -173,7 +177,8 @@ impl Broker for RedisBroker {
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {
-        self.reader.set_membership(user, topic, member).await
+        let changed = self.reader.set_membership(user, topic, member).await;
+        changed.inspect_err(|error| self.metrics.refused(error))
     }
 
     async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {

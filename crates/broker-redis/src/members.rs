@@ -37,15 +37,15 @@ impl Reader {
         } else {
             Message::Left { topic: topic.clone() }
         };
-        let command = if member { "SADD" } else { "SREM" };
-        let (changed, _) =
-            self.control(user, &self.keys.members(user), &message, command, topic.as_str()).await?;
+        let most = self.memberships.to_string();
+        let arguments = [if member { "SADD" } else { "SREM" }, topic.as_str(), &most];
+        let (changed, _) = self.control(user, &self.keys.members(user), &message, &arguments).await?;
         Ok(changed > 0)
     }
 
     pub(crate) async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {
         let (key, ttl) = (self.keys.disconnects(user), COUNT_TTL_MS.to_string());
-        let (_, nodes) = self.control(user, &key, &Message::Disconnect, "INCR", &ttl).await?;
+        let (_, nodes) = self.control(user, &key, &Message::Disconnect, &["COUNT", &ttl]).await?;
         Ok(u32::try_from(nodes).unwrap_or(u32::MAX))
     }
 
@@ -87,13 +87,15 @@ impl Reader {
         topic: &Topic,
         key: &str,
         message: &Message,
-        command: &str,
-        argument: &str,
+        arguments: &[&str],
     ) -> Result<(u64, u64), Error> {
         let mut call = eval(scripts::CONTROL, &self.keys, self.keys.partition(topic), &[key.into()]);
-        call.arg(message.encode()).arg(self.keys.channel(topic)).arg(command).arg(argument);
+        call.arg(message.encode()).arg(self.keys.channel(topic)).arg(arguments);
         let answer = self.run(std::iter::once(call)).await?.pop().unwrap_or_default();
         match &answer {
+            Value::Array(parts) if parts.first() == Some(&Value::Int(-1)) => {
+                Err(Error::Memberships(self.memberships))
+            }
             Value::Array(parts) if parts.len() == 2 => {
                 Ok((scripts::offset_of(&parts[0])?, scripts::offset_of(&parts[1])?))
             }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use tidegate_broker::MEMBERSHIPS;
 use tidegate_protocol::{MAX_PARTITIONS, Topic};
 
 /// Settings. The defaults fit a Redis in the same network.
@@ -29,6 +30,8 @@ pub struct Options {
     pub probe_timeout: Duration,
     /// Bytes of deliveries that may wait for dispatch, and again as many that may wait for a repair.
     pub queue_bytes: usize,
+    /// Topics that one user may be a member of.
+    pub memberships: usize,
     /// The node's name, for its probe's topic.
     pub node: String,
     /// Instead of TCP to the URL's address.
@@ -50,6 +53,7 @@ impl Default for Options {
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(2),
             queue_bytes: 64 << 20,
+            memberships: MEMBERSHIPS,
             node: "node".into(),
             #[cfg(feature = "simulation")]
             dialer: None,

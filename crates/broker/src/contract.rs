@@ -24,6 +24,9 @@ use crate::{Broker, Deliveries};
 
 pub use crate::contract_suite as suite;
 
+/// What the nodes of a fixture must allow a user.
+pub const MEMBERSHIPS: usize = 20;
+
 /// An empty store of its own for one test, and nodes on it. Dropped at the test's end.
 #[async_trait]
 pub trait Fixture: Send + Sync {
@@ -76,6 +79,8 @@ macro_rules! contract_suite {
             users::nodes_are_told_of_memberships,
             users::words_about_a_user_keep_their_place,
             users::nodes_are_told_to_disconnect,
+            users::memberships_are_bounded,
+            users::numbers_begin_above_all_before,
             merge::replay_meets_live,
         }
     };

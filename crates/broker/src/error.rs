@@ -7,6 +7,9 @@ pub enum Error {
     /// This node has more deliveries waiting than it may hold.
     #[error("the node is busy: {0}")]
     Busy(String),
+    /// The user is a member of as many topics as one may be.
+    #[error("the user has {0} memberships, and may have no more")]
+    Memberships(usize),
     /// The store answered something that this version does not understand.
     #[error("the broker answered unexpectedly: {0}")]
     Protocol(String),
@@ -18,6 +21,7 @@ impl Error {
         match self {
             Self::Unavailable(_) => "unavailable",
             Self::Busy(_) => "busy",
+            Self::Memberships(_) => "memberships",
             Self::Protocol(_) => "protocol",
         }
     }

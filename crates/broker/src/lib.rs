@@ -20,6 +20,10 @@ pub use metrics::Metrics;
 pub use queue::{Deliveries, Feed, Full, queue};
 pub use types::{Control, Delivery, Health, Page, Publication, Read, Receipt, ResetReason, Retention, Span};
 
+/// Topics that a user may be a member of, unless configured otherwise. Each is read, subscribed and
+/// listed at every join of the user. Twice as many as chat has rooms for a user.
+pub const MEMBERSHIPS: usize = 2_000;
+
 /// Numbers, stores and hands on events; keeps memberships.
 ///
 /// A broker is made together with the one stream of [`Deliveries`] of its node. The promises on that stream:
@@ -72,13 +76,18 @@ pub trait Broker: Send + Sync + 'static {
     async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error>;
 
     /// Adds or removes a membership and tells the nodes that hold streams of the user. True if that changed anything;
-    /// the nodes are told in any case. `user` is the user's own topic.
+    /// the nodes are told in any case. `user` is the user's own topic. One membership more than a
+    /// user may have is [`Error::Memberships`], whoever adds others at the same time, and nobody is
+    /// told.
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error>;
 
     /// Tells all nodes to close the user's streams. Returns how many nodes were told.
     async fn disconnect(&self, user: &Topic) -> Result<u32, Error>;
 
     /// A number that grows with every [`Broker::disconnect`] of each of `users`: whoever may have missed one compares it.
+    ///
+    /// Numbers may be lost. One that begins again is above all that the user had before, so none of
+    /// them hides a disconnect.
     async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error>;
 
     /// Whether publishing and receiving work right now.

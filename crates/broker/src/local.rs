@@ -1,5 +1,6 @@
 //! The in-process broker.
 
+mod disconnects;
 mod keys;
 mod log;
 #[cfg(test)]
@@ -16,7 +17,8 @@ use tidegate_protocol::{Cursor, Epoch, MAX_PARTITIONS, Partition, Topic};
 
 use self::shard::Shard;
 use crate::{
-    Broker, Deliveries, Error, Feed, Full, Health, Metrics, Page, Publication, Read, Receipt, queue,
+    Broker, Deliveries, Error, Feed, Full, Health, MEMBERSHIPS, Metrics, Page, Publication, Read, Receipt,
+    queue,
 };
 
 /// Settings.
@@ -31,12 +33,15 @@ pub struct Options {
     /// When they are used up, the oldest events of the topics published to longest ago go first, then what is remembered of such topics;
     /// readers whose cursors lie before that get a reset. Idempotency keys and memberships are never dropped early: each of the two
     /// may take a quarter, and from then on what would add to them fails with [`Error::Busy`].
+    /// Numbers of disconnects take a sixteenth at most: the oldest are dropped first.
     pub max_bytes: usize,
+    /// Topics that one user may be a member of.
+    pub memberships: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { partitions: 1, queue_bytes: 64 << 20, max_bytes: 256 << 20 }
+        Self { partitions: 1, queue_bytes: 64 << 20, max_bytes: 256 << 20, memberships: MEMBERSHIPS }
     }
 }
 
@@ -58,7 +63,10 @@ impl Local {
         let share = options.max_bytes / usize::from(count);
         let shards = (0..count)
             .filter_map(Partition::new)
-            .map(|partition| Mutex::new(Shard::new(partition, Epoch::from_random(rand::random()), share)))
+            .map(|partition| {
+                let epoch = Epoch::from_random(rand::random());
+                Mutex::new(Shard::new(partition, epoch, share, options.memberships))
+            })
             .collect();
         metrics.probe_up.set(1);
         (Arc::new(Self { shards, feed, metrics }), deliveries)
@@ -135,7 +143,8 @@ impl Broker for Local {
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {
         // Read before the membership holds: the user may get events twice to choose from, but misses none.
         let from = self.shard(topic).lock().head();
-        self.shard(user).lock().set_membership(user, topic, member.then_some(from), &self.feed)
+        let changed = self.shard(user).lock().set_membership(user, topic, member.then_some(from), &self.feed);
+        changed.inspect_err(|error| self.metrics.refused(error))
     }
 
     async fn disconnect(&self, user: &Topic) -> Result<u32, Error> {
@@ -143,7 +152,7 @@ impl Broker for Local {
     }
 
     async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error> {
-        Ok(users.iter().map(|user| self.shard(user).lock().users.disconnects(user)).collect())
+        Ok(users.iter().map(|user| self.shard(user).lock().users.disconnects.number(user)).collect())
     }
 
     fn health(&self) -> Health {

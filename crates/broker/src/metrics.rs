@@ -1,5 +1,7 @@
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
+use crate::Error;
+
 /// What every broker counts.
 #[derive(Clone)]
 pub struct Metrics {
@@ -11,9 +13,18 @@ pub struct Metrics {
     pub probe_seconds: Histogram,
     /// `tidegate_publish_seconds`: until the store has answered.
     pub publish_seconds: Histogram,
+    /// `tidegate_memberships_refused_total`: users had as many as they may.
+    pub memberships_refused: IntCounter,
 }
 
 impl Metrics {
+    /// Counts why a membership was not added.
+    pub fn refused(&self, error: &Error) {
+        if matches!(error, Error::Memberships(_)) {
+            self.memberships_refused.inc();
+        }
+    }
+
     /// Makes and registers them. Fails if `registry` has one of the names already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         // From 100 µs (a script on an idle Redis on the same host takes about that) to 5 s (beyond any response time-out).
@@ -34,11 +45,16 @@ impl Metrics {
                 "tidegate_publish_seconds",
                 "From handing a batch to the broker to its answer",
             )?,
+            memberships_refused: IntCounter::new(
+                "tidegate_memberships_refused_total",
+                "Memberships not added because their user has as many as allowed",
+            )?,
         };
         registry.register(Box::new(metrics.reconnects.clone()))?;
         registry.register(Box::new(metrics.probe_up.clone()))?;
         registry.register(Box::new(metrics.probe_seconds.clone()))?;
         registry.register(Box::new(metrics.publish_seconds.clone()))?;
+        registry.register(Box::new(metrics.memberships_refused.clone()))?;
         Ok(metrics)
     }
 }

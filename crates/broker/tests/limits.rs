@@ -88,6 +88,29 @@ async fn keys_and_memberships_are_refused_rather_than_dropped() {
     assert!(local.set_membership(&first, &topic, false).await.expect("leaving needs no room"));
 }
 
+/// However many users are disconnected, known or made up: memory is bounded, nothing is refused,
+/// and no disconnect is hidden.
+#[tokio::test]
+async fn disconnects_are_never_refused_and_never_hidden() {
+    let (local, _deliveries, _) = start(LocalOptions { max_bytes: 64 << 10, ..LocalOptions::default() });
+    let (ann, ben) = (Topic::user("ann").unwrap(), Topic::user("ben").unwrap());
+    let number = async |user: &Topic| local.disconnects(std::slice::from_ref(user)).await.unwrap()[0];
+    let never = number(&ben).await;
+    local.disconnect(&ann).await.unwrap();
+    local.disconnect(&ben).await.unwrap();
+    let first = number(&ann).await;
+    for n in 0..1_000 {
+        local.disconnect(&Topic::user(&n.to_string()).unwrap()).await.unwrap();
+    }
+    assert!(number(&ben).await > never, "forgotten, and not taken for one that never was disconnected");
+    let forgotten = number(&ann).await;
+    assert!(forgotten >= first);
+    local.disconnect(&ann).await.unwrap();
+    assert!(number(&ann).await > forgotten);
+    let room = Topic::parse("room:1").unwrap();
+    assert!(local.set_membership(&ben, &room, true).await.unwrap(), "memberships have room of their own");
+}
+
 /// A quiet node's place moves on with events that it does not hear.
 #[tokio::test]
 async fn places_are_told_without_events() {

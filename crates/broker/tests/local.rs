@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_broker::contract::Fixture;
+use tidegate_broker::contract::{Fixture, MEMBERSHIPS};
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Metrics};
 
 /// A store that is its only node.
@@ -14,7 +14,8 @@ struct Alone(Mutex<Option<(Arc<Local>, Deliveries)>>);
 impl Alone {
     fn new(partitions: u8) -> Self {
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        Self(Mutex::new(Some(Local::new(LocalOptions { partitions, ..LocalOptions::default() }, metrics))))
+        let options = LocalOptions { partitions, memberships: MEMBERSHIPS, ..LocalOptions::default() };
+        Self(Mutex::new(Some(Local::new(options, metrics))))
     }
 }
 

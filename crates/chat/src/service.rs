@@ -139,7 +139,8 @@ impl Chat {
         let own = topics::user("userId", user)?;
         let mut takes_part = self.takes_part(room, user).await?;
         loop {
-            self.broker().set_membership(&own, topic, takes_part).await?;
+            let set = self.broker().set_membership(&own, topic, takes_part).await;
+            set.map_err(|error| Problem::from(error).with("userId", user))?;
             let now = self.takes_part(room, user).await?;
             if now == takes_part {
                 return Ok(());

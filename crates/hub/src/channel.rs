@@ -23,7 +23,8 @@ pub(crate) struct Channel {
 #[derive(Default)]
 struct State {
     emitters: Slab<Arc<Emitter>>,
-    /// Streams that need the topic subscribed and get nothing of it: what is told to their user comes this way.
+    /// Streams that need the topic subscribed and get nothing of it: what is told to their user
+    /// comes this way.
     holds: usize,
     ring: VecDeque<Item>,
     bytes: usize,

@@ -1,6 +1,6 @@
 //! Opening a stream: subscribe, hold live events back, read history, merge, go live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -19,7 +19,8 @@ use crate::{Hub, Inner, Manner, blocks, level};
 /// A wish to receive.
 #[derive(Clone)]
 pub struct Join {
-    /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when the user is disconnected.
+    /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when
+    /// the user is disconnected.
     pub user: Option<Topic>,
     /// What it carries of the user's.
     pub scope: Scope,
@@ -150,7 +151,8 @@ impl Inner {
                 // What is read below contains them.
                 while emitter.next_change().is_some() {}
                 let members = self.broker.memberships(&user.topic).await?;
-                self.unseat_all(emitter, false, |topic| !members.contains(topic));
+                let known: HashSet<&Topic> = members.iter().collect();
+                self.unseat_all(emitter, false, |topic| !known.contains(topic));
                 if !self.attach(emitter, &members, false).is_empty() {
                     base = self.confirm(emitter).await?;
                 }

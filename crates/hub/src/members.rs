@@ -1,5 +1,6 @@
 //! Users: who has which streams here, and what changes while they are open.
 
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ impl Inner {
     pub(crate) fn control(self: &Arc<Self>, user: &Topic, control: &Control) {
         let Some(user) = self.users.get(user).map(|user| Arc::clone(&user)) else { return };
         let change = match control.clone() {
-            Control::Joined { topic, from } => Change::Joined { topic, from },
-            Control::Left { topic } => Change::Left(topic),
+            Control::Joined { topic, from } => Change::Joined(vec![(topic, from)]),
+            Control::Left { topic } => Change::Left(HashSet::from([topic])),
             Control::Disconnect => {
                 // Not counted on: this one may be in the number that was read already. The next stream reads it anew.
                 *user.disconnects.lock() = None;
@@ -90,7 +91,9 @@ impl Inner {
         for emitter in user.all() {
             match (emitter.scope, &change) {
                 (Scope::Own, _) => self.change(&emitter, change.clone()),
-                (Scope::Membership, Change::Left(topic)) if emitter.has_seat(topic, false) => {
+                (Scope::Membership, Change::Left(left))
+                    if left.iter().any(|topic| emitter.has_seat(topic)) =>
+                {
                     self.close(&emitter, Leave::Disconnected);
                 }
                 _ => {}
@@ -100,10 +103,10 @@ impl Inner {
 
     /// Changes what a stream receives. Live events wait while it catches up with a new topic, so nothing overtakes that.
     pub(crate) fn change(self: &Arc<Self>, emitter: &Arc<Emitter>, change: Change) {
-        if let Change::Left(topic) = &change {
+        if let Change::Left(topics) = &change {
             // At once: what is dispatched from now on is not for the stream. And again if nobody is at a join or a change, for one that has
             // just ended may have attached it meanwhile; whoever is at one does it before going live.
-            let unseat = || self.unseat_all(emitter, false, |seat| seat == topic);
+            let unseat = || self.unseat_all(emitter, false, |seat| topics.contains(seat));
             unseat();
             if !emitter.note(change.clone()) {
                 unseat();
@@ -139,14 +142,20 @@ impl Inner {
         loop {
             while let Some(change) = emitter.next_change() {
                 match change {
-                    Change::Left(topic) => {
-                        self.unseat_all(emitter, false, |seat| *seat == topic);
-                        found.retain(|(channel, _)| channel.topic != topic);
-                        resets.retain(|(lost, _)| *lost != topic);
+                    Change::Left(topics) => {
+                        self.unseat_all(emitter, false, |seat| topics.contains(seat));
+                        found.retain(|(channel, _)| !topics.contains(&channel.topic));
+                        resets.retain(|(lost, _)| !topics.contains(lost));
                     }
-                    Change::Joined { topic, from } => {
-                        for channel in self.attach(emitter, &[topic], false) {
+                    Change::Joined(joined) => {
+                        let topics: Vec<Topic> = joined.iter().map(|(topic, _)| topic.clone()).collect();
+                        let since: HashMap<Topic, Option<Position>> = joined.into_iter().collect();
+                        let new = self.attach(emitter, &topics, false);
+                        if !new.is_empty() {
                             base = self.confirm(emitter).await?;
+                        }
+                        for channel in new {
+                            let from = since.get(&channel.topic).copied().flatten();
                             let Some(page) = self.catch_up(emitter, &channel, from, &base).await? else {
                                 continue;
                             };
@@ -279,13 +288,8 @@ impl Inner {
 
     /// Takes the emitter's seats away at the topics that `which` names: those that only memberships gave or, with `asked`, all.
     pub(crate) fn unseat_all(&self, emitter: &Emitter, asked: bool, which: impl Fn(&Topic) -> bool) {
-        for (topic, stays) in emitter.topics() {
-            if (asked || !stays)
-                && which(&topic)
-                && let Some(seat) = emitter.unseat(&topic, asked)
-            {
-                self.detach(&seat.channel, seat.key);
-            }
+        for seat in emitter.unseat(asked, which) {
+            self.detach(&seat.channel, seat.key);
         }
     }
 }

@@ -16,10 +16,7 @@ impl Inner {
     /// Gives the emitter a seat at each topic that it has none at. Returns the channels of the new ones.
     pub(crate) fn attach(&self, emitter: &Arc<Emitter>, topics: &[Topic], asked: bool) -> Vec<Arc<Channel>> {
         let mut new = Vec::new();
-        for topic in topics {
-            if emitter.has_seat(topic, asked) {
-                continue;
-            }
+        for topic in emitter.without_seat(topics, asked) {
             let (channel, key) =
                 self.with_channel(topic, |channel| (Arc::clone(channel), channel.attach(emitter)));
             if emitter.seat(Seat { channel: Arc::clone(&channel), key, asked }) {
@@ -31,7 +28,8 @@ impl Inner {
         new
     }
 
-    /// Takes a channel into use, and makes it first if there is none. Under the map's guard: the reaper takes away none that is in use.
+    /// Takes a channel into use, and makes it first if there is none. Under the map's guard: the
+    /// reaper takes away none that is in use.
     fn with_channel<T>(&self, topic: &Topic, into_use: impl FnOnce(&Arc<Channel>) -> T) -> T {
         let channel = self.channels.entry(topic.clone()).or_insert_with(|| {
             self.metrics.topics.inc();
@@ -74,7 +72,8 @@ impl Inner {
         }
     }
 
-    /// Counts the emitter among its user's, or says that there are too many. The node hears of the user from now on.
+    /// Counts the emitter among its user's, or says that there are too many. The node hears of the
+    /// user from now on.
     pub(crate) fn attach_user(
         &self,
         topic: &Topic,

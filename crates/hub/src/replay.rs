@@ -1,5 +1,6 @@
 //! Reading what a client missed: from the topic's ring, else from the broker, else together with whoever reads the same just now.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use dashmap::DashMap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span};
-use tidegate_protocol::Position;
+use tidegate_protocol::{Position, Topic};
 use tokio::sync::oneshot;
 
 use crate::Inner;
@@ -107,8 +108,10 @@ impl Inner {
         };
         self.metrics.history_reads.with_label_values(&["broker"]).inc_by(short.len() as u64);
         let pages = self.read(short.iter().map(read).collect()).await?;
+        let known = found.iter().enumerate().map(|(n, (channel, _))| (channel.topic.clone(), n));
+        let known: HashMap<Topic, usize> = known.collect();
         for ((channel, _), page) in short.into_iter().zip(pages) {
-            match found.iter_mut().find(|(known, _)| known.topic == channel.topic) {
+            match known.get(&channel.topic).and_then(|n| found.get_mut(*n)) {
                 Some((_, known)) => {
                     known.items.extend(page.items);
                     known.reset = known.reset.or(page.reset);

@@ -1,5 +1,6 @@
 //! After a time in which controls may have been missed: memberships and disconnects are read anew.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Inner {
     async fn align(self: &Arc<Self>, user: &User) -> Result<(), Error> {
         loop {
             let before = *user.changes.lock();
-            let members = self.broker.memberships(&user.topic).await?;
+            let members: HashSet<Topic> = self.broker.memberships(&user.topic).await?.into_iter().collect();
             let changes = user.changes.lock();
             // A change that was told since may be newer than what was read, and must not be undone. The next one waits for the lock.
             if *changes == before {
@@ -65,7 +66,7 @@ impl Inner {
         }
     }
 
-    fn align_one(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &[Topic]) {
+    fn align_one(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &HashSet<Topic>) {
         let seats = emitter.topics();
         if emitter.scope != Scope::Own {
             let ended = seats.iter().any(|(topic, _)| !members.contains(topic));
@@ -74,15 +75,16 @@ impl Inner {
             }
             return;
         }
-        for (topic, asked) in &seats {
-            if !asked && !members.contains(topic) {
-                self.change(emitter, Change::Left(topic.clone()));
-            }
+        let gone = seats.iter().filter(|(topic, asked)| !asked && !members.contains(topic));
+        let gone: HashSet<Topic> = gone.map(|(topic, _)| topic.clone()).collect();
+        if !gone.is_empty() {
+            self.change(emitter, Change::Left(gone));
         }
-        for topic in members {
-            if !seats.iter().any(|(seat, _)| seat == topic) {
-                self.change(emitter, Change::Joined { topic: topic.clone(), from: None });
-            }
+        let has: HashSet<&Topic> = seats.iter().map(|(topic, _)| topic).collect();
+        let new = members.iter().filter(|topic| !has.contains(topic));
+        let new: Vec<_> = new.map(|topic| (topic.clone(), None)).collect();
+        if !new.is_empty() {
+            self.change(emitter, Change::Joined(new));
         }
     }
 }

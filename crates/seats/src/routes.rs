@@ -90,7 +90,8 @@ async fn list(
     Ok(response)
 }
 
-/// Every change: the schedule's topic, in the manner that the seats' clients expect. Anyone may look; who says who they are, looks as that.
+/// Every change: the schedule's topic, in the manner that the seats' clients expect. Anyone may
+/// look. A stream with a credential is its user's.
 async fn events(
     State(room): State<Room>,
     Segment(schedule): Segment<String>,

@@ -23,12 +23,14 @@ pub struct Application {
 
 /// A stream, or a long poll, that an application opens for its caller.
 ///
-/// It is the caller's, which no application can forget: only [`Caller::opening`] makes one. It is counted among the user's streams, and ends
-/// when the user is disconnected and when the credential expires.
+/// It is the caller's, which no application can forget: only [`Caller::opening`] makes one. It is
+/// counted among the user's streams, and ends when the user is disconnected and when the credential
+/// expires.
 pub struct Opening(pub(crate) Join);
 
 impl Caller {
-    /// A stream of these topics, beginning with what comes. The application has checked that the caller may have them.
+    /// A stream of these topics, beginning with what comes. The application has checked that the
+    /// caller may have them.
     pub fn opening(&self, topics: Vec<Topic>) -> Opening {
         Opening(Join {
             user: caller::own_topic(&self.identity),

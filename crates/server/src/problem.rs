@@ -154,6 +154,15 @@ impl Problem {
         }
     }
 
+    /// 409: the user is a member of as many topics as allowed.
+    pub fn membership_limit(most: usize) -> Self {
+        let detail = format!(
+            "The user is a member of {most} topics already, as many as a user may be (limits.memberships). Remove one first."
+        );
+        Self::new(StatusCode::CONFLICT, "membership-limit", "Too many memberships", detail)
+            .at(Some("topic".into()))
+    }
+
     /// 500: ours. The detail must not repeat anything internal.
     pub fn internal() -> Self {
         let detail = "The gateway failed at this request. Its log says why.";
@@ -270,6 +279,9 @@ impl IntoResponse for Problem {
 
 impl From<tidegate_broker::Error> for Problem {
     fn from(error: tidegate_broker::Error) -> Self {
+        if let tidegate_broker::Error::Memberships(most) = error {
+            return Self::membership_limit(most);
+        }
         // The details name hosts and ports: they are for the log.
         tracing::warn!(%error, "the broker failed");
         Self::unavailable(

@@ -179,6 +179,7 @@ fn link(
         let options = LocalOptions {
             partitions: redis.partitions,
             queue_bytes: bytes(redis.queue_bytes),
+            memberships: config.limits.memberships,
             ..LocalOptions::default()
         };
         let (broker, deliveries) = Local::new(options, metrics);
@@ -196,6 +197,7 @@ fn link(
         probe_interval: redis.probe_interval,
         probe_timeout: redis.probe_timeout,
         queue_bytes: bytes(redis.queue_bytes),
+        memberships: config.limits.memberships,
         node: node.to_owned(),
     };
     let (broker, deliveries) = RedisBroker::start(options, metrics, tasks).context("redis")?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidegate_broker::contract::Fixture;
+use tidegate_broker::contract::{Fixture, MEMBERSHIPS};
 use tidegate_broker::{Broker, Deliveries};
 use tidegate_testkit::{DEADLINE, RedisServer};
 
@@ -27,7 +27,7 @@ impl Fixture for Cluster {
 
     async fn node(&self) -> (Arc<dyn Broker>, Deliveries) {
         let mut options = options(&self.redis.url());
-        options.partitions = self.partitions;
+        (options.partitions, options.memberships) = (self.partitions, MEMBERSHIPS);
         let (broker, deliveries) = start(options);
         // `eventually` can't be awaited here: the trait's futures are Send.
         let ready = async {

@@ -1,9 +1,10 @@
 //! Redis gives out numbers that it has given out before, or forgets the count: another epoch.
 
-use tidegate_broker::{ResetReason, Span};
-use tidegate_testkit::RedisServer;
+use tidegate_broker::{Broker as _, ResetReason, Span};
+use tidegate_protocol::Topic;
+use tidegate_testkit::{RedisServer, eventually};
 
-use crate::cluster::{Node, options, topic};
+use crate::cluster::{Node, options, start, topic};
 
 /// A Redis that falls back to older data would number other events with offsets that nodes have seen already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,4 +96,25 @@ async fn foreign_bytes_are_ignored() {
     node.publish(&room, "ours").await.unwrap();
     assert_eq!(node.text().await, "ours");
     assert_eq!(node.metrics.reconnects.get(), 0);
+}
+
+/// A user's number of disconnects that was lost, or that fell back, does not hide the next
+/// disconnect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_number_hides_no_disconnect() {
+    let redis = RedisServer::start().await;
+    let (broker, _deliveries) = start(options(&redis.url()));
+    let ann = Topic::user("ann").unwrap();
+    eventually("the broker is ready", async || broker.health().ready.then_some(())).await;
+    let number = async || broker.disconnects(std::slice::from_ref(&ann)).await.unwrap()[0];
+    for loss in [&["DEL", "tg:{0}:d:ann"][..], &["SET", "tg:{0}:d:ann", "1"]] {
+        for _ in 0..3 {
+            broker.disconnect(&ann).await.unwrap();
+        }
+        let known = number().await;
+        redis.cli(loss).await;
+        assert!(number().await < known);
+        broker.disconnect(&ann).await.unwrap();
+        assert!(number().await > known, "after {loss:?}");
+    }
 }

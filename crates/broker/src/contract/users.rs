@@ -1,11 +1,13 @@
 //! Memberships, disconnects, and what nodes are told of them.
 
+use std::sync::Arc;
+
 use tidegate_protocol::{Partition, Position, Topic};
 
-use super::Fixture;
 use super::cluster::{Cluster, said, text, topic, within};
 use super::tap::Word;
-use crate::{Control, Span};
+use super::{Fixture, MEMBERSHIPS};
+use crate::{Control, Error, Span};
 
 /// Added, listed on every node, removed. The answer tells whether anything changed.
 pub async fn memberships_are_a_set(fixture: &impl Fixture) {
@@ -108,6 +110,71 @@ pub async fn nodes_are_told_to_disconnect(fixture: &impl Fixture) {
     assert_eq!(within("disconnect", cluster.broker(0).disconnect(&ben)).await.unwrap(), 0);
     let now = within("disconnects", cluster.broker(1).disconnects(&users)).await.unwrap();
     assert!(now[0] == last[0] && now[1] > last[1], "{now:?} after {last:?}");
+}
+
+/// Whoever adds at the same time: as many are taken as a user may have, and nobody is told of the
+/// others.
+pub async fn memberships_are_bounded(fixture: &impl Fixture) {
+    let (ann, ben, room) = (user("ann"), user("ben"), topic("room:0"));
+    let mut cluster = Cluster::subscribed(fixture, std::slice::from_ref(&ann)).await;
+    let rooms: Vec<Topic> = (0..2 * MEMBERSHIPS).map(|n| topic(&format!("room:{n}"))).collect();
+    let adding = rooms.iter().enumerate().map(|(n, room)| {
+        let broker = Arc::clone(cluster.broker(n));
+        let (ann, room) = (ann.clone(), room.clone());
+        tokio::spawn(async move { broker.set_membership(&ann, &room, true).await })
+    });
+    let mut added = 0;
+    for adding in adding.collect::<Vec<_>>() {
+        match within("membership", adding).await.unwrap() {
+            Ok(changed) => added += usize::from(changed),
+            Err(error) => assert!(matches!(error, Error::Memberships(MEMBERSHIPS)), "{error:?}"),
+        }
+    }
+    let members = within("memberships", cluster.broker(0).memberships(&ann)).await.unwrap();
+    assert_eq!((added, members.len()), (MEMBERSHIPS, MEMBERSHIPS));
+    for node in 0..cluster.len() {
+        for _ in 0..MEMBERSHIPS {
+            let (_, joined) = control(&mut cluster, node, &ann).await;
+            assert!(
+                matches!(&joined, Control::Joined { topic, .. } if members.contains(topic)),
+                "{joined:?}"
+            );
+        }
+    }
+    // A member already, others, and one for one.
+    let set = async |user: &Topic, topic: &Topic, member| {
+        within("membership", cluster.broker(1).set_membership(user, topic, member)).await
+    };
+    let fresh = topic("room:fresh");
+    assert!(!set(&ann, &members[0], true).await.unwrap());
+    assert!(set(&ben, &room, true).await.unwrap());
+    assert!(matches!(set(&ann, &fresh, true).await, Err(Error::Memberships(_))));
+    assert!(set(&ann, &members[0], false).await.unwrap());
+    assert!(set(&ann, &fresh, true).await.unwrap());
+}
+
+/// A number that was lost begins again above all that the user had, or a disconnect would be taken
+/// for an old one. Nobody's can be lost here on purpose, but those of new users begin in the same
+/// way.
+pub async fn numbers_begin_above_all_before(fixture: &impl Fixture) {
+    let cluster = Cluster::start(fixture).await;
+    let ann = user("ann");
+    for node in 0..3 {
+        within("disconnect", cluster.broker(node).disconnect(&ann)).await.unwrap();
+    }
+    let number = async |user: &Topic| {
+        let numbers = cluster.broker(0).disconnects(std::slice::from_ref(user));
+        within("disconnects", numbers).await.unwrap()[0]
+    };
+    let before = number(&ann).await;
+    for n in 0..1_000 {
+        let new = user(&format!("new{n}"));
+        within("disconnect", cluster.broker(n).disconnect(&new)).await.unwrap();
+        if number(&new).await > before {
+            return;
+        }
+    }
+    panic!("no new user's number is above {before}");
 }
 
 async fn control(cluster: &mut Cluster, node: usize, of: &Topic) -> ((Partition, Position), Control) {

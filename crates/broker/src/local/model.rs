@@ -110,7 +110,7 @@ proptest! {
         let start = Instant::now();
         let (feed, mut deliveries) = queue(1 << 30);
         let (partition, epoch) = (name(0).partition(1), Epoch::from_random(1));
-        let mut shard = Shard::new(partition, epoch, 1 << 30);
+        let mut shard = Shard::new(partition, epoch, 1 << 30, 100);
         let mut model = Model::default();
         let mut sent = Vec::new();
         for op in ops {
@@ -194,7 +194,7 @@ proptest! {
         let now = Instant::now();
         let (feed, _deliveries) = queue(1 << 30);
         let epoch = Epoch::from_random(1);
-        let mut shard = Shard::new(name(0).partition(1), epoch, limit);
+        let mut shard = Shard::new(name(0).partition(1), epoch, limit, 100);
         let mut all: HashMap<usize, Vec<Offset>> = HashMap::new();
         for (offset, (topic, size)) in (1..).zip(published) {
             let day = millis(86_400_000);
@@ -221,7 +221,7 @@ proptest! {
     fn what_has_expired_is_swept(ttls in prop::collection::vec((1..50u64, 1..50u64), 1..200)) {
         let start = Instant::now();
         let (feed, _deliveries) = queue(1 << 30);
-        let mut shard = Shard::new(name(0).partition(1), Epoch::from_random(1), 1 << 30);
+        let mut shard = Shard::new(name(0).partition(1), Epoch::from_random(1), 1 << 30, 100);
         let count = ttls.len();
         let publish = |shard: &mut Shard, topic, ttl, record_ttl, now| {
             let (ttl, record_ttl) = (millis(ttl), millis(record_ttl));

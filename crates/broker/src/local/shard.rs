@@ -25,11 +25,13 @@ pub(super) struct Shard {
     subscribed: HashSet<Topic>,
     next_place: Option<Instant>,
     limit: usize,
+    /// Of one user.
+    memberships: usize,
 }
 
 impl Shard {
-    /// `limit` is in bytes.
-    pub(super) fn new(partition: Partition, epoch: Epoch, limit: usize) -> Self {
+    /// `limit` is in bytes; a user has at most so many `memberships`.
+    pub(super) fn new(partition: Partition, epoch: Epoch, limit: usize, memberships: usize) -> Self {
         Self {
             log: Log::new(partition, epoch),
             keys: Expiring::default(),
@@ -38,6 +40,7 @@ impl Shard {
             subscribed: HashSet::new(),
             next_place: None,
             limit,
+            memberships,
         }
     }
 
@@ -157,7 +160,7 @@ impl Shard {
     ) -> Result<bool, Error> {
         let topic = topic.clone();
         if from.is_some() {
-            self.users.check(self.limit / 4)?;
+            self.users.check(user, &topic, self.memberships, self.limit / 4)?;
             self.tell(user, Control::Joined { topic: topic.clone(), from }, feed)?;
             Ok(self.users.join(user, &topic))
         } else {
@@ -168,11 +171,8 @@ impl Shard {
 
     /// Counts a disconnect of the user. Gives the number of nodes told: 0 or 1.
     pub(super) fn disconnect(&mut self, user: &Topic, feed: &Feed) -> Result<u32, Error> {
-        if self.users.disconnects(user) == 0 {
-            self.users.check(self.limit / 4)?;
-        }
         let told = self.tell(user, Control::Disconnect, feed)?;
-        self.users.disconnect(user);
+        self.users.disconnects.count(user, self.limit / 16);
         Ok(u32::from(told))
     }
 

@@ -2,6 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tidegate_protocol::Topic;
 
+use super::disconnects::Disconnects;
 use crate::Error;
 
 /// About what an entry of a map or a set costs.
@@ -11,8 +12,8 @@ const ENTRY_BYTES: usize = 96;
 #[derive(Default)]
 pub(super) struct Users {
     members: HashMap<Topic, BTreeSet<Topic>>,
-    disconnects: HashMap<Topic, u64>,
     bytes: usize,
+    pub(super) disconnects: Disconnects,
 }
 
 impl Users {
@@ -21,17 +22,18 @@ impl Users {
         self.members.get(user).into_iter().flatten().cloned().collect()
     }
 
-    /// How often the user was disconnected.
-    pub(super) fn disconnects(&self, user: &Topic) -> u64 {
-        self.disconnects.get(user).copied().unwrap_or_default()
-    }
-
-    /// Whether another entry may be made in `limit` bytes.
-    pub(super) fn check(&self, limit: usize) -> Result<(), Error> {
-        if self.bytes < limit {
+    /// Whether the user may become a member of `topic`: each has at most `limit`, all together
+    /// take `bytes`.
+    pub(super) fn check(&self, user: &Topic, topic: &Topic, limit: usize, bytes: usize) -> Result<(), Error> {
+        let topics = self.members.get(user);
+        if topics.is_some_and(|topics| topics.contains(topic)) {
             Ok(())
-        } else {
+        } else if topics.map_or(0, BTreeSet::len) >= limit {
+            Err(Error::Memberships(limit))
+        } else if self.bytes >= bytes {
             Err(Error::Busy("memberships take as much memory as they may".into()))
+        } else {
+            Ok(())
         }
     }
 
@@ -57,17 +59,8 @@ impl Users {
         left
     }
 
-    /// Counts a disconnect.
-    pub(super) fn disconnect(&mut self, user: &Topic) {
-        let count = self.disconnects.entry(user.clone()).or_insert_with(|| {
-            self.bytes += ENTRY_BYTES + user.as_str().len();
-            0
-        });
-        *count += 1;
-    }
-
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.disconnects.bytes()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde::Deserialize;
 use tidegate_server::{Caller, Problem};
 
@@ -42,7 +43,12 @@ impl Chat {
             }
             let added = chat.store.add(&room, &user).await.map_err(|error| chat.refused(error))?;
             let new = added.ok_or_else(no_room)?;
-            chat.settle(&room, &topics::room(&room)?, &user).await?;
+            if let Err(problem) = chat.settle(&room, &topics::room(&room)?, &user).await {
+                if new && problem.status() == StatusCode::CONFLICT {
+                    chat.store.remove(&room, &user).await?;
+                }
+                return Err(problem);
+            }
             if new {
                 chat.tell(&room, &user, MessageType::Join, "joined").await?;
             }

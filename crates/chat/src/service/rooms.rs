@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
+use http::StatusCode;
 use serde::Deserialize;
 use tidegate_protocol::Topic;
 use tidegate_server::{Caller, Problem};
@@ -109,7 +110,14 @@ impl Chat {
         let created = self.store.create(&room).await.map_err(|error| self.refused(error))?;
         room.id = created.room;
         let topic = topics::room(&room.id)?;
-        self.settle_all(&room.id, &topic, &room.participants).await?;
+        if let Err(problem) = self.settle_all(&room.id, &topic, &room.participants).await {
+            // Somebody has too many memberships: who could not receive a room does not take part in
+            // it.
+            if created.new && problem.status() == StatusCode::CONFLICT {
+                self.close(&room.id).await?;
+            }
+            return Err(problem);
+        }
         let view = View { room, last_message: None, unread_count: 0 };
         if created.new {
             self.show(&view).await?;

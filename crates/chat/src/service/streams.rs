@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use http::StatusCode;
 use tidegate_hub::Resume;
 use tidegate_protocol::Cursor;
 use tidegate_server::{Caller, Opening, Problem};
@@ -11,7 +12,8 @@ use super::Chat;
 use crate::topics;
 
 impl Chat {
-    /// A stream of one room, for who takes part in it and for as long as they do, or for an administrator.
+    /// A stream of one room, for who takes part in it and for as long as they do, or for an
+    /// administrator.
     pub(crate) async fn room_stream(
         &self,
         caller: &Caller,
@@ -58,7 +60,13 @@ impl Chat {
         let held: HashSet<&str> = held.iter().filter_map(topics::room_of).collect();
         for room in held.symmetric_difference(&wanted) {
             tracing::info!(room, "a membership was not as the store has it: mended");
-            self.settle(room, &topics::room(room)?, user).await?;
+            match self.settle(room, &topics::room(room)?, user).await {
+                // A stream without one room is better than none.
+                Err(problem) if problem.status() == StatusCode::CONFLICT => {
+                    tracing::warn!(room, "not on its participant's stream, who has too many memberships");
+                }
+                settled => settled?,
+            }
         }
         Ok(())
     }

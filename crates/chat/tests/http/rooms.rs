@@ -120,3 +120,39 @@ async fn who_takes_no_part_is_kept_out_of_everything() {
         assert_eq!(answer.status, 403, "{}", answer.body);
     }
 }
+
+/// Who could not receive a room does not take part in it.
+#[tokio::test]
+async fn who_has_too_many_memberships_gets_no_further_room() {
+    let world = World::open().await;
+    let (alice, bob) = world.people();
+    let room = alice.room("first", &["bob"]).await;
+    let other = alice.room("other", &[]).await;
+    let bobs = tidegate_protocol::Topic::user("bob").unwrap();
+    let fill = (1..tidegate_broker::MEMBERSHIPS).map(|n| {
+        let topic = tidegate_protocol::Topic::parse(&format!("room:{n}")).unwrap();
+        let (broker, bobs) = (std::sync::Arc::clone(&world.a.broker), bobs.clone());
+        async move { broker.set_membership(&bobs, &topic, true).await }
+    });
+    futures_util::future::try_join_all(fill).await.unwrap();
+    for (path, body) in [
+        ("/api/chat/rooms".to_owned(), json!({ "name": "another", "participants": ["bob", "carol"] })),
+        (format!("/api/chat/rooms/{other}/participants/bob"), json!({})),
+        ("/api/chat/users/bob/rooms".to_owned(), json!({})),
+    ] {
+        let answer = alice.post(&path, body).await;
+        refused(&answer, 409, Some("topic"));
+        assert_eq!(
+            (&answer.body["type"], &answer.body["userId"]),
+            (&json!("urn:tidegate:problem:membership-limit"), &json!("bob"))
+        );
+    }
+    let ids = |rooms: &Value| -> Vec<String> {
+        rooms.as_array().unwrap().iter().map(|room| room["id"].as_str().unwrap().into()).collect()
+    };
+    assert_eq!(ids(&bob.get("/api/chat/rooms").await.body), [room.clone()]);
+    assert_eq!(ids(&alice.get("/api/chat/rooms").await.body).len(), 2);
+    let mut news = bob.news().await;
+    alice.say(&room, "as before").await;
+    assert_eq!(next(&mut news, "chat").await["content"], "as before");
+}

@@ -1,6 +1,6 @@
 //! Holding live events back: while a stream is opened, or what it receives changes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
 use tidegate_protocol::{Cursor, Format, Position, Topic};
@@ -14,10 +14,10 @@ use crate::wheel::Tick;
 /// A change of what a stream receives.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// The user became a member: what was published since `from` belongs to the stream.
-    Joined { topic: Topic, from: Option<Position> },
+    /// The user became a member: what was published since the position belongs to the stream.
+    Joined(Vec<(Topic, Option<Position>)>),
     /// The user is no member any more.
-    Left(Topic),
+    Left(HashSet<Topic>),
     /// The client wants these, beginning with what comes.
     Asked(Vec<Topic>),
     /// The client does not want these any more.

@@ -1,5 +1,6 @@
 //! Which channels an emitter sits in, and where it stands in their partitions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidegate_protocol::{Cursor, Partition, Position, Topic};
@@ -45,19 +46,34 @@ impl Emitter {
         true
     }
 
-    /// Whether it has a seat at `topic`; if so and `asked`, the seat outlives the membership.
-    pub(crate) fn has_seat(&self, topic: &Topic, asked: bool) -> bool {
-        let mut state = self.state.lock();
-        let seat = state.seats.iter_mut().find(|seat| seat.channel.topic == *topic);
-        seat.map(|seat| seat.asked |= asked).is_some()
+    /// Those of `topics` at which it has no seat, each once. With `asked`, its seats at the others
+    /// outlive the membership.
+    pub(crate) fn without_seat<'a>(&self, topics: &'a [Topic], asked: bool) -> Vec<&'a Topic> {
+        let mut without: HashSet<&Topic> = topics.iter().collect();
+        for seat in &mut self.state.lock().seats {
+            if without.remove(&seat.channel.topic) {
+                seat.asked |= asked;
+            }
+        }
+        topics.iter().filter(|topic| without.remove(topic)).collect()
     }
 
-    /// Takes a seat back that only a membership gave or, with `asked`, any.
-    pub(crate) fn unseat(&self, topic: &Topic, asked: bool) -> Option<Seat> {
+    /// Whether it has a seat at `topic`.
+    pub(crate) fn has_seat(&self, topic: &Topic) -> bool {
+        self.state.lock().seats.iter().any(|seat| seat.channel.topic == *topic)
+    }
+
+    /// Takes the seats back at the topics that `which` names: those that only memberships gave or,
+    /// with `asked`, all.
+    pub(crate) fn unseat(&self, asked: bool, which: impl Fn(&Topic) -> bool) -> Vec<Seat> {
         let mut state = self.state.lock();
-        let at =
-            state.seats.iter().position(|seat| seat.channel.topic == *topic && (asked || !seat.asked))?;
-        Some(state.seats.swap_remove(at))
+        let goes = |seat: &mut Seat| (asked || !seat.asked) && which(&seat.channel.topic);
+        state.seats.extract_if(.., goes).collect()
+    }
+
+    /// How many topics its client asked for, the user's own among them.
+    pub(crate) fn asked(&self) -> usize {
+        self.state.lock().seats.iter().filter(|seat| seat.asked).count()
     }
 
     /// The topics it receives, and whether each was asked for.

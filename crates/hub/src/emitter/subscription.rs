@@ -76,9 +76,9 @@ impl Subscription {
         }
     }
 
-    /// How many topics it receives.
+    /// How many topics its client asked for, the user's own among them: memberships don't count.
     pub fn topics(&self) -> usize {
-        self.emitter.state.lock().seats.len()
+        self.emitter.asked()
     }
 
     /// Everything that waits, for a client that asks from time to time. With `wait`, only when there is something: an event, a reset or

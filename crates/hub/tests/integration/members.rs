@@ -125,7 +125,8 @@ async fn a_missed_disconnect_is_noticed() {
     assert_eq!(second.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
-/// Whatever it carries of the user's: it is counted among the user's streams, and ends with them. Its ids know nothing of the user's topic.
+/// Whatever it carries of the user's: it is counted among the user's streams, and ends with them.
+/// Its ids know nothing of the user's topic.
 #[tokio::test]
 async fn a_stream_without_the_own_topic_is_the_users_all_the_same() {
     let rig = Rig::new(4, Options { user_connections: 2, ..quiet() });
@@ -153,6 +154,34 @@ async fn a_stream_without_the_own_topic_is_the_users_all_the_same() {
     }
     assert_eq!(rig.hub.metrics().users.get(), 0);
     assert_eq!(rig.broker.disconnect(&user()).await.unwrap(), 0, "the topic is let go");
+}
+
+/// The work grows with the memberships, not with their square: so many would take longer than a
+/// join may.
+#[tokio::test]
+async fn many_memberships_are_joined_in_time() {
+    const MANY: usize = 50_000;
+    let rig = Rig::new(1, quiet());
+    for n in 0..MANY {
+        rig.broker.local.set_membership(&user(), &topic(&format!("topic:{n}")), true).await.unwrap();
+    }
+    let mut reader = rig.join(Some("u"), &["topic:0"], Resume::Live).await;
+    let id = reader.ready().await.id.unwrap();
+    assert_eq!(reader.subscription.topics(), 2, "the own topic, and what was asked for");
+    let mut again = rig.join(Some("u"), &[], Resume::After(id)).await;
+    again.ready().await;
+    rig.broker.deaf.store(true, Ordering::Relaxed);
+    for n in 1..MANY {
+        rig.broker.local.set_membership(&user(), &topic(&format!("topic:{n}")), n < 10).await.unwrap();
+    }
+    rig.say(&[Delivery::Gap]);
+    drop(again);
+    while rig.hub.metrics().topics.get() > 11 {
+        tokio::task::yield_now().await;
+    }
+    rig.publish("topic:11", "gone").await;
+    rig.publish("topic:9", "still").await;
+    assert_eq!(reader.data().await, "still");
 }
 
 #[tokio::test]

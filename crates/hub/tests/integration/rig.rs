@@ -91,7 +91,8 @@ impl Rig {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         let of_broker = tidegate_broker::Metrics::new(&registry).unwrap();
-        let (local, mut source) = Local::new(LocalOptions { partitions, ..Default::default() }, of_broker);
+        let local = LocalOptions { partitions, memberships: usize::MAX, ..Default::default() };
+        let (local, mut source) = Local::new(local, of_broker);
         let (feed, deliveries) = queue(64 << 20);
         let (door, deaf) = (Arc::new(Door::new()), Arc::new(AtomicBool::new(false)));
         let (to, gate, ears) = (feed.clone(), Arc::clone(&door), Arc::clone(&deaf));

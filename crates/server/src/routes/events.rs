@@ -56,8 +56,9 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
-/// Answers a request with an application's stream, over whatever transport it came by. What is wrong with the request is an answer of its own; what
-/// is wrong with the gateway just now is said on a stream, with the time to come back. `?heartbeat=event` counts on every stream.
+/// Answers a request with an application's stream, over whatever transport it came by. What is
+/// wrong with the request is an answer of its own; what is wrong with the gateway just now is said
+/// on a stream, with the time to come back. `?heartbeat=event` counts on every stream.
 pub async fn stream(
     app: &App,
     parts: &Parts,

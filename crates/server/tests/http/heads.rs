@@ -9,7 +9,10 @@ use crate::unread::{read_all, until};
 /// A page of another origin may read why its request was refused, and a program gets a problem.
 #[tokio::test]
 async fn a_head_that_is_too_large_is_a_problem_like_any_other() {
-    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
+    let http = tidegate_server::Options {
+        origins: tidegate_auth::Origins::parse(&["https://page.test"]).unwrap(),
+        ..options()
+    };
     let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
     let page = "origin: https://page.test\r\n";
     let lines = "x: y\r\n".repeat(101);
@@ -53,7 +56,10 @@ async fn a_head_that_is_too_large_is_a_problem_like_any_other() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_a_problem_on_http2() {
-    let http = tidegate_server::Options { origins: vec!["https://page.test".into()], ..options() };
+    let http = tidegate_server::Options {
+        origins: tidegate_auth::Origins::parse(&["https://page.test"]).unwrap(),
+        ..options()
+    };
     let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let request = client.get(node.url("/healthz")).header("cookie", "c".repeat(40_000));

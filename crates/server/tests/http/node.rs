@@ -35,6 +35,7 @@ pub(crate) struct Node {
 pub(crate) struct Setup {
     pub(crate) http: Option<Options>,
     pub(crate) hub: Option<tidegate_hub::Options>,
+    pub(crate) memberships: Option<usize>,
     pub(crate) keyed: bool,
     pub(crate) tls: Option<Certificates>,
     pub(crate) h3: bool,
@@ -66,7 +67,9 @@ impl Node {
     pub(crate) async fn start(setup: Setup) -> Self {
         let registry = Registry::new();
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
-        let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
+        let mut local = LocalOptions::default();
+        local.memberships = setup.memberships.unwrap_or(local.memberships);
+        let (broker, deliveries) = Local::new(local, metrics);
         let hub_metrics = tidegate_hub::Metrics::new(&registry).unwrap();
         let hub =
             Hub::start(setup.hub.unwrap_or_default(), broker, deliveries, hub_metrics, &Default::default());

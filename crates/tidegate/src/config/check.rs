@@ -228,9 +228,15 @@ impl Checker<'_> {
             ("stream.topics", stream.topics),
             ("limits.batch", limits.batch),
             ("limits.h2_streams", limits.h2_streams as usize),
+            ("limits.memberships", limits.memberships),
         ] {
             self.require(count > 0, path, ZERO);
         }
+        self.require(
+            !config.apps.chat.or(config.auth.is_open()) || config.chat.rooms <= limits.memberships,
+            "limits.memberships",
+            "is below chat.rooms, and each room of a user is a membership",
+        );
         let second = Duration::from_secs(1);
         self.require(stream.heartbeat >= second, "stream.heartbeat", "must be at least 1s");
         let retry = stream.retry >= Duration::from_millis(10);

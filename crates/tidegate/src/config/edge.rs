@@ -183,6 +183,8 @@ pub(crate) struct Limits {
     /// Frames a second besides those that begin a message (fragments, pings, pongs), and twice as
     /// many at once. 0: no limit.
     pub(crate) ws_frames: u32,
+    /// Topics that one user may be a member of: each costs every join of the user.
+    pub(crate) memberships: usize,
 }
 
 impl Default for Limits {
@@ -208,6 +210,7 @@ impl Default for Limits {
             poll_timeout: Duration::from_secs(60),
             ws_messages: 50,
             ws_frames: 500,
+            memberships: tidegate_broker::MEMBERSHIPS,
         }
     }
 }

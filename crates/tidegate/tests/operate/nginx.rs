@@ -15,8 +15,9 @@ const BIN: &str = env!("CARGO_BIN_EXE_tidegate");
 /// Tells which location answered.
 const HEADER: &str = "x-read-timeout";
 
-/// A stream that is cut after half a minute is useless; a request that may hang for an hour is a client that does. So each route of the
-/// description is one or the other, and a new streaming route can't be forgotten.
+/// A stream that is cut after half a minute is useless; a request that may hang for an hour is a
+/// client that does. So each route of the description is one or the other, and a new streaming
+/// route can't be forgotten.
 #[tokio::test]
 async fn streams_and_polls_may_be_quiet_and_nothing_else_may() {
     let gateway = Gateway::spawn(BIN, &[], &[]).await;
@@ -60,7 +61,8 @@ fn kubernetes_ingress_has_the_same_streams() {
     assert!(ingress.contains(&format!("- path: {list}\n")), "{list}");
 }
 
-/// As root, nginx' workers run as another user, who must get at the folder for bodies that don't fit into memory.
+/// As root, nginx' workers run as another user, who must get at the folder for bodies that don't
+/// fit into memory.
 #[tokio::test]
 async fn large_bodies_pass_the_local_cluster_and_the_tests_nginx() {
     let gateway = Gateway::spawn(BIN, &[], &[]).await;
