@@ -29,6 +29,7 @@ mod options;
 mod pool;
 mod probe;
 mod publish;
+mod room;
 mod scripts;
 mod subscription;
 
@@ -49,6 +50,7 @@ pub use options::{Options, StartError};
 pub use pool::{Connection, Pool};
 use probe::Probe;
 use publish::Publisher;
+use room::Room;
 use subscription::{Subscription, Supervisor};
 
 /// One node's broker over Redis. Dropping it ends its tasks and its [`Deliveries`].
@@ -74,7 +76,11 @@ impl RedisBroker {
 
         let patience = options.connect_timeout;
         let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
-        let reader = Reader { keys: keys.clone(), pool: Pool::new(connector.clone(), &options)? };
+        let reader = Reader {
+            keys: keys.clone(),
+            pool: Pool::new(connector.clone(), &options)?,
+            pages: Room::new(room::MOST, options.response_timeout),
+        };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
             Arc::clone(&publisher),
@@ -88,13 +94,11 @@ impl RedisBroker {
         for slot in publisher.slots() {
             tasks.spawn(slot.supervise(connector.clone()));
         }
-        let supervisor = Supervisor::new(
-            Arc::clone(&subscription),
-            connector,
-            reader.clone(),
-            metrics.clone(),
-            options.probe_interval,
-        );
+        // A connection of its own: a repair does not wait behind the reads of clients that come back at the same time.
+        let alone = Options { pool_size: 1, ..options.clone() };
+        let repairs = Reader { pool: Pool::new(connector.clone(), &alone)?, ..reader.clone() };
+        let supervisor =
+            Supervisor::new(Arc::clone(&subscription), connector, repairs, metrics.clone(), &options);
         tasks.spawn(supervisor.run());
         tasks.spawn(Arc::clone(&probe).run());
 
