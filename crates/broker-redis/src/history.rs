@@ -6,17 +6,16 @@ use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span};
 use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
+use tokio::time::Instant;
 
 use crate::connect::{unavailable, unexpected};
 use crate::keys::Keys;
 use crate::pool::{Connection, Pool};
+use crate::room::Room;
 use crate::scripts::{self, eval};
 
 /// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
 const PIPELINE: usize = 64;
-
-/// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
-const PAGE_BYTES: usize = 1 << 20;
 
 /// The reading half of the broker.
 #[derive(Clone)]
@@ -25,6 +24,8 @@ pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Topics that one user may be a member of.
     pub(crate) memberships: usize,
+    /// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
+    pub(crate) pages: Room,
 }
 
 impl Reader {
@@ -47,11 +48,31 @@ impl Reader {
         }
     }
 
+    /// Asks for what the link carries in time. What does not come in time is asked for again, in smaller parts.
+    pub(crate) async fn sized(
+        &self,
+        room: &Room,
+        questions: impl Fn(usize) -> Vec<Cmd>,
+    ) -> Result<Vec<Value>, Error> {
+        loop {
+            let (bytes, asked) = (room.bytes(), Instant::now());
+            match self.run(questions(bytes).into_iter()).await {
+                Ok(answers) => {
+                    room.answered(bytes, answers.iter().map(weight).sum(), asked.elapsed());
+                    return Ok(answers);
+                }
+                Err(_) if room.failed(bytes, asked.elapsed()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// A page for each read, in their order.
     pub(crate) async fn history(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
-            let answers = self.run(chunk.iter().map(|read| self.command(read))).await?;
+            let commands = |bytes| chunk.iter().map(|read| self.command(read, bytes)).collect();
+            let answers = self.sized(&self.pages, commands).await?;
             for (read, answer) in chunk.iter().zip(answers) {
                 pages.push(page(read, self.keys.partition(&read.topic), answer)?);
             }
@@ -66,7 +87,7 @@ impl Reader {
         Ok(dropped > 0)
     }
 
-    fn command(&self, read: &Read) -> Cmd {
+    fn command(&self, read: &Read, bytes: usize) -> Cmd {
         let Read { topic, span } = read;
         let keys = [self.keys.record(topic), self.keys.stream(topic)];
         let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), &keys);
@@ -85,8 +106,17 @@ impl Reader {
                 *limit
             }
         };
-        command.arg(limit).arg(PAGE_BYTES);
+        command.arg(limit).arg(bytes);
         command
+    }
+}
+
+/// Bytes of an answer's strings.
+fn weight(answer: &Value) -> usize {
+    match answer {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::Array(parts) => parts.iter().map(weight).sum(),
+        _ => 0,
     }
 }
 

@@ -30,6 +30,7 @@ mod options;
 mod pool;
 mod probe;
 mod publish;
+mod room;
 mod scripts;
 mod subscription;
 
@@ -50,6 +51,7 @@ pub use options::{Options, StartError};
 pub use pool::{Connection, Pool};
 use probe::Probe;
 use publish::Publisher;
+use room::Room;
 use subscription::{Subscription, Supervisor};
 
 /// One node's broker over Redis. Dropping it ends its tasks and its [`Deliveries`].
@@ -84,6 +86,7 @@ impl RedisBroker {
             keys: keys.clone(),
             pool: Pool::new(connector.clone(), &options)?,
             memberships: options.memberships,
+            pages: Room::new(room::MOST, options.response_timeout),
         };
         let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
         let probe = Arc::new(Probe::new(
@@ -99,13 +102,12 @@ impl RedisBroker {
         for (number, slot) in publisher.slots().enumerate() {
             tasks.spawn(&format!("redis publisher {number}"), slot.supervise(connector.clone()));
         }
-        let supervisor = Supervisor::new(
-            Arc::clone(&subscription),
-            connector,
-            reader.clone(),
-            metrics.clone(),
-            options.probe_interval,
-        );
+        // A connection of its own: a repair does not wait behind the reads of clients that come back at
+        // the same time.
+        let alone = Options { pool_size: 1, ..options.clone() };
+        let repairs = Reader { pool: Pool::new(connector.clone(), &alone)?, ..reader.clone() };
+        let supervisor =
+            Supervisor::new(Arc::clone(&subscription), connector, repairs, metrics.clone(), &options);
         tasks.spawn("redis subscription", supervisor.run());
         tasks.spawn("redis probe", Arc::clone(&probe).run());
 

@@ -11,6 +11,7 @@ const HEAD: &str = include_str!("scripts/head.lua");
 const RENEW: &str = include_str!("scripts/renew.lua");
 pub(crate) const READ: &str = include_str!("scripts/read.lua");
 pub(crate) const CONTROL: &str = include_str!("scripts/control.lua");
+pub(crate) const WINDOW: &str = include_str!("scripts/window.lua");
 const PUBLISH: &str = include_str!("scripts/publish.lua");
 
 /// The publish script: it runs for every event, so it is loaded once and called by its hash.

@@ -16,6 +16,8 @@ pub enum Family {
     Churn,
     /// The same for brokers alone: topics are let go and wanted again within milliseconds.
     Direct,
+    /// Many events at once, and hubs that keep few of them.
+    Burst,
     /// Links that carry hardly more than what is published, and a node that was cut off.
     Thin,
     /// Users: memberships, disconnects, deletions.
@@ -32,15 +34,16 @@ pub enum Family {
 
 impl Family {
     /// Those whose every failure is a fault.
-    pub const SOUND: [Self; 6] =
-        [Self::Mixed, Self::Churn, Self::Direct, Self::Thin, Self::Users, Self::Wiped];
+    pub const SOUND: [Self; 7] =
+        [Self::Mixed, Self::Churn, Self::Direct, Self::Burst, Self::Thin, Self::Users, Self::Wiped];
 
     pub fn plan(self, seed: u64) -> Plan {
-        let mut chance = Chance::of(seed, "plan", self as usize);
+        let mut chance = Chance::of(seed, &format!("plan {self:?}"), 0);
         let mut plan = mixed(&mut chance, seed, self);
         match self {
             Self::Mixed => plan.steps = steps(&mut chance, &plan, harmless),
             Self::Churn | Self::Direct => churn(&mut chance, &mut plan),
+            Self::Burst => burst(&mut chance, &mut plan),
             Self::Thin => thin(&mut chance, &mut plan),
             Self::Users => users(&mut chance, &mut plan),
             Self::Wiped => plan.steps = steps(&mut chance, &plan, wiping),
@@ -77,7 +80,7 @@ fn mixed(chance: &mut Chance, seed: u64, family: Family) -> Plan {
         linger: if chance.percent(50) { 0 } else { chance.skewed(0, 1500) },
         heartbeat: chance.skewed(200, 15_000),
         ring: *chance.pick(&[1, 4, 128]),
-        keeps: *chance.pick(&[20, 1000, 1000, 1000]),
+        keeps: *chance.pick(&[20, 100_000, 100_000]),
         payload: *chance.pick(&[0, 0, 200]),
         keyed: *chance.pick(&[0, 50, 100]),
         batched: *chance.pick(&[0, 0, 30]),
@@ -177,18 +180,31 @@ fn churn(chance: &mut Chance, plan: &mut Plan) {
     }
 }
 
+/// A topic's first client comes with the id of its last event. Two partitions' heads arrive one after the other, and several
+/// events between them: a hub that keeps few has let some go before it hears of the confirmation.
+fn burst(chance: &mut Chance, plan: &mut Plan) {
+    (plan.nodes, plan.partitions, plan.topics, plan.unstored) = (chance.range(1, 2) as usize, 2, 1, 0);
+    (plan.clients, plan.publishers) = (chance.range(2, 4) as usize, 2);
+    (plan.ring, plan.linger, plan.batched, plan.keyed) = (chance.range(1, 2) as usize, 0, 80, 0);
+    (plan.stay, plan.away, plan.pause) = (chance.range(20, 60), chance.range(20, 100), chance.range(20, 120));
+    let low = chance.range(3000, 12_000);
+    plan.latency = (low, low * 2);
+    (plan.stays_slow, plan.output_limit, plan.keeps, plan.length) = (false, 0, 100_000, 2000);
+}
+
 fn thin(chance: &mut Chance, plan: &mut Plan) {
     let low = chance.range(10_000, 200_000);
     plan.latency = (low, low + low / 4);
     plan.bandwidth = chance.range(20, 200);
     (plan.nodes, plan.partitions, plan.topics, plan.unstored) = (2, 1, chance.range(1, 3) as usize, 0);
-    (plan.clients, plan.publishers, plan.keeps) = (2, 1, 1000);
+    (plan.clients, plan.publishers, plan.keeps) = (2, 1, 100_000);
     // One publisher waits for each answer: that many bytes a round trip leave some of the link free for what was missed.
     let carried = plan.bandwidth * (2 * low / 1000);
     plan.payload = (carried * chance.range(20, 50) / 100) as usize;
     plan.pause = 2;
-    (plan.stay, plan.away, plan.linger) = (60_000, 200, 20_000);
-    (plan.keyed, plan.batched, plan.output_limit, plan.ring) = (0, 0, 0, 128);
+    (plan.stay, plan.away) = *chance.pick(&[(60_000, 200), (3000, 5000)]);
+    plan.linger = 20_000;
+    (plan.keyed, plan.batched, plan.output_limit, plan.ring) = (0, 0, 0, *chance.pick(&[1, 128]));
     (plan.stays_slow, plan.length) = (true, 8000);
     let ms = chance.range(2000, 6000);
     plan.steps = vec![Step { at: 1000, node: Some(1), fault: Fault::Isolate { ms } }];
@@ -198,6 +214,6 @@ fn users(chance: &mut Chance, plan: &mut Plan) {
     plan.users = chance.range(1, 2) as usize;
     plan.clients = plan.users + chance.range(0, 2) as usize;
     plan.partitions = 1;
-    plan.keeps = 1000;
+    plan.keeps = 100_000;
     plan.steps = steps(chance, plan, harmless);
 }

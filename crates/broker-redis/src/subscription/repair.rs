@@ -1,16 +1,17 @@
 //! What was missed is read from the streams and handed on in order; then deliveries go on live.
 //!
 //! A round goes up to heads that were read after everything was subscribed, on the same connection: what is stored up
-//! to a head is in the streams, what is later is held back or still to come. Events are taken in windows of offsets, so memory
-//! is bounded by what a window holds, however many topics and events there are.
+//! to a head is in the streams, what is later is held back or still to come. Events are taken in windows of bytes, in the order of
+//! their offsets, and each window that was handed on stays so: memory is bounded however many topics and events there are, and a slow
+//! link makes a repair slow, but never endless.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Value};
 use tidegate_broker::{Delivery, Error, ResetReason};
 use tidegate_protocol::{Envelope, Offset, Partition, Position, Topic};
 use tokio::time::sleep;
@@ -18,10 +19,10 @@ use tokio::time::sleep;
 use super::sequencer::{Held, Mode, Refused, Sequencer};
 use super::supervisor::Supervisor;
 use super::words::reset;
-use crate::connect::unavailable;
-use crate::scripts;
+use crate::connect::{unavailable, unexpected};
+use crate::scripts::{self, eval};
 
-/// Offsets read at once. A partition's offsets are unique, so no more events than this are in memory.
+/// Offsets read at once, however small the events are. A partition's offsets are unique, so no more events than this are in memory.
 const WINDOW: Offset = 4096;
 
 /// Topics asked in one round trip.
@@ -136,7 +137,7 @@ impl Supervisor {
                 break;
             }
             let upto = Position { epoch: head.epoch, offset: head.offset.min(seen.offset + WINDOW) };
-            let mut window = self.window(&missed, seen.offset, upto).await?;
+            let (upto, mut window) = self.window(partition, &missed, seen.offset, upto).await?;
             window.extend(
                 self.held(partition, upto, round).into_iter().map(|held| (held.channel, held.envelope)),
             );
@@ -179,33 +180,40 @@ impl Supervisor {
         Ok(missed)
     }
 
-    /// The stored events of these topics after `from`, up to `upto`.
+    /// The stored events of these topics after `from`, up to `upto` or as far as fits. Gives how far that is.
     async fn window(
         &self,
+        partition: Partition,
         missed: &[Missed],
         from: Offset,
-        upto: Position,
-    ) -> Result<Vec<(Arc<str>, Envelope)>, Error> {
-        let (first, last) = (format!("{from}-1"), format!("{}-0", upto.offset));
-        let range = |missed: &&Missed| -> Cmd {
-            let mut command = redis::cmd("XRANGE");
-            command.arg(self.reader.keys.stream(&missed.topic)).arg(&first).arg(&last);
-            command
-        };
-        let mut events = Vec::new();
+        mut upto: Position,
+    ) -> Result<(Position, Vec<(Arc<str>, Envelope)>), Error> {
+        let keys = &self.reader.keys;
+        let (mut events, mut taken): (Vec<(Arc<str>, Envelope)>, usize) = (Vec::new(), 0);
         let with_some: Vec<&Missed> = missed.iter().filter(|missed| missed.last > from).collect();
         for chunk in with_some.chunks(TOPICS) {
-            let answers = self.reader.run(chunk.iter().map(range)).await?;
-            for (missed, answer) in chunk.iter().zip(answers) {
-                let Value::Array(entries) = answer else {
-                    return Err(scripts::failure(&answer, "a part of a stream"));
-                };
-                let envelopes = entries.into_iter().filter_map(envelope);
-                let current = envelopes.filter(|envelope| envelope.position.epoch == upto.epoch);
-                events.extend(current.map(|envelope| (Arc::clone(&missed.channel), envelope)));
+            let streams: Vec<String> = chunk.iter().map(|missed| keys.stream(&missed.topic)).collect();
+            let question = |room: usize| {
+                let mut command = eval(scripts::WINDOW, keys, partition, &streams);
+                command.arg(upto.epoch.as_str()).arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
+                vec![command]
+            };
+            let answer = self.reader.sized(&self.windows, question).await?.pop().unwrap_or_default();
+            let Value::Array(parts) = answer else { return Err(scripts::failure(&answer, "a window")) };
+            let mut parts = parts.into_iter();
+            upto.offset = scripts::offset_of(&parts.next().unwrap_or_default())?;
+            while let (Some(number), Some(Value::BulkString(bytes))) = (parts.next(), parts.next()) {
+                let number = usize::try_from(scripts::offset_of(&number)?).unwrap_or(usize::MAX);
+                let missed = chunk.get(number).ok_or_else(|| unexpected("a window of another stream"))?;
+                taken += bytes.len();
+                if let Ok(envelope) = Envelope::parse(&Bytes::from(bytes)) {
+                    events.push((Arc::clone(&missed.channel), envelope));
+                }
             }
         }
-        Ok(events)
+        // A later part may have ended earlier.
+        events.retain(|(_, envelope)| envelope.position.offset <= upto.offset);
+        Ok((upto, events))
     }
 
     /// Takes what has come in meanwhile and belongs among what is read up to `upto`.
@@ -292,12 +300,4 @@ fn last_of(record: &Value, head: Position) -> Result<Option<Offset>, Error> {
         },
         other => Err(scripts::failure(other, "a record")),
     }
-}
-
-/// A stream's entry: its id, and one field with the envelope.
-fn envelope(entry: Value) -> Option<Envelope> {
-    let Value::Array(mut parts) = entry else { return None };
-    let Some(Value::Array(mut fields)) = parts.pop() else { return None };
-    let Some(Value::BulkString(bytes)) = fields.pop() else { return None };
-    Envelope::parse(&Bytes::from(bytes)).ok()
 }

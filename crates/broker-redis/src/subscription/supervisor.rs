@@ -13,13 +13,17 @@ use super::sequencer::Mode;
 use crate::backoff::Backoff;
 use crate::connect::{Connector, unavailable, unexpected, words};
 use crate::history::Reader;
-use crate::scripts;
+use crate::room::Room;
+use crate::{Options, scripts};
 
 /// Channels in one command.
 const CHANNELS: usize = 1000;
 
 /// While Redis is away, the log says so this often at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(15);
+
+/// Small, so that a slow link has carried something before it is known how slow it is; quick answers double it.
+const FIRST_WINDOW: usize = 64 << 10;
 
 const ADVICE: &str = "check redis.url and that Redis runs; this node keeps trying, is not ready, and refuses publishes with 503";
 
@@ -32,6 +36,8 @@ pub(crate) struct Supervisor {
     pub(super) reader: Reader,
     connector: Connector,
     metrics: Metrics,
+    /// Bytes of events that a repair reads at once. It outlives connections: what a slow link has taught is kept.
+    pub(super) windows: Room,
     /// A connection that has nothing to do is asked for a sign of life this often.
     check: Duration,
 }
@@ -42,9 +48,10 @@ impl Supervisor {
         connector: Connector,
         reader: Reader,
         metrics: Metrics,
-        check: Duration,
+        options: &Options,
     ) -> Self {
-        Self { shared, reader, connector, metrics, check }
+        let windows = Room::new(FIRST_WINDOW, options.response_timeout);
+        Self { shared, reader, connector, metrics, windows, check: options.probe_interval }
     }
 
     pub(crate) async fn run(self) {

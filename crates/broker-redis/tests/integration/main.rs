@@ -9,4 +9,5 @@ mod order;
 mod outages;
 mod pool;
 mod settings;
+mod slow;
 mod tls;
