@@ -25,7 +25,8 @@ pub(crate) struct Rules {
     leeway: Duration,
 }
 
-/// The claims that the gateway reads. Any values, so that a claim of another type is refused by its name.
+/// The claims that the gateway reads. Any values, so that a claim of another type is refused by its
+/// name.
 #[derive(Deserialize)]
 pub(crate) struct Claims {
     sub: Option<Value>,
@@ -85,7 +86,8 @@ impl Rules {
             exp.ok_or_else(|| bad("`exp` is missing, and a token must expire (an API key need not)"))?;
         let expires_at =
             time(exp).and_then(|exp| exp.checked_add(self.leeway)).ok_or_else(|| not_a_time("exp"))?;
-        // RFC 7519: `exp` itself is over. A stream must not end while its token would still be accepted.
+        // RFC 7519: `exp` itself is over. A stream must not end while its token would still be
+        // accepted.
         if expires_at <= SystemTime::now() {
             return Err(Error::Expired);
         }

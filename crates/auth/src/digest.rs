@@ -4,8 +4,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 pub(crate) type Digest = [u8; 32];
 
-/// Each part goes in with its length in front, and an absent one with a length that none has: no two lists of
-/// parts are the same bytes.
+/// Each part goes in with its length in front, and an absent one with a length that none has: no
+/// two lists of parts are the same bytes.
 pub(crate) fn sha256<'a>(parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Digest {
     let mut context = Context::new(&SHA256);
     for part in parts {

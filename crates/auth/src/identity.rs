@@ -16,10 +16,12 @@ pub struct Identity {
     pub admin: bool,
     /// From here on the credential is refused, leeway included. A stream opened with it ends here.
     pub expires_at: Option<SystemTime>,
-    /// The caller, wherever callers are told apart: idempotency keys, publish rates, logs. No two callers share one.
+    /// The caller, wherever callers are told apart: idempotency keys, publish rates, logs. No two
+    /// callers share one.
     ///
-    /// `user:alice`, `key:backend`, `open`, `anonymous`. A token without `sub` is `token:DIGEST`, over the
-    /// key that signed it, its `iss`, and its `client_id` (else `azp`). Contains no control characters.
+    /// `user:alice`, `key:backend`, `open`, `anonymous`. A token without `sub` is `token:DIGEST`,
+    /// over the key that signed it, its `iss`, and its `client_id` (else `azp`). Contains no
+    /// control characters.
     pub label: Arc<str>,
 }
 

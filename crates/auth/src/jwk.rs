@@ -94,7 +94,8 @@ impl Jwk {
         let coordinate = |name, text| {
             let bytes = decoded(name, text)?;
             let digits = unpadded(&bytes);
-            // RFC 7518, 6.2.1.2: as long as the curve's numbers. Some issuers leave out zeros, or add one.
+            // RFC 7518, 6.2.1.2: as long as the curve's numbers. Some issuers leave out zeros, or
+            // add one.
             let zeros = size.checked_sub(digits.len()).ok_or_else(|| format!("{name} is too long"))?;
             Ok::<_, String>([&vec![0; zeros][..], digits].concat())
         };

@@ -22,7 +22,8 @@ use crate::{InvalidOption, JwksOptions};
 /// A byte order mark: some static file servers deliver what an editor saved.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Real key sets have a few kB; the largest known ones stay below 100. It bounds the number of keys as well.
+/// Real key sets have a few kB; the largest known ones stay below 100. It bounds the number of keys
+/// as well.
 const MAX_BYTES: usize = 256 << 10;
 
 pub(crate) struct Jwks {
@@ -145,7 +146,7 @@ impl Jwks {
                 if !left_out.is_empty() && left_out != last.left_out {
                     let first: Vec<String> = left_out.iter().take(10).map(ToString::to_string).collect();
                     let (count, first) = (left_out.len(), first.join("; "));
-                    tracing::info!(url = %redacted(&self.url), count, first, "the key set has entries that are not used");
+                    tracing::info!(url = %redacted(&self.url), count, first, "entries of the key set are not used");
                 }
                 last.left_out = left_out;
                 self.keys.store(Arc::new(keys));

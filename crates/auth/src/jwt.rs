@@ -10,8 +10,9 @@ use crate::claims::{Claims, Rules, bad};
 use crate::keys::VerifyingKey;
 use crate::{Algorithm, Error, Identity};
 
-/// One token tries so many keys: a signature costs up to 100 µs, and anyone may send tokens that no key signed.
-/// Only tokens without a `kid` get there, and sets of many keys; those have a `kid` each.
+/// One token tries so many keys: a signature costs up to 100 µs, and anyone may send tokens that no
+/// key signed. Only tokens without a `kid` get there, and sets of many keys; those have a `kid`
+/// each.
 const MAX_TRIES: usize = 64;
 
 /// A token in its parts, with nothing checked but its form.

@@ -1,4 +1,5 @@
-//! Which pages may read answers and use cookies: origins, as they are configured and as browsers send them.
+//! Which pages may read answers and use cookies: origins, as they are configured and as browsers
+//! send them.
 
 use reqwest::Url;
 
@@ -43,7 +44,8 @@ impl Origins {
         self.any
     }
 
-    /// Whether pages of this origin are named, by themselves or by a domain above them. `*` names none.
+    /// Whether pages of this origin are named, by themselves or by a domain above them. `*` names
+    /// none.
     pub fn names(&self, origin: &str) -> bool {
         let Some((scheme, authority)) = split(origin) else { return false };
         let authority = without_default_port(scheme, authority).to_ascii_lowercase();
@@ -61,7 +63,8 @@ impl Origins {
         })
     }
 
-    /// Whether a request that calls the gateway by this authority may come from a page that it served itself.
+    /// Whether a request that calls the gateway by this authority may come from a page that it
+    /// served itself.
     pub fn names_host(&self, authority: &str) -> bool {
         ["https", "http"].iter().any(|scheme| self.names(&format!("{scheme}://{authority}")))
     }
@@ -126,7 +129,8 @@ pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a 
     authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority)
 }
 
-/// One or more labels. Nothing else may stand there: `https://evil.example/.example.com` is no subdomain.
+/// One or more labels. Nothing else may stand there: `https://evil.example/.example.com` is no
+/// subdomain.
 fn is_subdomain(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()

@@ -75,8 +75,9 @@ impl Origin {
     /// Judges the `Origin` header's value. `host` is the request's authority (`Host` or `:authority`) and `allowed` the
     /// configured origins.
     ///
-    /// Schemes aren't compared for [`Same`](Self::Same): behind a proxy that ends TLS the gateway can't know its own.
-    /// `*` in `allowed` admits any origin, but without credentials, so it never makes a cookie count.
+    /// Schemes aren't compared for [`Same`](Self::Same): behind a proxy that ends TLS the gateway
+    /// can't know its own. `*` in `allowed` admits any origin, but without credentials, so it never
+    /// makes a cookie count.
     pub fn judge(origin: Option<&str>, host: Option<&str>, allowed: &Origins) -> Self {
         let Some(origin) = origin else { return Self::Absent };
         if allowed.names(origin) {

@@ -167,8 +167,9 @@ fn checked_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Problem> {
     Err(Problem::invalid(field, detail))
 }
 
-/// Refuses idempotency keys of anonymous callers: they would share them, and one would get another's receipt instead
-/// of having its event stored. Asked only when the caller may publish: a missing credential is the larger mistake.
+/// Refuses idempotency keys of anonymous callers: they would share them, and one would get
+/// another's receipt instead of having its event stored. Asked only when the caller may publish: a
+/// missing credential is the larger mistake.
 fn require_own_keys(who: &Identity, field: &str) -> Result<(), Problem> {
     if who.is_authenticated() {
         return Ok(());

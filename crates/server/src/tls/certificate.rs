@@ -168,7 +168,8 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 fn bytes(file: File, path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes =
         std::fs::read(path).map_err(|error| Error::Read { file, path: path.to_owned(), error })?;
-    // With a byte order mark in front the parser passes over the first block: the server's own certificate.
+    // With a byte order mark in front the parser passes over the first block: the server's own
+    // certificate.
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }

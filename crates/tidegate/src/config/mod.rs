@@ -121,7 +121,9 @@ impl Loaded {
     pub(crate) fn warning(&self) -> Option<String> {
         (!self.passed_over.is_empty()).then(|| {
             format!(
-                "these environment variables are no settings and were passed over: {}. Kubernetes sets such for each Service whose name begins with tidegate; enableServiceLinks: false in the pod's spec leaves them out",
+                "environment variables that are no settings were passed over: {}. Kubernetes makes them \
+                 for each Service whose name begins with tidegate; enableServiceLinks: false in the \
+                 pod's spec leaves them out",
                 self.passed_over.join(", ")
             )
         })

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 /// Was a setting of docker-compose.yml, and may still be exported where it is used.
 const FORMER: &str = "TIDEGATE_NOFILE";
 
-/// Whether a variable is one of those that Kubernetes puts into every pod for each Service of its namespace (and
-/// Docker for links), by name and value. A Service called `tidegate`, or `tidegate-redis`, makes eight.
+/// Whether a variable is one of those that Kubernetes puts into every pod for each Service of its
+/// namespace (and Docker for links), by name and value. A Service called `tidegate`, or
+/// `tidegate-redis`, makes eight.
 ///
 /// The value counts as well, so that a mistyped setting is rarely taken for one.
 pub(super) fn is_foreign(name: &str, value: &str) -> bool {
