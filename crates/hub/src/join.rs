@@ -236,6 +236,7 @@ impl Inner {
         items.extend(held);
         Item::sort(&mut items);
         let options = &self.options;
+        items.retain(|item| !plan.is_past(item));
         let start = plan.start(&items);
         let topics: Vec<Topic> = channels.iter().map(|channel| channel.topic.clone()).collect();
         let connection = format!("{}-{:x}", options.node, subscription.emitter.id);

@@ -69,6 +69,13 @@ impl Plan {
         }
     }
 
+    /// Whether the client came from behind an event without history: it had it where it was, or it was away. The node may be late.
+    pub(crate) fn is_past(&self, item: &Item) -> bool {
+        let mark = &item.event.mark;
+        let given = self.given.get(mark.partition).filter(|_| !self.void.contains(&mark.partition));
+        !mark.stored() && given.is_some_and(|given| given.epoch == mark.epoch && mark.offset <= given.offset)
+    }
+
     /// The place from which the events queued follow.
     pub(crate) fn start(&self, items: &[Item]) -> Cursor {
         let mut start = Cursor::default();
@@ -103,5 +110,31 @@ impl Plan {
             }
         }
         ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_protocol::{Data, Event, Mark};
+
+    use super::*;
+
+    fn item(offset: u64, prev: Option<u64>) -> Item {
+        let topic = Topic::parse("topic:a").expect("valid");
+        let mark = Mark { partition: topic.partition(1), epoch: Epoch::NONE, offset, prev };
+        Item::new(Arc::new(Event { topic, name: None, data: Data::Text("x".into()), at: 0, mark }))
+    }
+
+    /// A node that is late hears what a client had on another node before it came here.
+    #[test]
+    fn an_event_without_history_is_not_given_to_a_client_that_is_past_it() {
+        let place = item(10, None).event.mark.position();
+        let given = Cursor::single(item(10, None).event.mark.partition, place);
+        let plan = Plan::new(&Resume::After(given.to_string()), &[], &given);
+        assert!(plan.is_past(&item(9, None)) && plan.is_past(&item(10, None)));
+        assert!(!plan.is_past(&item(11, None)), "it came later");
+        assert!(!plan.is_past(&item(9, Some(8))), "a stored one has a place of its own");
+        let live = Plan::new(&Resume::Live, &[], &given);
+        assert!(!live.is_past(&item(9, None)), "it has been nowhere before");
     }
 }
