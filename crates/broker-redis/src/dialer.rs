@@ -33,6 +33,7 @@ pub(crate) async fn connect(
     };
     let made = tokio::time::timeout(patience, made).await;
     let (connection, driver) = made.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    // Short-lived: it ends with its connection, whose user notices.
     tokio::spawn(driver);
     Ok(connection)
 }

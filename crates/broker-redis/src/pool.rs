@@ -40,21 +40,21 @@ impl Pool {
         let failed = |rule: String| StartError::Option { option: "pool_size", rule };
         let library =
             deadpool_redis::Manager::new(connector.settings()).map_err(|error| failed(error.to_string()))?;
+        let patience = options.response_timeout;
         let connections = managed::Pool::builder(Manager { connector, library })
             .max_size(options.pool_size)
-            .wait_timeout(Some(options.response_timeout))
-            .create_timeout(Some(options.connect_timeout))
-            .recycle_timeout(Some(options.response_timeout))
+            .wait_timeout(Some(patience))
+            .create_timeout(Some(patience))
+            .recycle_timeout(Some(patience))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| failed(error.to_string()))?;
-        // No shorter than a connection may take: else one that takes longer would never be made.
-        Ok(Self { connections, patience: options.response_timeout.max(options.connect_timeout) })
+        Ok(Self { connections, patience })
     }
 
-    /// Waits for a connection, for [`Options::response_timeout`] or [`Options::connect_timeout`] at most,
-    /// whichever is longer. Each idle connection is asked for a sign of life, and a Redis that hangs gives none
-    /// on any of them: without this bound the waiting times would add up.
+    /// Waits for a connection, for [`Options::response_timeout`] at most. Each idle connection is asked
+    /// for a sign of life, and a Redis that hangs gives none on any of them: without this bound the
+    /// waiting times would add up.
     pub async fn get(&self) -> Result<Connection, Error> {
         match tokio::time::timeout(self.patience, self.connections.get()).await {
             Ok(Ok(connection)) => Ok(connection),

@@ -167,6 +167,7 @@ where
         }
         self.set(State::Draining);
         let (this, bounds) = (Arc::clone(self), bounds.clone());
+        // Short-lived: bounded in time and bytes, and only its own connection waits for it.
         tokio::spawn(async move {
             let read = timeout(LINGER, drain(body, bounds.bytes)).await;
             let (result, state) = match read {
