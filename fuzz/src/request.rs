@@ -104,7 +104,8 @@ impl Gateway {
         let (broker, deliveries) =
             Local::new(LocalOptions::default(), tidegate_broker::Metrics::new(&registry).unwrap());
         let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
+        let hub =
+            Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
         let metrics = Metrics::new(&registry).unwrap();
         let router = |mode: Mode| {
             let api_key = ApiKey {
