@@ -83,8 +83,13 @@ export function seats(section: HTMLElement): void {
   }
 
   async function press(id: string): Promise<void> {
-    const seat = board.seats.get(id);
+    let seat = board.seats.get(id);
     if (seat === undefined) return;
+    if (seat.status === 'HELD' && seat.heldBy === undefined) {
+      // The stream does not say whose a seat is: another window of this person may hold it.
+      await board.learn(me);
+      seat = board.seats.get(id) ?? seat;
+    }
     if (seat.status === 'HELD' && seat.heldBy === me.id) return perform(seat, 'release');
     if (seat.status === 'AVAILABLE') return perform(seat, 'hold');
     const words = taken(seat, grid.nameOf(id));
