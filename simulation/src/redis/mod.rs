@@ -11,5 +11,5 @@ mod stream;
 
 pub use commands::Refusal;
 pub use keyspace::Keyspace;
-pub use server::Server;
+pub use server::{Server, Solo};
 pub use site::{Redis, State};

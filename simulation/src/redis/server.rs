@@ -88,3 +88,27 @@ impl Server {
         })
     }
 }
+
+/// One server with nobody but its caller: what the differential test holds against a real one.
+pub struct Solo {
+    server: Server,
+    scripts: Scripts,
+}
+
+struct Nobody;
+
+impl Channels for Nobody {
+    fn publish(&mut self, _: &Bytes, _: &Bytes) -> i64 {
+        0
+    }
+}
+
+impl Solo {
+    pub fn new(db: Keyspace) -> Self {
+        Self { server: Server::new(db, "reign-0".into()), scripts: Scripts::new() }
+    }
+
+    pub fn ask(&mut self, args: &[Bytes]) -> Reply {
+        self.server.run(args, &mut self.scripts, &mut Nobody)
+    }
+}
