@@ -81,8 +81,27 @@ fn command(chance: &mut Chance) -> Vec<String> {
         _ => chance.range(0, 30).to_string(),
     };
     let name = *chance.pick(&[
-        "GET", "MGET", "SET", "MSET", "INCR", "EXISTS", "HGET", "HMGET", "HSET", "PEXPIRE", "PERSIST", "DEL",
-        "SADD", "SREM", "SMEMBERS", "XADD", "XADD", "XADD", "XRANGE", "XREVRANGE", "NONSENSE",
+        "GET",
+        "MGET",
+        "SET",
+        "MSET",
+        "INCR",
+        "EXISTS",
+        "HGET",
+        "HMGET",
+        "HSET",
+        "PEXPIRE",
+        "PERSIST",
+        "DEL",
+        "SADD",
+        "SREM",
+        "SMEMBERS",
+        "XADD",
+        "XADD",
+        "XADD",
+        "XRANGE",
+        "XREVRANGE",
+        "NONSENSE",
     ]);
     let mut all = vec![name.to_string(), key(chance)];
     match name {
@@ -178,7 +197,8 @@ fn the_gateways_scripts_get_the_answers_of_a_real_redis() {
         let (mut model, mut chance) = (Solo::new(Keyspace::new(NODE)), Chance::of(seed, "scripts", 0));
         for step in 0..200 {
             let topic = *chance.pick(&["x", "y"]);
-            let (record, stream, channel) = (format!("t:{topic}"), format!("s:{topic}"), format!("c:{topic}"));
+            let (record, stream, channel) =
+                (format!("t:{topic}"), format!("s:{topic}"), format!("c:{topic}"));
             let new = format!("epoch{step}");
             let keep = chance.pick(&["0", "2", "5", "100"]).to_string();
             let from = format!("{}-1", chance.range(0, 20));
@@ -192,14 +212,34 @@ fn the_gateways_scripts_get_the_answers_of_a_real_redis() {
             };
             let ttl = "3600000";
             let words: Vec<&str> = match chance.range(0, 19) {
-                0..7 => vec!["EVAL", &publish, "4", "E", "O", &record, &stream, &new, &message, &keep, ttl, ttl, ttl, &channel],
+                0..7 => vec![
+                    "EVAL", &publish, "4", "E", "O", &record, &stream, &new, &message, &keep, ttl, ttl, ttl,
+                    &channel,
+                ],
                 7..10 => vec![
-                    "EVAL", &publish, "5", "E", "O", &record, &stream, &idempotency, &new, &message, &keep, ttl, ttl, ttl,
+                    "EVAL",
+                    &publish,
+                    "5",
+                    "E",
+                    "O",
+                    &record,
+                    &stream,
+                    &idempotency,
+                    &new,
+                    &message,
+                    &keep,
+                    ttl,
+                    ttl,
+                    ttl,
                     &channel,
                 ],
                 10 => vec!["EVAL", &head, "2", "E", "O", &new],
-                11..13 => vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "up", &from, "+", &keep, &room],
-                13 => vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "down", "+", "-", &keep, &room],
+                11..13 => {
+                    vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "up", &from, "+", &keep, &room]
+                }
+                13 => {
+                    vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "down", "+", "-", &keep, &room]
+                }
                 14 => vec!["EVAL", &renew, "2", "E", "O", &new, &current],
                 15 => vec!["EVAL", &control, "3", "E", "O", &stream, &new, "f", &channel, "DEL", ""],
                 16 => vec!["EVAL", &control, "3", "E", "O", "m", &new, "+", &channel, "SADD", topic],

@@ -63,13 +63,13 @@ pub(crate) fn judge(world: &World) -> Vec<Failure> {
     failures
 }
 
-/// Every node publishes and hears.
-pub(crate) fn ready(world: &World) -> Vec<Failure> {
+/// Every node publishes and hears. On a slow link a probe may be late now and then, but the subscription must be there.
+pub(crate) fn ready(world: &World, slow: bool) -> Vec<Failure> {
     let mut failures = Vec::new();
     for number in 0..world.plan.nodes {
         let Some(node) = world.node(number) else { continue };
         let health = node.broker.health();
-        if !health.ready {
+        if !health.ready && (!slow || health.detail.starts_with("not subscribed")) {
             failures.push(Failure::new("NOT LIVE", format!("node {number}: {}", health.detail)));
         }
     }

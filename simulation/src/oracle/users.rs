@@ -23,7 +23,8 @@ pub(super) fn entitled(log: &Log, user: usize, sent: &Sent, strict: bool) -> boo
         return false;
     };
     // A node that was away when the membership came hears of it later, and brings what comes from then on.
-    let opened_since = |(at, got): &(Instant, Got)| *at > since && *at < sent.begun && matches!(got, Got::Ready);
+    let opened_since =
+        |(at, got): &(Instant, Got)| *at > since && *at < sent.begun && matches!(got, Got::Ready);
     if !strict && !log.got(user).iter().any(opened_since) {
         return false;
     }

@@ -75,7 +75,6 @@ fn mixed(chance: &mut Chance, seed: u64, family: Family) -> Plan {
         bandwidth: 0,
         stays_slow: chance.percent(20),
         output_limit: if chance.percent(20) { 4 << 10 } else { 0 },
-        queue: 64 << 20,
         pause: chance.skewed(50, 6000),
         stay: chance.skewed(100, 8000),
         away: chance.skewed(50, 4000),
@@ -87,6 +86,7 @@ fn mixed(chance: &mut Chance, seed: u64, family: Family) -> Plan {
         keyed: *chance.pick(&[0, 50, 100]),
         batched: *chance.pick(&[0, 0, 30]),
         length: chance.range(2000, 8000),
+        queue: *chance.pick(&[64 << 20, 64 << 20, 64 << 10]),
         steps: Vec::new(),
     }
 }
@@ -207,7 +207,7 @@ fn thin(chance: &mut Chance, plan: &mut Plan) {
     (plan.stay, plan.away) = *chance.pick(&[(60_000, 200), (3000, 5000)]);
     plan.linger = 20_000;
     (plan.keyed, plan.batched, plan.output_limit, plan.ring) = (0, 0, 0, *chance.pick(&[1, 128]));
-    (plan.stays_slow, plan.length) = (true, 8000);
+    (plan.stays_slow, plan.queue, plan.length) = (true, 64 << 20, 8000);
     let ms = chance.range(2000, 6000);
     plan.steps = vec![Step { at: 1000, node: Some(1), fault: Fault::Isolate { ms } }];
 }

@@ -34,7 +34,7 @@ impl World {
             return Vec::new();
         }
         sleep(SLOWLY).await;
-        let failures = oracle::ready(self);
+        let failures = oracle::ready(self, true);
         self.mend(true);
         failures
     }

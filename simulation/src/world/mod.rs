@@ -139,7 +139,7 @@ impl World {
         *self.quiet_since.lock() = Some(Instant::now());
         self.phase.send_replace(Phase::Quiet);
         sleep(HEALING).await;
-        failures.extend(oracle::ready(self));
+        failures.extend(oracle::ready(self, false));
         failures.extend(oracle::listening(self));
         failures.extend(oracle::judge(self));
         // What a node has not noticed by itself, a next event would show.
