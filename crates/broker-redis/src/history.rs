@@ -22,7 +22,8 @@ const PIPELINE: usize = 64;
 pub(crate) struct Reader {
     pub(crate) keys: Keys,
     pub(crate) pool: Pool,
-    /// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
+    /// Bytes of events in one page, unless a single event is larger. What is left out shows as
+    /// [`Page::more`].
     pub(crate) pages: Room,
 }
 
@@ -46,7 +47,8 @@ impl Reader {
         }
     }
 
-    /// Asks for what the link carries in time. What does not come in time is asked for again, in smaller parts.
+    /// Asks for what the link carries in time. What does not come in time is asked for again, in
+    /// smaller parts.
     pub(crate) async fn sized(
         &self,
         room: &Room,

@@ -41,7 +41,8 @@ pub(super) struct Sequencer {
 
 /// A topic that this node wants.
 pub(super) struct Entry {
-    /// This very name, not an equal one: it tells the entry from an earlier one of a topic that was let go and is wanted again.
+    /// This very name, not an equal one: it tells the entry from an earlier one of a topic that was
+    /// let go and is wanted again.
     channel: Arc<str>,
     pub(super) topic: Topic,
     pub(super) partition: Partition,
@@ -270,7 +271,8 @@ impl Sequencer {
 
     /// `channels` are subscribed, and `heads` was read after that on the same connection: so whatever came before it has been received.
     ///
-    /// Unless a topic was let go and is wanted again since: what came in between was dropped, and its new entry waits for later heads.
+    /// Unless a topic was let go and is wanted again since: what came in between was dropped, and
+    /// its new entry waits for later heads.
     pub(super) fn confirm(&mut self, channels: &[Arc<str>], heads: &[Position]) {
         for channel in channels {
             if let Some(entry) = self.entries.get_mut(channel)
