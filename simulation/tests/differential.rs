@@ -1,4 +1,5 @@
-//! The model against a real redis-server: the same random commands and scripts get the same answers.
+//! The model against a real redis-server: the same random commands and scripts get the same
+//! answers.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -181,7 +182,8 @@ fn random_commands_get_the_answers_of_a_real_redis() {
     }
 }
 
-/// The gateway's own scripts, with arguments as the gateway gives them: answers and what is left behind.
+/// The gateway's own scripts, with arguments as the gateway gives them: answers and what is left
+/// behind.
 #[test]
 fn the_gateways_scripts_get_the_answers_of_a_real_redis() {
     let folder = tempfile::tempdir().expect("a folder");

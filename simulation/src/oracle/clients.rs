@@ -1,4 +1,5 @@
-//! What a client got against what was acknowledged: nothing is lost, doubled or out of order, unless a reset said so.
+//! What a client got against what was acknowledged: nothing is lost, doubled or out of order,
+//! unless a reset said so.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,8 @@ impl<'a> Story<'a> {
 
     fn event(&mut self, at: Instant, number: usize) {
         let (me, sent) = (self.me, &self.log.sent[number]);
-        // An event without history moves no id: a node that is late may have it for a client that had it elsewhere.
+        // An event without history moves no id: a node that is late may have it for a client that
+        // had it elsewhere.
         let counts = |before| sent.stored() || self.opened.is_some_and(|opened| opened <= before);
         if let Some(before) = self.had.insert(number, at)
             && counts(before)
@@ -88,7 +90,8 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Everything that was acknowledged after the client's first stream was open, and that it never got.
+    /// Everything that was acknowledged after the client's first stream was open, and that it never
+    /// got.
     fn lost(&mut self, world: &World) {
         let first = self.log.got(self.me).iter().find(|(_, got)| matches!(got, Got::Ready));
         let Some((first, _)) = first else { return };

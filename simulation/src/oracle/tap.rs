@@ -1,4 +1,5 @@
-//! Between a node's broker and its hub: what the broker promised with a subscription, and what came.
+//! Between a node's broker and its hub: what the broker promised with a subscription, and what
+//! came.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -93,7 +94,8 @@ impl Tap {
                 let last = of_epoch.map(|place| place.offset).max().unwrap_or(0);
                 for (number, done, (of, place)) in &placed {
                     let due = *of == partition && place.epoch == from.epoch && place.offset > from.offset;
-                    // What comes while the topic is let go need not arrive, unless something later has.
+                    // What comes while the topic is let go need not arrive, unless something later
+                    // has.
                     if due && (!span.over || place.offset < last) && !span.got.contains(place) {
                         let words = format!(
                             "node {} has {topic} from {} and was not given event {number} (offset {}), acknowledged at {:.3}",

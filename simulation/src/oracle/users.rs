@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::{Act, Deed, Failure, Got, Log, Sent};
 use crate::world::World;
 
-/// How long a node that missed something about a user may need to notice, once its connection is there.
+/// How long a node that missed something about a user may need to notice, once its connection is
+/// there.
 const NOTICED: Duration = Duration::from_secs(15);
 
 /// Whether the user was a member from before the event until a stream that was opened after it.
@@ -22,7 +23,8 @@ pub(super) fn entitled(log: &Log, user: usize, sent: &Sent, strict: bool) -> boo
     let Some(since) = joined.filter_map(|deed| deed.done).filter(|at| *at <= sent.begun).max() else {
         return false;
     };
-    // A node that was away when the membership came hears of it later, and brings what comes from then on.
+    // A node that was away when the membership came hears of it later, and brings what comes from
+    // then on.
     let opened_since =
         |(at, got): &(Instant, Got)| *at > since && *at < sent.begun && matches!(got, Got::Ready);
     if !strict && !log.got(user).iter().any(opened_since) {

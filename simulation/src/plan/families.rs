@@ -1,4 +1,5 @@
-//! Plans from seeds. Uniform chance finds little: each family leans to one side, and within it each seed has only some of the faults.
+//! Plans from seeds. Uniform chance finds little: each family leans to one side, and within it each
+//! seed has only some of the faults.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,8 @@ fn mixed(chance: &mut Chance, seed: u64, family: Family) -> Plan {
     }
 }
 
-/// Faults at their times. Each of the six kinds is in a plan with a chance of 40 percent, so that one does not hide the others.
+/// Faults at their times. Each of the six kinds is in a plan with a chance of 40 percent, so that
+/// one does not hide the others.
 fn steps(chance: &mut Chance, plan: &Plan, fault: fn(u64, &mut Chance) -> Fault) -> Vec<Step> {
     let mut kinds: Vec<u64> = (0..12).filter(|_| chance.percent(40)).collect();
     if kinds.is_empty() {
@@ -182,8 +184,9 @@ fn churn(chance: &mut Chance, plan: &mut Plan) {
     }
 }
 
-/// A topic's first client comes with the id of its last event. Two partitions' heads arrive one after the other, and several
-/// events between them: a hub that keeps few has let some go before it hears of the confirmation.
+/// A topic's first client comes with the id of its last event. Two partitions' heads arrive one
+/// after the other, and several events between them: a hub that keeps few has let some go before it
+/// hears of the confirmation.
 fn burst(chance: &mut Chance, plan: &mut Plan) {
     (plan.nodes, plan.partitions, plan.topics, plan.unstored) = (chance.range(1, 2) as usize, 2, 1, 0);
     (plan.clients, plan.publishers) = (chance.range(2, 4) as usize, 2);
@@ -200,7 +203,8 @@ fn thin(chance: &mut Chance, plan: &mut Plan) {
     plan.bandwidth = chance.range(20, 200);
     (plan.nodes, plan.partitions, plan.topics, plan.unstored) = (2, 1, chance.range(1, 3) as usize, 0);
     (plan.clients, plan.publishers, plan.keeps) = (2, 1, 100_000);
-    // One publisher waits for each answer: that many bytes a round trip leave some of the link free for what was missed.
+    // One publisher waits for each answer: that many bytes a round trip leave some of the link free
+    // for what was missed.
     let carried = plan.bandwidth * (2 * low / 1000);
     plan.payload = (carried * chance.range(20, 50) / 100) as usize;
     plan.pause = 2;

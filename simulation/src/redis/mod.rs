@@ -1,4 +1,5 @@
-//! A model of Redis: the gateway's own scripts in a real Lua, over a small keyspace, behind links with faults, in virtual time.
+//! A model of Redis: the gateway's own scripts in a real Lua, over a small keyspace, behind links
+//! with faults, in virtual time.
 
 mod commands;
 mod keyspace;

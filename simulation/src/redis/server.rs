@@ -38,7 +38,8 @@ impl Server {
         self.loaded.clear();
     }
 
-    /// Runs a command that is about data or about the server; those about the connection are the connection's.
+    /// Runs a command that is about data or about the server; those about the connection are the
+    /// connection's.
     pub(super) fn run(
         &mut self,
         args: &[Bytes],

@@ -44,7 +44,7 @@ impl Keyspace {
     /// `XADD key MAXLEN ~ n id field value`.
     pub(super) fn xadd(&mut self, args: &[Bytes]) -> Result<Reply, Reply> {
         let [_, key, maxlen, about, most, given, fields @ ..] = args else { return Err(syntax()) };
-        if maxlen != b"MAXLEN" || about != b"~" || fields.is_empty() || fields.len() % 2 != 0 {
+        if maxlen != b"MAXLEN" || about != b"~" || fields.is_empty() || !fields.len().is_multiple_of(2) {
             return Err(Reply::error("ERR this form of XADD is not modelled"));
         }
         let (most, id, node) = (number(most)? as usize, id(given, 0)?, self.stream_node.max(1));

@@ -1,4 +1,5 @@
-//! Nodes, publishers, clients and faults over a model of Redis: one simulation from its beginning to its verdict.
+//! Nodes, publishers, clients and faults over a model of Redis: one simulation from its beginning
+//! to its verdict.
 
 mod client;
 mod faults;
@@ -25,10 +26,12 @@ use crate::redis::Redis;
 use crate::trace::Trace;
 use node::Node;
 
-/// From the end of all faults until everything must work again: the longest backoff, time-outs and probes fit several times.
+/// From the end of all faults until everything must work again: the longest backoff, time-outs and
+/// probes fit several times.
 const HEALING: Duration = Duration::from_secs(30);
 
-/// For how long publishers go on over links that stay slow. What a node has missed is carried in the meantime.
+/// For how long publishers go on over links that stay slow. What a node has missed is carried in
+/// the meantime.
 const SLOWLY: Duration = Duration::from_secs(30);
 
 /// From the last event to the end.
