@@ -12,6 +12,7 @@ needs() {
 
 needs cc gcc
 needs curl curl
+needs patch patch
 needs redis-server redis-server
 needs nginx nginx
 needs chromium chromium
@@ -47,6 +48,6 @@ fi
 new_enough || missing+=("nodejs (20 or later)")
 echo "The tests start real programs, and these are missing: ${missing[*]}" >&2
 echo "  Debian, Ubuntu:  sudo apt-get install ${missing[*]}" >&2
-echo "  Fedora:          sudo dnf install gcc curl redis nginx chromium nodejs npm python3" >&2
+echo "  Fedora:          sudo dnf install gcc curl patch redis nginx chromium nodejs npm python3" >&2
 echo "  macOS:           brew install redis nginx node python && brew install --cask chromium" >&2
 exit 1

@@ -1,4 +1,5 @@
-//! Plans in files: those that failed once and must not again, and those whose fault is not mended yet.
+//! Plans in files: those that failed once and must not again, and those whose fault is not mended
+//! yet.
 
 use std::path::{Path, PathBuf};
 

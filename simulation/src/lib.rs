@@ -1,4 +1,5 @@
-//! The real Redis broker and the real hub, several nodes of them, over a model of Redis, in virtual time, from a seed.
+//! The real Redis broker and the real hub, several nodes of them, over a model of Redis, in virtual
+//! time, from a seed.
 //!
 //! [`simulate`] runs a [`Plan`]; docs/simulation.md says how to use the program around it.
 
@@ -17,7 +18,8 @@ pub use oracle::{Counts, Failure};
 pub use plan::{Family, Plan};
 pub use world::Outcome;
 
-/// Runs a plan in a thread of its own: std's hash keys and rand's generator are made in each thread, of what we give for chance.
+/// Runs a plan in a thread of its own: std's hash keys and rand's generator are made in each
+/// thread, of what we give for chance.
 pub fn simulate(plan: &Plan, traced: bool) -> Result<Outcome, Failure> {
     let plan = plan.clone();
     let run = move || {

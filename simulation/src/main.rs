@@ -34,7 +34,8 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Run what is kept: plans of regressions/ must pass with their neighbours, those of expected/ must fail
+    /// Run what is kept: plans of regressions/ must pass with their neighbours, those of expected/
+    /// must fail
     Kept,
 }
 

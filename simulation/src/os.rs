@@ -1,7 +1,7 @@
 //! What the operating system gives as random bytes: the keys of std's hash maps, `rand`, tokio.
 //!
-//! This program defines the C library's `getrandom`, so nothing in the gateway has to know. A thread that asked for
-//! a seed gets numbers made of it; every other thread gets real ones.
+//! This program defines the C library's `getrandom`, so nothing in the gateway has to know. A
+//! thread that asked for a seed gets numbers made of it; every other thread gets real ones.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;

@@ -75,7 +75,8 @@ fn one(plan: &Plan, twice: bool, note: &mut dyn FnMut(&crate::Outcome, bool)) ->
     failures
 }
 
-/// Makes a failing plan smaller for as long as it fails in the same way. Gives it with its failure, and how many runs that took.
+/// Makes a failing plan smaller for as long as it fails in the same way. Gives it with its failure,
+/// and how many runs that took.
 pub fn shrink(plan: Plan, kind: &str) -> (Plan, Option<Failure>, usize) {
     let fails = |plan: &Plan| match simulate(plan, false) {
         Ok(outcome) => outcome.failures.into_iter().find(|failure| failure.kind == kind),

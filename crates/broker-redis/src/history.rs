@@ -24,7 +24,8 @@ pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Topics that one user may be a member of.
     pub(crate) memberships: usize,
-    /// Bytes of events in one page, unless a single event is larger. What is left out shows as [`Page::more`].
+    /// Bytes of events in one page, unless a single event is larger. What is left out shows as
+    /// [`Page::more`].
     pub(crate) pages: Room,
 }
 
@@ -48,7 +49,8 @@ impl Reader {
         }
     }
 
-    /// Asks for what the link carries in time. What does not come in time is asked for again, in smaller parts.
+    /// Asks for what the link carries in time. What does not come in time is asked for again, in
+    /// smaller parts.
     pub(crate) async fn sized(
         &self,
         room: &Room,

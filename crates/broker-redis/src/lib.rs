@@ -102,8 +102,8 @@ impl RedisBroker {
         for (number, slot) in publisher.slots().enumerate() {
             tasks.spawn(&format!("redis publisher {number}"), slot.supervise(connector.clone()));
         }
-        // A connection of its own: a repair does not wait behind the reads of clients that come back at
-        // the same time.
+        // A connection of its own: a repair does not wait behind the reads of clients that come
+        // back at the same time.
         let alone = Options { pool_size: 1, ..options.clone() };
         let repairs = Reader { pool: Pool::new(connector.clone(), &alone)?, ..reader.clone() };
         let supervisor =

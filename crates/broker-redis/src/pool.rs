@@ -1,5 +1,5 @@
-//! Connections that are taken for one question and given back: for reading, and for what applications
-//! keep in the same Redis.
+//! Connections that are taken for one question and given back: for reading, and for what
+//! applications keep in the same Redis.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! How much one answer of Redis may bring, so that a slow link carries it in time: less and less makes any link fast enough.
+//! How much one answer of Redis may bring, so that a slow link carries it in time: less and less
+//! makes any link fast enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,8 @@ const LEAST: usize = 4 << 10;
 /// More would not be faster: the round trip is a small part of it by then.
 pub(crate) const MOST: usize = 1 << 20;
 
-/// Bytes that are asked for at once. Learns from each answer; shared by all who ask over the same link.
+/// Bytes that are asked for at once. Learns from each answer; shared by all who ask over the same
+/// link.
 #[derive(Clone)]
 pub(crate) struct Room {
     bytes: Arc<AtomicUsize>,
@@ -27,7 +29,8 @@ impl Room {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// `asked` bytes were asked for, and that many came. One that was nearly too slow makes the next smaller, a quick and full one larger.
+    /// `asked` bytes were asked for, and that many came. One that was nearly too slow makes the
+    /// next smaller, a quick and full one larger.
     pub(crate) fn answered(&self, asked: usize, came: usize, took: Duration) {
         if took > self.patience / 2 {
             self.become_of(asked, asked / 2);
@@ -36,8 +39,8 @@ impl Room {
         }
     }
 
-    /// No answer. True: it was for want of time, and less can be asked for. Much less: each attempt costs all of that time, and keeps
-    /// the link from carrying what others wait for.
+    /// No answer. True: it was for want of time, and less can be asked for. Much less: each attempt
+    /// costs all of that time, and keeps the link from carrying what others wait for.
     pub(crate) fn failed(&self, asked: usize, took: Duration) -> bool {
         if took < self.patience || asked <= LEAST {
             return false;

@@ -315,7 +315,8 @@ mod tests {
     #[test]
     fn what_left_the_ring_before_the_confirmation_was_told_is_not_claimed() {
         let (channel, options) = (channel(), Options { ring_events: 1, ..Options::default() });
-        // Both came after the place that was confirmed, and before the hub heard of the confirmation.
+        // Both came after the place that was confirmed, and before the hub heard of the
+        // confirmation.
         channel.dispatch(&[item(&channel, 11, 9), item(&channel, 12, 11)], &options, |_| {});
         channel.confirmed(at(10));
         assert_eq!(after(&channel, 10), None, "11 is not here any more");

@@ -69,7 +69,8 @@ impl Plan {
         }
     }
 
-    /// Whether the client came from behind an event without history: it had it where it was, or it was away. The node may be late.
+    /// Whether the client came from behind an event without history: it had it where it was, or it
+    /// was away. The node may be late.
     pub(crate) fn is_past(&self, item: &Item) -> bool {
         let mark = &item.event.mark;
         let given = self.given.get(mark.partition).filter(|_| !self.void.contains(&mark.partition));

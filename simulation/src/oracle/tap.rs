@@ -1,4 +1,5 @@
-//! Between a node's broker and its hub: what the broker promised with a subscription, and what came.
+//! Between a node's broker and its hub: what the broker promised with a subscription, and what
+//! came.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Tap {
         inner: Arc<RedisBroker>,
         mut deliveries: Deliveries,
         trace: Trace,
-        node: usize,
+        (node, bound): (usize, usize),
     ) -> (Arc<Self>, Deliveries) {
         let (feed, out) = queue(QUEUE);
         let state: Arc<Mutex<State>> = Arc::default();
@@ -57,6 +58,7 @@ impl Tap {
         tokio::spawn(async move {
             let mut batch = VecDeque::new();
             while deliveries.next(&mut batch).await {
+                state.lock().weigh(node, &batch, bound);
                 for delivery in batch.drain(..) {
                     if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap) {
                         trace.note(|| format!("node {node} hears {delivery:?}"));
@@ -92,7 +94,8 @@ impl Tap {
                 let last = of_epoch.map(|place| place.offset).max().unwrap_or(0);
                 for (number, done, (of, place)) in &placed {
                     let due = *of == partition && place.epoch == from.epoch && place.offset > from.offset;
-                    // What comes while the topic is let go need not arrive, unless something later has.
+                    // What comes while the topic is let go need not arrive, unless something later
+                    // has.
                     if due && (!span.over || place.offset < last) && !span.got.contains(place) {
                         let words = format!(
                             "node {} has {topic} from {} and was not given event {number} (offset {}), acknowledged at {:.3}",
@@ -137,6 +140,20 @@ impl State {
                 }
             }
             Delivery::Control { .. } | Delivery::Forgotten { .. } | Delivery::Gap => {}
+        }
+    }
+
+    /// What waited for the hub was within its bound, one event more or less.
+    fn weigh(&mut self, node: usize, batch: &VecDeque<Delivery>, bound: usize) {
+        let bytes = |delivery: &Delivery| match delivery {
+            Delivery::Event(event) => event.data.as_bytes().len(),
+            _ => 0,
+        };
+        let (sum, largest) =
+            (batch.iter().map(bytes).sum::<usize>(), batch.iter().map(bytes).max().unwrap_or(0));
+        if sum > bound + largest {
+            self.failures
+                .push(Failure::new("MEMORY", format!("node {node}: {sum} bytes waited for the hub")));
         }
     }
 

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::{Act, Deed, Failure, Got, Log, Sent};
 use crate::world::World;
 
-/// How long a node that missed something about a user may need to notice, once its connection is there.
+/// How long a node that missed something about a user may need to notice, once its connection is
+/// there.
 const NOTICED: Duration = Duration::from_secs(15);
 
 /// Whether the user was a member from before the event until a stream that was opened after it.
-pub(super) fn entitled(log: &Log, user: usize, sent: &Sent) -> bool {
+pub(super) fn entitled(log: &Log, user: usize, sent: &Sent, strict: bool) -> bool {
     let Some(done) = sent.done else { return false };
     let opened = log.got(user).iter().find(|(at, got)| *at > done && matches!(got, Got::Ready));
     let until = opened.map_or_else(Instant::now, |(at, _)| *at);
@@ -22,6 +23,13 @@ pub(super) fn entitled(log: &Log, user: usize, sent: &Sent) -> bool {
     let Some(since) = joined.filter_map(|deed| deed.done).filter(|at| *at <= sent.begun).max() else {
         return false;
     };
+    // A node that was away when the membership came hears of it later, and brings what comes from
+    // then on.
+    let opened_since =
+        |(at, got): &(Instant, Got)| *at > since && *at < sent.begun && matches!(got, Got::Ready);
+    if !strict && !log.got(user).iter().any(opened_since) {
+        return false;
+    }
     let left = log.deeds.iter().filter(mine).filter(|deed| deed.act == Act::Leave(sent.topic.clone()));
     let mut overlapping = left.filter(|deed| deed.begun < until && deed.done.is_none_or(|at| at > since));
     overlapping.next().is_none()

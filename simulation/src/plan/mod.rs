@@ -1,4 +1,5 @@
-//! What happens in one simulation, as explicit data: made from a seed, made smaller by the shrinker, kept as a file.
+//! What happens in one simulation, as explicit data: made from a seed, made smaller by the
+//! shrinker, kept as a file.
 
 mod families;
 mod shrink;
@@ -86,7 +87,8 @@ pub enum Fault {
     Failover { ms: u64, lag: u64 },
     /// As before; then that one dies, and another replica takes over from the same place.
     Twice { ms: u64, lag: u64 },
-    /// The primary stops, a replica takes over; the old one wakes, answers what waits, and ends a little later.
+    /// The primary stops, a replica takes over; the old one wakes, answers what waits, and ends a
+    /// little later.
     Zombie { ms: u64, lag: u64 },
     /// A replica takes over, and the old primary goes on serving the connections that it has.
     Split { ms: u64, lag: u64 },

@@ -1,6 +1,6 @@
 //! Smaller plans to try.
 
-use super::{Family, Plan};
+use super::Plan;
 
 impl Plan {
     /// Plans with something taken out, the most promising first. Each is smaller, so trying ends.
@@ -36,7 +36,9 @@ impl Plan {
             change(&mut plan);
             all.push(plan);
         }
-        all.retain(|plan| plan.size() < self.size() && (!plan.direct || plan.family == Family::Direct));
+        // A publisher that waits less for its answers would publish more than a thin link carries.
+        all.retain(|plan| plan.bandwidth == 0 || plan.latency == self.latency);
+        all.retain(|plan| plan.size() < self.size());
         all
     }
 }

@@ -1,4 +1,5 @@
-//! The commands of the keyspace: those that the gateway's broker uses, and a few that its next versions will.
+//! The commands of the keyspace: those that the gateway's broker uses, and a few that its next
+//! versions will.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use tokio::time::Instant;
 use super::keyspace::{Keyspace, Value, number, text, wrong_type};
 use super::resp::{Bytes, Reply};
 
-/// Name, fewest arguments with the name, whether it writes, whether it is refused when memory is full.
+/// Name, fewest arguments with the name, whether it writes, whether it is refused when memory is
+/// full.
 const COMMANDS: &[(&str, usize, bool, bool)] = &[
     ("GET", 2, false, false),
     ("MGET", 2, false, false),
@@ -105,7 +107,7 @@ impl Keyspace {
                 Reply::OK
             }
             "MSET" => {
-                if args.len() % 2 == 0 {
+                if args.len().is_multiple_of(2) {
                     return Err(Reply::error("ERR wrong number of arguments for 'mset' command"));
                 }
                 for pair in args[1..].chunks(2) {
@@ -126,7 +128,7 @@ impl Keyspace {
 
     fn hash(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
         if name == "HSET" {
-            if args.len() % 2 != 0 {
+            if !args.len().is_multiple_of(2) {
                 return Err(Reply::error("ERR wrong number of arguments for 'hset' command"));
             }
             let Value::Hash(hash) = self.entry(&args[1], Value::Hash(BTreeMap::new())) else {

@@ -1,4 +1,5 @@
-//! What lies between a node and Redis: each piece arrives after a delay of its own, in order, or never.
+//! What lies between a node and Redis: each piece arrives after a delay of its own, in order, or
+//! never.
 
 use std::io;
 use std::time::Duration;

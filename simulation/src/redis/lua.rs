@@ -1,4 +1,5 @@
-//! The gateway's scripts in a real Lua 5.1. Values cross between Lua and Redis as Redis' own rules say.
+//! The gateway's scripts in a real Lua 5.1. Values cross between Lua and Redis as Redis' own rules
+//! say.
 
 use std::collections::HashMap;
 
@@ -140,7 +141,7 @@ fn from_lua(value: &Value) -> mlua::Result<Reply> {
     Ok(match value {
         Value::Nil | Value::Boolean(false) => Reply::Nil,
         Value::Boolean(true) => Reply::Int(1),
-        Value::Integer(number) => Reply::Int(i64::from(*number)),
+        Value::Integer(number) => Reply::Int(*number),
         Value::Number(number) => Reply::Int(*number as i64),
         Value::String(string) => Reply::Bulk(string.as_bytes().to_vec()),
         Value::Table(table) => {

@@ -1,4 +1,5 @@
-//! A model of Redis: the gateway's own scripts in a real Lua, over a small keyspace, behind links with faults, in virtual time.
+//! A model of Redis: the gateway's own scripts in a real Lua, over a small keyspace, behind links
+//! with faults, in virtual time.
 
 mod commands;
 mod keyspace;
@@ -11,5 +12,5 @@ mod stream;
 
 pub use commands::Refusal;
 pub use keyspace::Keyspace;
-pub use server::Server;
+pub use server::{Server, Solo};
 pub use site::{Redis, State};

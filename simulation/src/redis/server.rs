@@ -38,7 +38,8 @@ impl Server {
         self.loaded.clear();
     }
 
-    /// Runs a command that is about data or about the server; those about the connection are the connection's.
+    /// Runs a command that is about data or about the server; those about the connection are the
+    /// connection's.
     pub(super) fn run(
         &mut self,
         args: &[Bytes],
@@ -86,5 +87,29 @@ impl Server {
         self.db.run(args, self.refuses).unwrap_or_else(|| {
             Reply::Error(format!("ERR unknown command '{}', with args beginning with: ", text(first)))
         })
+    }
+}
+
+/// One server with nobody but its caller: what the differential test holds against a real one.
+pub struct Solo {
+    server: Server,
+    scripts: Scripts,
+}
+
+struct Nobody;
+
+impl Channels for Nobody {
+    fn publish(&mut self, _: &Bytes, _: &Bytes) -> i64 {
+        0
+    }
+}
+
+impl Solo {
+    pub fn new(db: Keyspace) -> Self {
+        Self { server: Server::new(db, "reign-0".into()), scripts: Scripts::new() }
+    }
+
+    pub fn ask(&mut self, args: &[Bytes]) -> Reply {
+        self.server.run(args, &mut self.scripts, &mut Nobody)
     }
 }

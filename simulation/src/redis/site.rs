@@ -1,4 +1,5 @@
-//! Where Redis runs: its servers, of which one is found at the address, and everybody's connections to them.
+//! Where Redis runs: its servers, of which one is found at the address, and everybody's connections
+//! to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -130,7 +131,8 @@ impl State {
         &mut self.servers[self.current]
     }
 
-    /// A server with these data is found at the address from now on. The connections to others stay as they are.
+    /// A server with these data is found at the address from now on. The connections to others stay
+    /// as they are.
     pub fn promote(&mut self, db: Keyspace) -> usize {
         let number = self.servers.len();
         self.servers.push(Server::new(db, format!("reign-{number}")));

@@ -26,9 +26,6 @@ impl Stream {
     }
 
     fn add(&mut self, id: Id, fields: &[Bytes], most: usize, node: usize) -> Result<(), Reply> {
-        if id == (0, 0) {
-            return Err(Reply::error("ERR The ID specified in XADD must be greater than 0-0"));
-        }
         if id <= self.last {
             return Err(Reply::error(
                 "ERR The ID specified in XADD is equal or smaller than the target stream top item",
@@ -47,10 +44,13 @@ impl Keyspace {
     /// `XADD key MAXLEN ~ n id field value`.
     pub(super) fn xadd(&mut self, args: &[Bytes]) -> Result<Reply, Reply> {
         let [_, key, maxlen, about, most, given, fields @ ..] = args else { return Err(syntax()) };
-        if maxlen != b"MAXLEN" || about != b"~" || fields.is_empty() || fields.len() % 2 != 0 {
+        if maxlen != b"MAXLEN" || about != b"~" || fields.is_empty() || !fields.len().is_multiple_of(2) {
             return Err(Reply::error("ERR this form of XADD is not modelled"));
         }
         let (most, id, node) = (number(most)? as usize, id(given, 0)?, self.stream_node.max(1));
+        if id == (0, 0) {
+            return Err(Reply::error("ERR The ID specified in XADD must be greater than 0-0"));
+        }
         let existed = self.get(key).is_some();
         let added = match self.entry(key, Value::Stream(Stream::default())) {
             Value::Stream(stream) => stream.add(id, fields, most, node),
@@ -72,14 +72,14 @@ impl Keyspace {
         };
         let (from, to) = if down { (second, first) } else { (first, second) };
         let (from, to) = (bound(from, 0)?, bound(to, u64::MAX)?);
-        if limit == 0 {
-            return Ok(Reply::Nil);
-        }
         let entries = match self.value(key) {
             None => return Ok(Reply::Array(Vec::new())),
             Some(Value::Stream(stream)) => &stream.entries,
             Some(_) => return Err(wrong_type()),
         };
+        if limit == 0 {
+            return Ok(Reply::Nil);
+        }
         let start = entries.partition_point(|(id, _)| *id < from.id || (*id == from.id && !from.inclusive));
         let end = entries.partition_point(|(id, _)| *id < to.id || (*id == to.id && to.inclusive));
         let within = entries.range(start..end.max(start));

@@ -34,7 +34,7 @@ impl World {
             return Vec::new();
         }
         sleep(SLOWLY).await;
-        let failures = oracle::ready(self);
+        let failures = oracle::ready(self, true);
         self.mend(true);
         failures
     }
@@ -165,7 +165,8 @@ impl World {
         self.redis.state().promote(replica);
     }
 
-    /// The primary stops without a word. When it wakes, it answers what waits, until it hears that it is none any more.
+    /// The primary stops without a word. When it wakes, it answers what waits, until it hears that
+    /// it is none any more.
     async fn zombie(&self, ms: u64, lag: u64) {
         let replica = self.copy();
         sleep(Duration::from_millis(lag)).await;

@@ -1,4 +1,5 @@
-//! Wants a topic of a node's broker and lets it go, again and again: what a hub's patience would hide.
+//! Wants a topic of a node's broker and lets it go, again and again: what a hub's patience would
+//! hide.
 
 use std::sync::Arc;
 use std::time::Duration;

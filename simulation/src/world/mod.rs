@@ -1,4 +1,5 @@
-//! Nodes, publishers, clients and faults over a model of Redis: one simulation from its beginning to its verdict.
+//! Nodes, publishers, clients and faults over a model of Redis: one simulation from its beginning
+//! to its verdict.
 
 mod client;
 mod faults;
@@ -25,10 +26,12 @@ use crate::redis::Redis;
 use crate::trace::Trace;
 use node::Node;
 
-/// From the end of all faults until everything must work again: the longest backoff, time-outs and probes fit several times.
+/// From the end of all faults until everything must work again: the longest backoff, time-outs and
+/// probes fit several times.
 const HEALING: Duration = Duration::from_secs(30);
 
-/// For how long publishers go on over links that stay slow. What a node has missed is carried in the meantime.
+/// For how long publishers go on over links that stay slow. What a node has missed is carried in
+/// the meantime.
 const SLOWLY: Duration = Duration::from_secs(30);
 
 /// From the last event to the end.
@@ -139,7 +142,7 @@ impl World {
         *self.quiet_since.lock() = Some(Instant::now());
         self.phase.send_replace(Phase::Quiet);
         sleep(HEALING).await;
-        failures.extend(oracle::ready(self));
+        failures.extend(oracle::ready(self, false));
         failures.extend(oracle::listening(self));
         failures.extend(oracle::judge(self));
         // What a node has not noticed by itself, a next event would show.

@@ -59,7 +59,7 @@ impl Node {
             ..tidegate_hub::Options::default()
         };
         let (tap, deliveries) =
-            Tap::new(Arc::clone(&broker), deliveries, world.redis.trace().clone(), number);
+            Tap::new(Arc::clone(&broker), deliveries, world.redis.trace().clone(), (number, plan.queue));
         let metrics = tidegate_hub::Metrics::new(&registry).expect("names are new");
         let hub = Hub::start(options, Arc::clone(&tap) as Arc<dyn Broker>, deliveries, metrics);
         Self { number, broker, tap, hub, stopped: watch::Sender::new(false) }

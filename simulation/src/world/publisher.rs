@@ -1,4 +1,5 @@
-//! Publishers: with and without keys, alone and in batches. One with a key repeats what it has no answer to.
+//! Publishers: with and without keys, alone and in batches. One with a key repeats what it has no
+//! answer to.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,10 @@
--- The stored events of several topics after an offset, in the order of their offsets: as many as fit into some bytes.
+-- The stored events of several topics after an offset, in the order of their offsets: as many as
+-- fit into some bytes.
 --
 -- KEYS  1 epoch  2 counter  3 and on: the topics' streams
--- ARGV  1 epoch if a new one is needed (here never)  2 the epoch  3 the offset  4 last offset  5 bytes at most (one event always fits)
--- Gives {the offset up to which nothing is left out, number of a stream, envelope, number, envelope, …}.
+-- ARGV  1 epoch if a new one is needed (here never)  2 the epoch  3 the offset  4 last offset
+--       5 bytes at most (one event always fits)
+-- Gives {the offset up to which nothing is left out, number of a stream, envelope, number, …}.
 local prefix, from, upto, room = '1 ' .. ARGV[2] .. ' ', ARGV[3] .. '-1', tonumber(ARGV[4]), tonumber(ARGV[5])
 local events, bytes = {}, 0
 

@@ -1,6 +1,7 @@
 //! The subscription: which topics this node wants, and one supervised connection that brings their messages in order.
 
 mod changes;
+mod entry;
 mod repair;
 mod sequencer;
 mod supervisor;

@@ -1,9 +1,10 @@
 //! What was missed is read from the streams and handed on in order; then deliveries go on live.
 //!
 //! A round goes up to heads that were read after everything was subscribed, on the same connection: what is stored up
-//! to a head is in the streams, what is later is held back or still to come. Events are taken in windows of bytes, in the order of
-//! their offsets, and each window that was handed on stays so: memory is bounded however many topics and events there are, and a slow
-//! link makes a repair slow, but never endless.
+//! to a head is in the streams, what is later is held back or still to come. Events are taken in
+//! windows of bytes, in the order of their offsets, and each window that was handed on stays so:
+//! memory is bounded however many topics and events there are, and a slow link makes a repair slow,
+//! but never endless.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use super::words::reset;
 use crate::connect::{unavailable, unexpected};
 use crate::scripts::{self, eval};
 
-/// Offsets read at once, however small the events are. A partition's offsets are unique, so no more events than this are in memory.
+/// Offsets read at once, however small the events are. A partition's offsets are unique, so no more
+/// events than this are in memory.
 const WINDOW: Offset = 4096;
 
 /// Topics asked in one round trip.
@@ -180,7 +182,8 @@ impl Supervisor {
         Ok(missed)
     }
 
-    /// The stored events of these topics after `from`, up to `upto` or as far as fits. Gives how far that is.
+    /// The stored events of these topics after `from`, up to `upto` or as far as fits. Gives how
+    /// far that is.
     async fn window(
         &self,
         partition: Partition,

@@ -7,10 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tidegate_broker::{Delivery, Feed, Full, ResetReason};
-use tidegate_protocol::{Cursor, Envelope, Epoch, Message, Offset, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Envelope, Epoch, Message, Partition, Position, Topic};
 use tokio::sync::{oneshot, watch};
 
 use super::changes::Changes;
+use super::entry::Entry;
 use super::words::{delivery, reset};
 
 /// A flat charge for each message held, besides its data.
@@ -37,18 +38,6 @@ pub(super) struct Sequencer {
     closed: bool,
     /// The last probe heard, for each partition.
     pub(super) heard: watch::Sender<Vec<u64>>,
-}
-
-/// A topic that this node wants.
-pub(super) struct Entry {
-    /// This very name, not an equal one: it tells the entry from an earlier one of a topic that was let go and is wanted again.
-    channel: Arc<str>,
-    pub(super) topic: Topic,
-    pub(super) partition: Partition,
-    /// Every stored event of the topic up to here is behind us: handed on, or from before the subscription.
-    pub(super) last: Offset,
-    /// Redis has confirmed the subscription once. From then on nothing may be missed, whatever happens to the connection.
-    pub(super) confirmed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +74,6 @@ pub(super) enum Outcome {
 pub(super) enum Refused {
     Gap(&'static str),
     Full,
-}
-
-impl Entry {
-    fn is(&self, channel: &Arc<str>) -> bool {
-        Arc::ptr_eq(&self.channel, channel)
-    }
 }
 
 impl Sequencer {
@@ -225,7 +208,7 @@ impl Sequencer {
                 if self.mode != Mode::Away {
                     self.changes.pending.push(Arc::clone(&channel));
                 }
-                Entry { channel: Arc::clone(&channel), topic, partition, last: 0, confirmed: false }
+                Entry::new(Arc::clone(&channel), topic, partition)
             });
             ready &= entry.confirmed;
             channels.push(channel);
@@ -270,7 +253,8 @@ impl Sequencer {
 
     /// `channels` are subscribed, and `heads` was read after that on the same connection: so whatever came before it has been received.
     ///
-    /// Unless a topic was let go and is wanted again since: what came in between was dropped, and its new entry waits for later heads.
+    /// Unless a topic was let go and is wanted again since: what came in between was dropped, and
+    /// its new entry waits for later heads.
     pub(super) fn confirm(&mut self, channels: &[Arc<str>], heads: &[Position]) {
         for channel in channels {
             if let Some(entry) = self.entries.get_mut(channel)

@@ -22,7 +22,8 @@ const CHANNELS: usize = 1000;
 /// While Redis is away, the log says so this often at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(15);
 
-/// Small, so that a slow link has carried something before it is known how slow it is; quick answers double it.
+/// Small, so that a slow link has carried something before it is known how slow it is; quick
+/// answers double it.
 const FIRST_WINDOW: usize = 64 << 10;
 
 const ADVICE: &str = "check redis.url and that Redis runs; this node keeps trying, is not ready, and refuses publishes with 503";
@@ -36,7 +37,8 @@ pub(crate) struct Supervisor {
     pub(super) reader: Reader,
     connector: Connector,
     metrics: Metrics,
-    /// Bytes of events that a repair reads at once. It outlives connections: what a slow link has taught is kept.
+    /// Bytes of events that a repair reads at once. It outlives connections: what a slow link has
+    /// taught is kept.
     pub(super) windows: Room,
     /// A connection that has nothing to do is asked for a sign of life this often.
     check: Duration,

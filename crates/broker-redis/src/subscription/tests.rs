@@ -38,7 +38,8 @@ fn nothing_piles_up_while_redis_is_away() {
     assert!(sequencer.take_leaving().is_empty());
 }
 
-/// A topic that was let go and is wanted again has missed what came in between: heads from before say nothing about it.
+/// A topic that was let go and is wanted again has missed what came in between: heads from before
+/// say nothing about it.
 #[test]
 fn a_topic_wanted_again_is_not_confirmed_by_older_heads() {
     let (feed, _deliveries) = queue(1 << 20);

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::cluster::options;
 
-/// A Redis that takes connections and says nothing: whoever asks for one is told within the time for an answer.
+/// A Redis that takes connections and says nothing: whoever asks for one is told within the time
+/// for an answer.
 #[tokio::test]
 async fn a_connection_is_waited_for_as_long_as_for_an_answer() {
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -20,7 +20,8 @@ fn patient(url: &str) -> Options {
     }
 }
 
-/// What a node missed is more than the link carries within the time for an answer: it comes all the same, in order and once.
+/// What a node missed is more than the link carries within the time for an answer: it comes all the
+/// same, in order and once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_link_makes_a_repair_slow_and_not_endless() {
     let redis = RedisServer::start().await;

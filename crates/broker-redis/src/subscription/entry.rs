@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use tidegate_protocol::{Offset, Partition, Topic};
+
+/// A topic that this node wants.
+pub(super) struct Entry {
+    /// This very name, not an equal one: it tells the entry from an earlier one of a topic that was
+    /// let go and is wanted again.
+    channel: Arc<str>,
+    pub(super) topic: Topic,
+    pub(super) partition: Partition,
+    /// Every stored event of the topic up to here is behind us: handed on, or from before the subscription.
+    pub(super) last: Offset,
+    /// Redis has confirmed the subscription once. From then on nothing may be missed, whatever happens to the connection.
+    pub(super) confirmed: bool,
+}
+
+impl Entry {
+    pub(super) fn new(channel: Arc<str>, topic: Topic, partition: Partition) -> Self {
+        Self { channel, topic, partition, last: 0, confirmed: false }
+    }
+
+    pub(super) fn is(&self, channel: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.channel, channel)
+    }
+}
