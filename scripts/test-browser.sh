@@ -3,7 +3,7 @@
 #
 #   scripts/test-browser.sh               all stories
 #   scripts/test-browser.sh seats         those of tests/browser/stories/seats.test.mjs
-#   TIDEGATE_BINARY=…                     the gateway; else target/debug/tidegate is built
+#   GATEWAY_BINARY=…                     the gateway; else target/debug/tidegate is built
 #   CHROMIUM=…                            the browser (default: chromium in PATH)
 set -euo pipefail
 
@@ -11,10 +11,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
 export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
-if [ -z "${TIDEGATE_BINARY:-}" ]; then
+if [ -z "${GATEWAY_BINARY:-}" ]; then
     cargo build --quiet --locked --package tidegate
-    TIDEGATE_BINARY=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/tidegate
-    export TIDEGATE_BINARY
+    GATEWAY_BINARY=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/tidegate
+    export GATEWAY_BINARY
 fi
 
 for project in clients/page tests/browser; do

@@ -2,12 +2,12 @@
 # The JavaScript client against real gateways, in Node and in Chromium, and other people's clients (npm, PyPI) after it. Installs what these need
 # beside themselves; the system's programs are scripts/setup.sh's affair.
 #
-#   TIDEGATE_BINARY=   the gateway to test with (default: the debug build, which is made if it is not there)
+#   GATEWAY_BINARY=   the gateway to test with (default: the debug build, which is made if it is not there)
 #   CHROMIUM=          the browser (default: chromium in PATH)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export TIDEGATE_BINARY=${TIDEGATE_BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/tidegate}
+export GATEWAY_BINARY=${GATEWAY_BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/tidegate}
 export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 
 main() {
@@ -17,7 +17,7 @@ main() {
     need redis-server redis-server
     [ -n "$CHROMIUM" ] || lacks "Chromium or Chrome (CHROMIUM=…)"
     [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || lacks "Node 20 or later, not $(node --version)"
-    [ -x "$TIDEGATE_BINARY" ] || (cd "$root" && cargo build --locked --package tidegate)
+    [ -x "$GATEWAY_BINARY" ] || (cd "$root" && cargo build --locked --package tidegate)
 
     modules clients/js
     modules tests/clients

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
-export const binary = path.resolve(process.env.TIDEGATE_BINARY ?? path.join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/tidegate'));
+export const binary = path.resolve(process.env.GATEWAY_BINARY ?? path.join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/tidegate'));
 
 // A gateway takes every TIDEGATE_… variable for a setting of its own.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEGATE_')));

@@ -1,6 +1,6 @@
 // Takes the picture of the page that the README shows: a chat somebody was at, some seats held, a connection that was cut.
 //
-//   TIDEGATE_BINARY=target/debug/tidegate node tests/browser/picture.mjs docs/images/page.png [dark]
+//   GATEWAY_BINARY=target/debug/tidegate node tests/browser/picture.mjs docs/images/page.png [dark]
 import { launch, visit } from './browser.mjs';
 import { cluster } from './cluster.mjs';
 

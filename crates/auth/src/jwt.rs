@@ -2,9 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use crate::claims::{Claims, Rules, bad};
 use crate::keys::VerifyingKey;
@@ -28,7 +27,13 @@ struct Token<'a> {
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<Value>,
+    #[serde(default, deserialize_with = "is_given")]
+    crit: bool,
+}
+
+/// Whether a member is there at all: null is a value, too.
+fn is_given<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
 }
 
 impl Rules {
@@ -88,11 +93,8 @@ impl<'a> Token<'a> {
             return Err(Error::Malformed);
         }
         let header: Header = object(&decoded(header)?).map_err(|_| Error::Malformed)?;
-        match header.crit {
-            // RFC 7515, 4.1.11: extensions in `crit` must be understood, and none is.
-            Some(_) => Err(Error::Malformed),
-            None => Ok(Self { message, claims, signature, header }),
-        }
+        // RFC 7515, 4.1.11: extensions in `crit` must be understood, and none is.
+        if header.crit { Err(Error::Malformed) } else { Ok(Self { message, claims, signature, header }) }
     }
 
     fn claims(&self) -> Result<Claims, Error> {

@@ -54,6 +54,8 @@ pub(crate) struct Control {
     /// without it.
     arrival: Mutex<Option<Arc<Arrival<Incoming>>>>,
     left: Left,
+    /// A route has got the request, and its answer is not on its way yet.
+    routed: AtomicBool,
     /// What hyper wanted to answer to what is no request to it.
     refused: Mutex<Option<StatusCode>>,
 }
@@ -71,6 +73,7 @@ impl Control {
     /// A request's head is there. `arrival`: of its body, where the next request follows behind it.
     pub(crate) fn served(&self, arrival: Option<Arc<Arrival<Incoming>>>) {
         self.served.store(true, Ordering::Relaxed);
+        self.routed.store(true, Ordering::Relaxed);
         self.left.asked.store(false, Ordering::Relaxed);
         *self.arrival.lock() = arrival;
     }
@@ -86,8 +89,10 @@ impl Control {
         self.arrival.lock().as_ref().is_none_or(|arrival| arrival.is_whole())
     }
 
-    /// The status of an answer that hyper gave by itself, and that was kept back.
+    /// The status of an answer that hyper gave by itself, and that was kept back. The answer that
+    /// is written instead is not.
     pub(crate) fn refused(&self) -> Option<StatusCode> {
+        self.routed.store(true, Ordering::Relaxed);
         self.refused.lock().take()
     }
 
@@ -129,16 +134,18 @@ impl Control {
     }
 }
 
-/// hyper answers what it can't read as a request by itself: without a body, and so that no page of
-/// another origin may read it. These answers are known by that. No route gives an error without a
-/// body.
-fn refusal(answer: &[u8]) -> Option<StatusCode> {
-    let status = StatusCode::from_bytes(answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?).ok()?;
-    if !matches!(status.as_u16(), 400 | 414 | 431) {
-        return None;
-    }
-    let head = std::str::from_utf8(answer).ok()?.strip_suffix("\r\n\r\n")?;
-    head.split("\r\n").any(|line| line == "content-length: 0").then_some(status)
+/// The status of an answer that begins here. "100 Continue" is none yet.
+fn begins(bytes: &[u8]) -> Option<StatusCode> {
+    let status = StatusCode::from_bytes(bytes.strip_prefix(b"HTTP/1.")?.get(2..5)?).ok()?;
+    (!status.is_informational()).then_some(status)
+}
+
+/// Whether an answer looks like those that hyper gives by itself to what it can't read as a request:
+/// without a body, and so that no page of another origin may read it.
+fn is_bare(status: StatusCode, answer: &[u8]) -> bool {
+    let head = std::str::from_utf8(answer).ok().and_then(|text| text.strip_suffix("\r\n\r\n"));
+    matches!(status.as_u16(), 400 | 414 | 431)
+        && head.is_some_and(|head| head.split("\r\n").any(|line| line == "content-length: 0"))
 }
 
 impl Io {
@@ -158,7 +165,10 @@ impl Io {
 
     /// Keeps an answer back that no route gave. With the error hyper is done with the connection.
     fn keep_back(&self, bytes: &[u8]) -> io::Result<()> {
-        let Some(status) = refusal(bytes) else { return Ok(()) };
+        let Some(status) = begins(bytes) else { return Ok(()) };
+        if self.control.routed.swap(false, Ordering::Relaxed) || !is_bare(status, bytes) {
+            return Ok(());
+        }
         *self.control.refused.lock() = Some(status);
         Err(io::ErrorKind::InvalidData.into())
     }

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../../..", import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
-export const binary = process.env.TIDEGATE_BINARY ?? join(target, "debug", "tidegate");
+export const binary = process.env.GATEWAY_BINARY ?? join(target, "debug", "tidegate");
 
 export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");

@@ -23,6 +23,7 @@ pub(crate) fn toy(app: App) -> Application {
         .route("/toy/{name}/events", get(events))
         .route("/toy/{name}/wait", get(poll))
         .route("/toy/echo", post(echo))
+        .route("/toy/bare", get(|| async { StatusCode::BAD_REQUEST }))
         .route("/toy/taken", get(|| async { Problem::conflict("Bob has it.").with("heldBy", "bob") }))
         .with_state(app);
     Application { name: "toy", router, streams: &["/toy/{name}/events"], openapi: OPENAPI }

@@ -3,8 +3,9 @@
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::application::toy;
 use crate::node::{Node, Setup, options};
-use crate::unread::{read_all, until};
+use crate::unread::{read_all, read_head, until};
 
 /// A page of another origin may read why its request was refused, and a program gets a problem.
 #[tokio::test]
@@ -68,4 +69,32 @@ async fn a_head_that_is_too_large_is_a_problem_on_http2() {
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://page.test");
     let problem: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(problem["status"], 431);
+}
+
+/// The library's own answers have no body, and a route's may have none either.
+#[tokio::test]
+async fn a_routes_empty_answer_is_the_routes() {
+    let node = Node::start(Setup { application: Some(toy), ..Setup::default() }).await;
+    let mut socket = TcpStream::connect(node.addr()).await.unwrap();
+    for _ in 0..2 {
+        socket.write_all(b"GET /toy/bare HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let head = read_head(&mut socket).await;
+        assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("content-length: 0"), "{head}");
+    }
+    socket.write_all(b"NO HTTP\r\n\r\n").await.unwrap();
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("problem+json"), "{answer}");
+}
+
+/// Its router has no problems to give.
+#[tokio::test]
+async fn the_admin_listener_refuses_what_it_cannot_read() {
+    let node = Node::open().await;
+    let cookie = format!("GET /healthz HTTP/1.1\r\ncookie: {}\r\n\r\n", "c".repeat(1 << 20));
+    for (request, status) in [("NO HTTP\r\n\r\n", 400), (&*cookie, 431)] {
+        let mut socket = TcpStream::connect(node.admin_addr()).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_all(&mut socket).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
 }

@@ -157,6 +157,10 @@ impl Node {
         format!("{}{path}", self.base())
     }
 
+    pub(crate) fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
     }
