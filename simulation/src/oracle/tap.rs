@@ -187,6 +187,14 @@ impl Broker for Tap {
         self.inner.publish(batch).await
     }
 
+    async fn publish_version(
+        &self,
+        publication: Publication,
+        version: u64,
+    ) -> Result<Option<Receipt>, Error> {
+        self.inner.publish_version(publication, version).await
+    }
+
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
         for topic in &topics {
             self.state.lock().span(topic);

@@ -27,6 +27,9 @@ const COMMANDS: &[(&str, usize, bool, bool)] = &[
     ("SADD", 3, true, true),
     ("SREM", 3, true, false),
     ("SMEMBERS", 2, false, false),
+    ("SCARD", 2, false, false),
+    ("SISMEMBER", 3, false, false),
+    ("TIME", 1, false, false),
     ("XADD", 5, true, true),
     ("XRANGE", 4, false, false),
     ("XREVRANGE", 4, false, false),
@@ -73,7 +76,8 @@ impl Keyspace {
             "XRANGE" => self.xrange(args, false),
             "XREVRANGE" => self.xrange(args, true),
             "HGET" | "HMGET" | "HSET" => self.hash(&name, args),
-            "SADD" | "SREM" | "SMEMBERS" => self.set(&name, args),
+            "TIME" => Ok(time()),
+            "SADD" | "SREM" | "SMEMBERS" | "SCARD" | "SISMEMBER" => self.set(&name, args),
             "PEXPIRE" | "PERSIST" | "DEL" | "EXISTS" => self.any(&name, args),
             _ => self.string(&name, args),
         };
@@ -148,12 +152,18 @@ impl Keyspace {
     }
 
     fn set(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
-        if name == "SMEMBERS" {
-            return match self.value(&args[1]) {
-                None => Ok(Reply::Set(Vec::new())),
-                Some(Value::Set(set)) => Ok(Reply::Set(set.iter().cloned().map(Reply::Bulk).collect())),
-                Some(_) => Err(wrong_type()),
+        if !matches!(name, "SADD" | "SREM") {
+            let empty = BTreeSet::new();
+            let set = match self.value(&args[1]) {
+                None => &empty,
+                Some(Value::Set(set)) => set,
+                Some(_) => return Err(wrong_type()),
             };
+            return Ok(match name {
+                "SCARD" => Reply::Int(set.len() as i64),
+                "SISMEMBER" => Reply::Int(set.contains(&args[2]).into()),
+                _ => Reply::Set(set.iter().cloned().map(Reply::Bulk).collect()),
+            });
         }
         if name == "SREM" && self.get(&args[1]).is_none() {
             return Ok(Reply::Int(0));
@@ -195,4 +205,16 @@ impl Keyspace {
 fn end(millis: i64) -> Instant {
     // What lives for a century never ends here.
     Instant::now() + Duration::from_millis(u64::try_from(millis).unwrap_or(0).min(100 * 365 * 86_400_000))
+}
+
+/// Seconds and microseconds of a clock that all servers of a run share.
+fn time() -> Reply {
+    // Some day in 2026: scripts may expect a clock that was set.
+    const START: Duration = Duration::from_secs(1_790_000_000);
+    thread_local! {
+        static BEGUN: Instant = Instant::now();
+    }
+    let now = START + BEGUN.with(Instant::elapsed);
+    let part = |part: String| Reply::Bulk(part.into_bytes());
+    Reply::Array(vec![part(now.as_secs().to_string()), part(now.subsec_micros().to_string())])
 }

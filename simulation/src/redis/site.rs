@@ -264,7 +264,7 @@ impl State {
                 ])
                 .encoded()
             }
-            "CLIENT" | "SELECT" => Reply::OK.encoded(),
+            "CLIENT" | "SELECT" | "UNWATCH" => Reply::OK.encoded(),
             "PING" => {
                 args.get(1).map_or(Reply::Simple("PONG".into()), |word| Reply::Bulk(word.clone())).encoded()
             }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_hub::{Join, Resume, Subscription};
+use tidegate_hub::{Join, Resume, Scope, Subscription};
 use tidegate_protocol::{Format, Topic};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -29,6 +29,7 @@ impl World {
                 expires: None,
                 format: Format::Sse,
                 manner: None,
+                scope: Scope::Own,
             };
             let joined = match self.node(number) {
                 Some(node) => {

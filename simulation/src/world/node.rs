@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_broker::{Broker, Metrics};
 use tidegate_broker_redis::{Options, RedisBroker};
 use tidegate_hub::Hub;
+use tidegate_tasks::Tasks;
 use tokio::sync::watch;
 
 use super::World;
@@ -39,7 +40,7 @@ impl World {
 impl Node {
     fn start(world: &World, number: usize) -> Self {
         let plan = &world.plan;
-        let registry = prometheus::Registry::new();
+        let (registry, tasks) = (prometheus::Registry::new(), Tasks::default());
         let name = format!("n{number}");
         let options = Options {
             partitions: plan.partitions,
@@ -50,7 +51,7 @@ impl Node {
             ..Options::default()
         };
         let metrics = Metrics::new(&registry).expect("names are new");
-        let (broker, deliveries) = RedisBroker::start(options, metrics).expect("settings are valid");
+        let (broker, deliveries) = RedisBroker::start(options, metrics, &tasks).expect("settings are valid");
         let options = tidegate_hub::Options {
             node: name,
             linger: Duration::from_millis(plan.linger),
@@ -61,7 +62,7 @@ impl Node {
         let (tap, deliveries) =
             Tap::new(Arc::clone(&broker), deliveries, world.redis.trace().clone(), (number, plan.queue));
         let metrics = tidegate_hub::Metrics::new(&registry).expect("names are new");
-        let hub = Hub::start(options, Arc::clone(&tap) as Arc<dyn Broker>, deliveries, metrics);
+        let hub = Hub::start(options, Arc::clone(&tap) as Arc<dyn Broker>, deliveries, metrics, &tasks);
         Self { number, broker, tap, hub, stopped: watch::Sender::new(false) }
     }
 
