@@ -21,6 +21,8 @@ pub(crate) struct Log {
 pub(crate) struct Sent {
     pub(crate) topic: Topic,
     pub(crate) keyed: bool,
+    /// The number of the first event of its batch.
+    pub(crate) batch: usize,
     pub(crate) begun: Instant,
     /// When it was acknowledged, if it was.
     pub(crate) done: Option<Instant>,
@@ -81,8 +83,8 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Sent {
-    pub(crate) fn new(topic: Topic, keyed: bool) -> Self {
-        Self { topic, keyed, begun: Instant::now(), done: None, place: None }
+    pub(crate) fn new(topic: Topic, keyed: bool, batch: usize) -> Self {
+        Self { topic, keyed, batch, begun: Instant::now(), done: None, place: None }
     }
 
     pub(crate) fn stored(&self) -> bool {

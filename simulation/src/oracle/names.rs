@@ -1,8 +1,9 @@
-//! An epoch and an offset name one event, for whoever gave it, and whoever got it.
+//! An epoch and an offset name one event, for its publisher and for all who got it. A batch keeps its
+//! order within a topic.
 
 use std::collections::BTreeMap;
 
-use tidegate_protocol::{Partition, Position};
+use tidegate_protocol::{Partition, Position, Topic};
 
 use super::{Failure, Log};
 use crate::world::World;
@@ -23,6 +24,22 @@ pub(super) fn judge(world: &World, log: &Log) -> Vec<Failure> {
     for life in world.lives.lock().iter() {
         for (number, place) in life.tap.places() {
             claim(number, place, &format!("node {}", life.number));
+        }
+    }
+    failures.extend(batches(log));
+    failures
+}
+
+/// Of events with keys some may have been repeated later than others.
+fn batches(log: &Log) -> Vec<Failure> {
+    let mut last: BTreeMap<(usize, &Topic), Position> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (number, sent) in log.sent.iter().enumerate().filter(|(_, sent)| !sent.keyed) {
+        let Some((_, position)) = sent.place else { continue };
+        let before = last.insert((sent.batch, &sent.topic), position);
+        if before.is_some_and(|before| before.epoch == position.epoch && before.offset > position.offset) {
+            let words = format!("event {number} ({position:?}) was before {before:?} in its batch");
+            failures.push(Failure::new("REORDERED", words));
         }
     }
     failures

@@ -47,7 +47,8 @@ impl World {
 
     fn begin_all(&self, topics: &[Topic], keyed: bool) -> Vec<usize> {
         let mut log = self.log.lock();
-        topics.iter().map(|topic| log.begin(Sent::new(topic.clone(), keyed))).collect()
+        let batch = log.sent.len();
+        topics.iter().map(|topic| log.begin(Sent::new(topic.clone(), keyed, batch))).collect()
     }
 
     /// Publishes these events, and gives those of which it is not known that they are stored.
