@@ -3,7 +3,7 @@
 #
 #   scripts/test-browser.sh               all stories
 #   scripts/test-browser.sh seats         those of tests/browser/stories/seats.test.mjs
-#   GATEWAY_BINARY=…                     the gateway; else target/debug/tidegate is built
+#   GATEWAY_BINARY=…                      the gateway; else target/debug/tidegate is built
 #   CHROMIUM=…                            the browser (default: chromium in PATH)
 set -euo pipefail
 

@@ -74,23 +74,23 @@ impl Entry {
     fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "scheme, host and port if it is not the usual one, such as https://app.example";
         if text.eq_ignore_ascii_case("null") {
-            return Err("is what sandboxed pages of any site send: it names none".into());
+            return Err("can't be allowed: sandboxed pages of every site send it".into());
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("is no origin: it needs {FORM}"));
+            return Err(format!("is not an origin: it needs {FORM}"));
         };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "https" => "https",
             "http" => "http",
-            _ => return Err("is no origin of a web page: it begins with neither https:// nor http://".into()),
+            _ => return Err("is not the origin of a web page: it must begin with https:// or http://".into()),
         };
         if let Some((host, _)) = rest.split_once(['/', '?', '#', '\\']) {
             return Err(format!(
-                "has something behind the host, which no browser sends: write {scheme}://{host}"
+                "has something after the host, which browsers never send: write {scheme}://{host}"
             ));
         }
         if rest.contains('@') {
-            return Err("has a user in it, which no browser sends".into());
+            return Err("has a user in it, which browsers never send".into());
         }
         let (below, host) = match rest.strip_prefix("*.") {
             Some(host) => (true, format!("{STAND_IN}{host}")),
@@ -101,8 +101,8 @@ impl Entry {
                 "has a * that does not stand for whole subdomains: write https://*.example.com".into()
             );
         }
-        let url =
-            Url::parse(&format!("{scheme}://{host}")).map_err(|error| format!("is no origin: {error}"))?;
+        let url = Url::parse(&format!("{scheme}://{host}"))
+            .map_err(|error| format!("is not an origin: {error}"))?;
         let canonical = url.origin().ascii_serialization();
         if !below {
             return Ok(Self::Exact(canonical));
@@ -110,7 +110,7 @@ impl Entry {
         let host = url.host_str().unwrap_or_default();
         let parent = host.strip_prefix(STAND_IN).unwrap_or_default();
         if parent.is_empty() || !(parent.contains('.') || parent == "localhost") {
-            return Err("stands for a whole top-level domain: name the domain that is yours".into());
+            return Err("covers a whole top-level domain: name your own domain".into());
         }
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Ok(Self::Below { scheme, suffix: format!(".{parent}"), port })
@@ -210,20 +210,20 @@ mod tests {
             ("https://app.example/", "write https://app.example"),
             ("https://app.example/path", "write https://app.example"),
             ("https://*.example.com/", "write https://*.example.com"),
-            ("https://app.example?x", "behind the host"),
+            ("https://app.example?x", "after the host"),
             ("https://me@app.example", "a user"),
-            ("app.example", "is no origin"),
-            ("", "is no origin"),
-            ("https://", "is no origin"),
-            ("https://app.example:99999", "is no origin"),
-            ("ftp://app.example", "neither https"),
+            ("app.example", "is not an origin"),
+            ("", "is not an origin"),
+            ("https://", "is not an origin"),
+            ("https://app.example:99999", "is not an origin"),
+            ("ftp://app.example", "must begin with https"),
             ("null", "sandboxed"),
             ("https://*", "stand for whole subdomains"),
             ("https://*.*.example.com", "stand for whole subdomains"),
             ("https://app-*.example.com", "stand for whole subdomains"),
             ("https://*example.com", "stand for whole subdomains"),
             ("https://*.com", "top-level domain"),
-            ("https://*.1.2.3.4", "is no origin"),
+            ("https://*.1.2.3.4", "is not an origin"),
         ] {
             let mistakes = Origins::parse(&["https://good.example", configured]).unwrap_err();
             assert_eq!(mistakes.len(), 1, "{configured}");

@@ -73,7 +73,7 @@ impl Problem {
 
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
     /// 405.
@@ -90,7 +90,7 @@ impl Problem {
 
     /// 409: it would be possible if things stood differently, as the detail says.
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Not as things stand", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
     /// 413: more than a limit allows.
@@ -148,7 +148,7 @@ impl Problem {
                 Self::new(status, "uri-too-long", "Request URI too long", detail)
             }
             _ => {
-                let detail = "This is not an HTTP request that could be read.";
+                let detail = "The gateway could not read this as an HTTP request.";
                 Self::new(StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid", detail)
             }
         }
@@ -187,12 +187,12 @@ impl Problem {
 
     /// 503: nobody can be told who he is.
     pub(crate) fn no_keys() -> Self {
-        Self::unavailable("The keys that credentials are checked with can't be had just now.")
+        Self::unavailable("The keys for checking credentials are not available. Try again shortly.")
     }
 
     /// 426: another protocol is spoken here.
     pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "A WebSocket", detail)
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Upgrade required", detail)
     }
 
     /// 429: a WebSocket on which too much is said.

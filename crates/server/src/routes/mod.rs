@@ -142,7 +142,7 @@ fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     if open && app.options.loopback && !caller::named_here(app, request) {
         return Some(Problem::forbidden(
             Some("Host"),
-            "An open gateway that listens on this machine only answers to no name of elsewhere: a page of that name could read everything. Use localhost, or list the page in cors.origins.",
+            "Host not allowed: without keys, a gateway on loopback accepts local host names only (DNS rebinding protection). Use localhost, or list the page in cors.origins.",
         ));
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);

@@ -43,7 +43,7 @@ impl Handshake {
             (Version::HTTP_2, &Method::CONNECT) => true,
             (Version::HTTP_2, _) => {
                 let detail =
-                    "Here is a WebSocket. Over HTTP/2 it is opened with an extended CONNECT (RFC 8441).";
+                    "This path is a WebSocket. Over HTTP/2, open it with an extended CONNECT (RFC 8441).";
                 return Err(Problem::upgrade_required(detail).into_response());
             }
             _ => false,
@@ -51,14 +51,14 @@ impl Handshake {
         if connect {
             let protocol = request.extensions.get::<Protocol>().map(Protocol::as_str);
             if protocol != Some("websocket") {
-                return wrong(":protocol", "Here is a WebSocket: :protocol must be \"websocket\".");
+                return wrong(":protocol", "This path is a WebSocket: :protocol must be \"websocket\".");
             }
         } else if request.version != Version::HTTP_11
             || request.method != Method::GET
             || !names(headers, header::UPGRADE, "websocket")
             || !names(headers, header::CONNECTION, "upgrade")
         {
-            let detail = "Here is a WebSocket: send GET with Upgrade: websocket and Connection: Upgrade over HTTP/1.1. Proxies have to be told to pass them on.";
+            let detail = "This path is a WebSocket: send GET with Upgrade: websocket and Connection: Upgrade over HTTP/1.1. Configure proxies to pass these headers on.";
             return Err(upgrade(Problem::upgrade_required(detail)));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {

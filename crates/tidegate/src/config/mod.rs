@@ -121,9 +121,9 @@ impl Loaded {
     pub(crate) fn warning(&self) -> Option<String> {
         (!self.passed_over.is_empty()).then(|| {
             format!(
-                "environment variables that are no settings were passed over: {}. Kubernetes makes them \
-                 for each Service whose name begins with tidegate; enableServiceLinks: false in the \
-                 pod's spec leaves them out",
+                "ignored environment variables that are not settings: {}. Kubernetes sets them for each \
+                 Service whose name begins with tidegate; enableServiceLinks: false in the pod's spec \
+                 leaves them out",
                 self.passed_over.join(", ")
             )
         })

@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tidegate_testkit::{Gateway, Nginx, eventually, free_port, http};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::{read, repository};
 
@@ -42,6 +44,24 @@ async fn streams_and_polls_may_be_quiet_and_nothing_else_may() {
         }
     }
     assert!(quiet >= 10 && brief >= 20, "{quiet} and {brief}");
+}
+
+/// Some clients close their side when they have sent the request (`nc -N`, for one).
+#[tokio::test]
+async fn a_half_closed_client_gets_its_answer() {
+    let gateway = Gateway::spawn(BIN, &[], &[]).await;
+    let nginx = Nginx::repository(&[gateway.addr()]).await;
+    for request in [
+        "GET /v1/topics/a/events HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /v1/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 22\r\n\r\n{\"topic\":\"a\",\"data\":1}",
+    ] {
+        let mut socket = TcpStream::connect(("127.0.0.1", nginx.port())).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer:?}");
+    }
 }
 
 /// Whether an answer may take as long as nothing happens: a stream, a WebSocket, a poll.
