@@ -161,6 +161,7 @@ impl Problem {
         );
         Self::new(StatusCode::CONFLICT, "membership-limit", "Too many memberships", detail)
             .at(Some("topic".into()))
+            .with("limit", "limits.memberships")
     }
 
     /// 500: ours. The detail must not repeat anything internal.
