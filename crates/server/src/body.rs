@@ -66,7 +66,7 @@ async fn read_within(
         Ok(Err(Failed::NoRoom)) => {
             app.metrics.bodies_refused.inc();
             Err(Problem::busy(
-                "The bodies of requests take as much memory as they may just now.",
+                "Too many request bodies are in memory. Try again shortly.",
                 rand::rng().random_range(1..=3),
             ))
         }

@@ -73,7 +73,7 @@ impl Problem {
 
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
     /// 405.
@@ -90,7 +90,7 @@ impl Problem {
 
     /// 409: it would be possible if things stood differently, as the detail says.
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Not as things stand", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
     /// 413: more than a limit allows.
@@ -115,7 +115,7 @@ impl Problem {
 
     /// 429: come back later.
     pub fn rate_limited(seconds: u32) -> Self {
-        let detail = format!("This credential publishes faster than it may. Try again in {seconds} s.");
+        let detail = format!("This credential publishes faster than allowed. Try again in {seconds} s.");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail).retry(seconds)
     }
 
@@ -157,7 +157,7 @@ impl Problem {
     /// 409: the user is a member of as many topics as allowed.
     pub fn membership_limit(most: usize) -> Self {
         let detail = format!(
-            "The user is a member of {most} topics already, as many as a user may be (limits.memberships). Remove one first."
+            "The user is a member of {most} topics, as many as limits.memberships allows. Remove one first."
         );
         Self::new(StatusCode::CONFLICT, "membership-limit", "Too many memberships", detail)
             .at(Some("topic".into()))
@@ -186,14 +186,14 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", "Full", detail).retry(60)
     }
 
-    /// 503: nobody can be told who he is.
+    /// 503: no credential can be checked.
     pub(crate) fn no_keys() -> Self {
-        Self::unavailable("The keys that credentials are checked with can't be had just now.")
+        Self::unavailable("The keys that credentials are checked with are not available. Try again shortly.")
     }
 
     /// 426: another protocol is spoken here.
     pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "A WebSocket", detail)
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Upgrade required", detail)
     }
 
     /// 429: a WebSocket on which too much is said.
@@ -286,7 +286,7 @@ impl From<tidegate_broker::Error> for Problem {
         // The details name hosts and ports: they are for the log.
         tracing::warn!(%error, "the broker failed");
         Self::unavailable(
-            "The broker can't be reached just now. Try again; with an Idempotency-Key a retry can't store anything twice.",
+            "The broker can't be reached. Try again; with an Idempotency-Key a retry can't store anything twice.",
         )
     }
 }
