@@ -32,33 +32,20 @@ pub(crate) struct Reader {
 impl Reader {
     /// Runs commands in one round trip; the first refusal fails them all.
     pub(crate) async fn run(&self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<Value>, Error> {
-        let mut pipeline = Pipeline::new();
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        pipeline.ignore_errors();
-        let mut connection = self.pool.get().await?;
-        match pipeline.query_async::<Vec<Value>>(&mut connection).await {
-            Ok(answers) if answers.len() == pipeline.len() => Ok(answers),
-            Ok(_) => Err(unexpected("too few answers")),
-            Err(error) => {
-                // Late answers may still be on their way: not a connection for others.
-                drop(Connection::take(connection));
-                Err(unavailable(&error))
-            }
-        }
+        ask(self.pool.get().await?, commands).await
     }
 
     /// Asks for what the link carries in time. What does not come in time is asked for again, in
-    /// smaller parts.
+    /// smaller parts. Not if there is no connection: a Redis that hangs gives none, whatever is asked.
     pub(crate) async fn sized(
         &self,
         room: &Room,
         questions: impl Fn(usize) -> Vec<Cmd>,
     ) -> Result<Vec<Value>, Error> {
         loop {
-            let (bytes, asked) = (room.bytes(), Instant::now());
-            match self.run(questions(bytes).into_iter()).await {
+            let (connection, bytes) = (self.pool.get().await?, room.bytes());
+            let asked = Instant::now();
+            match ask(connection, questions(bytes).into_iter()).await {
                 Ok(answers) => {
                     room.answered(bytes, answers.iter().map(weight).sum(), asked.elapsed());
                     return Ok(answers);
@@ -110,6 +97,24 @@ impl Reader {
         };
         command.arg(limit).arg(bytes);
         command
+    }
+}
+
+/// Runs commands on a connection that goes back to its pool if all of them are answered.
+async fn ask(mut connection: Connection, commands: impl Iterator<Item = Cmd>) -> Result<Vec<Value>, Error> {
+    let mut pipeline = Pipeline::new();
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    pipeline.ignore_errors();
+    match pipeline.query_async::<Vec<Value>>(&mut connection).await {
+        Ok(answers) if answers.len() == pipeline.len() => Ok(answers),
+        Ok(_) => Err(unexpected("too few answers")),
+        Err(error) => {
+            // Late answers may still be on their way: not a connection for others.
+            drop(Connection::take(connection));
+            Err(unavailable(&error))
+        }
     }
 }
 

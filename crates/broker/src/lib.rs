@@ -86,8 +86,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// A number that grows with every [`Broker::disconnect`] of each of `users`: whoever may have missed one compares it.
     ///
-    /// Numbers may be lost. One that begins again is above all that the user had before, so none of
-    /// them hides a disconnect.
+    /// Numbers may be lost, and then are lower than before. One that begins again is above all that
+    /// the user had before. So a number that is not the known one may stand for a disconnect.
     async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error>;
 
     /// Whether publishing and receiving work right now.

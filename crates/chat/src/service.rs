@@ -168,12 +168,15 @@ impl From<Error> for Problem {
             Error::Unavailable(details) => {
                 // They name hosts and ports: they are for the log.
                 tracing::warn!(%details, "the chat's store failed");
-                Self::unavailable("The store can't be reached just now. Try again.")
+                Self::unavailable("The store can't be reached. Try again.")
             }
-            Error::RoomsFull | Error::UsersFull => {
-                Self::full(format!("{error}. One has to be deleted, or forgotten after its time, first."))
-            }
-            Error::RoomFull | Error::UserFull(_) | Error::MakerFull(_) => Self::conflict(format!("{error}.")),
+            Error::RoomsFull => Self::full(
+                "The limit on rooms is reached. Delete one, or try again when idle rooms are forgotten.",
+            ),
+            Error::UsersFull => Self::full("The limit on users is reached until idle users are forgotten."),
+            Error::RoomFull => Self::conflict("The room has as many participants as allowed."),
+            Error::UserFull(_) => Self::conflict(format!("{error}.")),
+            Error::MakerFull(_) => Self::conflict(format!("{error}. Delete one first.")),
         }
     }
 }

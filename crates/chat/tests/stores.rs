@@ -17,12 +17,13 @@ async fn memory(options: &Options) -> Nodes<()> {
 
 async fn redis(options: &Options) -> Nodes<RedisServer> {
     let server = RedisServer::start().await;
-    let node = || {
-        let redis = tidegate_broker_redis::Options { url: server.url(), ..Default::default() };
-        let pool = tidegate_broker_redis::Pool::open(&redis).unwrap();
-        Arc::new(Redis::new(pool, "tg", options))
-    };
-    (node(), node(), server)
+    (node(&server, options), node(&server, options), server)
+}
+
+fn node(server: &RedisServer, options: &Options) -> Arc<dyn Store> {
+    let redis = tidegate_broker_redis::Options { url: server.url(), ..Default::default() };
+    let pool = tidegate_broker_redis::Pool::open(&redis).unwrap();
+    Arc::new(Redis::new(pool, "tg", options))
 }
 
 mod in_process {
@@ -37,25 +38,8 @@ mod in_redis {
 #[tokio::test]
 async fn nothing_of_a_room_stays_in_redis_for_good() {
     let (store, _, server) = redis(&Options::default()).await;
-    let message = |room: &str| tidegate_chat::Message {
-        id: "0199c0de-0000-7000-8000-000000000000".into(),
-        room_id: room.into(),
-        sender_id: "ann".into(),
-        content: "hi".into(),
-        message_type: tidegate_chat::MessageType::Message,
-        created_at: "2025-05-24T23:40:40.438Z".into(),
-    };
-    let room = tidegate_chat::Room {
-        id: "r".into(),
-        name: String::new(),
-        participants: vec!["ann".into(), "ben".into()],
-        created_at: "2025-05-24T23:40:40.438Z".into(),
-        created_by: Some("ann".into()),
-        direct: true,
-        relation_type: "DIRECT".into(),
-    };
     let epoch = tidegate_protocol::Epoch::from_random(1);
-    store.create(&room).await.unwrap();
+    store.create(&direct("r", "ann", "ben")).await.unwrap();
     for offset in 1..4 {
         let place = tidegate_protocol::Position { epoch, offset };
         store.note(place, &message("r")).await.unwrap();
@@ -74,4 +58,63 @@ async fn nothing_of_a_room_stays_in_redis_for_good() {
         assert!(left.contains(bounded), "{left}");
     }
     assert_eq!(left.matches("tg:chat:").count(), 3, "{left}");
+}
+
+/// As after a restart with a shorter `chat.room_ttl`: lists name rooms with more time, too.
+#[tokio::test]
+async fn a_room_with_less_time_takes_no_other_from_a_list() {
+    let mut options = Options::default();
+    let (long, _, server) = redis(&options).await;
+    options.bounds.room_ttl = std::time::Duration::from_secs(1);
+    options.bounds.rooms_made = 1;
+    let short = node(&server, &options);
+    long.create(&direct("long", "ann", "ben")).await.unwrap();
+    short.create(&direct("short", "zoe", "ben")).await.unwrap();
+    let epoch = tidegate_protocol::Epoch::from_random(1);
+    let place = tidegate_protocol::Position { epoch, offset: 1 };
+    short.note(place, &message("short")).await.unwrap();
+    assert!(short.unread("ben").await.unwrap());
+    while short.seat("short", "ben").await.unwrap().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(!short.unread("ben").await.unwrap(), "its messages are still there, and the room is not");
+    assert_eq!(short.rooms_of("ben").await.unwrap(), ["long"]);
+}
+
+/// Written by an earlier version, a room is not yet among those of its maker.
+#[tokio::test]
+async fn a_room_of_an_earlier_version_counts_for_its_maker_once_it_is_used() {
+    let mut options = Options::default();
+    options.bounds.rooms_made = 1;
+    let (store, _, server) = redis(&options).await;
+    store.create(&direct("old", "ann", "ben")).await.unwrap();
+    server.cli(&["DEL", "tg:chat:made:ann", "tg:chat:index"]).await;
+    server.cli(&["HDEL", "tg:chat:room:old", "touched"]).await;
+    store.read("old", "ben", None).await.unwrap();
+    let refused = store.create(&direct("new", "ann", "zoe")).await;
+    assert_eq!(refused, Err(tidegate_chat::store::Error::MakerFull("ann".into())));
+}
+
+fn message(room: &str) -> tidegate_chat::Message {
+    tidegate_chat::Message {
+        id: "0199c0de-0000-7000-8000-000000000000".into(),
+        room_id: room.into(),
+        sender_id: "ann".into(),
+        content: "hi".into(),
+        message_type: tidegate_chat::MessageType::Message,
+        created_at: "2025-05-24T23:40:40.438Z".into(),
+    }
+}
+
+/// A room of two, made by the first.
+fn direct(id: &str, maker: &str, other: &str) -> tidegate_chat::Room {
+    tidegate_chat::Room {
+        id: id.into(),
+        name: String::new(),
+        participants: vec![maker.into(), other.into()],
+        created_at: "2025-05-24T23:40:40.438Z".into(),
+        created_by: Some(maker.into()),
+        direct: true,
+        relation_type: "DIRECT".into(),
+    }
 }

@@ -52,9 +52,10 @@ impl User {
         self.emitters.lock().is_empty()
     }
 
-    /// Whether there were more disconnects than heard of, `count` in all.
+    /// Whether there may have been a disconnect that was not heard of: the number is `count` now.
+    /// Also if it is lower: it was lost, and maybe after a disconnect.
     pub(crate) fn missed_disconnect(&self, count: u64) -> bool {
-        self.disconnects.lock().replace(count).is_some_and(|known| known < count)
+        self.disconnects.lock().replace(count).is_some_and(|known| known != count)
     }
 
     /// Its streams now.

@@ -32,7 +32,7 @@ impl Inner {
             let mut pause = PAUSE.0;
             // Not left for the next gap: a broker that is only slow says no other.
             while let Err(error) = self.resync_some(users).await {
-                tracing::warn!(%error, "memberships and disconnects can't be read anew yet");
+                tracing::warn!(%error, "re-reading memberships and disconnects failed, will retry");
                 tokio::time::sleep(Duration::from_millis(blocks::jittered(pause))).await;
                 pause = (pause * 2).min(PAUSE.1);
             }

@@ -97,7 +97,7 @@ pub(crate) async fn sweep(seats: Arc<Seats>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         if let Err(error) = seats.care().await {
-            tracing::debug!(%error, "the seats' store can't be asked just now");
+            tracing::debug!(%error, "asking the seats' store failed, will retry");
         }
     }
 }

@@ -157,7 +157,7 @@ impl Room {
                 )
             }
             store::Error::Schedules => {
-                let detail = "As many schedules as there may be have held or reserved seats.";
+                let detail = "The limit on schedules with held or reserved seats is reached. Release a seat, or try again later.";
                 self.app.refused_by(SCHEDULES, Problem::full(detail))
             }
         }

@@ -115,7 +115,7 @@ impl Problem {
 
     /// 429: come back later.
     pub fn rate_limited(seconds: u32) -> Self {
-        let detail = format!("This credential publishes faster than it may. Try again in {seconds} s.");
+        let detail = format!("This credential publishes faster than allowed. Try again in {seconds} s.");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many events", detail).retry(seconds)
     }
 
@@ -157,10 +157,11 @@ impl Problem {
     /// 409: the user is a member of as many topics as allowed.
     pub fn membership_limit(most: usize) -> Self {
         let detail = format!(
-            "The user is a member of {most} topics already, as many as a user may be (limits.memberships). Remove one first."
+            "The user is a member of {most} topics, as many as limits.memberships allows. Remove one first."
         );
         Self::new(StatusCode::CONFLICT, "membership-limit", "Too many memberships", detail)
             .at(Some("topic".into()))
+            .with("limit", "limits.memberships")
     }
 
     /// 500: ours. The detail must not repeat anything internal.
@@ -185,7 +186,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", "Full", detail).retry(60)
     }
 
-    /// 503: nobody can be told who he is.
+    /// 503: no credential can be checked.
     pub(crate) fn no_keys() -> Self {
         Self::unavailable("The keys for checking credentials are not available. Try again shortly.")
     }
@@ -285,7 +286,7 @@ impl From<tidegate_broker::Error> for Problem {
         // The details name hosts and ports: they are for the log.
         tracing::warn!(%error, "the broker failed");
         Self::unavailable(
-            "The broker can't be reached just now. Try again; with an Idempotency-Key a retry can't store anything twice.",
+            "The broker can't be reached. Try again; with an Idempotency-Key a retry can't store anything twice.",
         )
     }
 }

@@ -39,6 +39,18 @@ fn every_path_of_the_router_is_described_and_no_other() {
     assert_eq!(served, described);
 }
 
+#[test]
+fn every_type_of_problem_is_listed_and_no_other() {
+    let calls = include_str!("../src/problem.rs").split("Self::new(").skip(1);
+    let made: BTreeSet<String> = calls
+        .filter_map(|call| call.split('"').nth(1))
+        .map(|code| format!("urn:tidegate:problem:{code}"))
+        .collect();
+    let types = &SPEC["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
+    let listed: BTreeSet<String> = serde_json::from_value(types.clone()).unwrap();
+    assert_eq!(made, listed);
+}
+
 #[tokio::test]
 async fn every_path_has_the_methods_that_are_described() {
     let router = router();

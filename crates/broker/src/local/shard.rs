@@ -98,7 +98,7 @@ impl Shard {
         if self.keys.bytes() + self.versions.bytes() < self.limit / 4 {
             return Ok(());
         }
-        Err(Error::Busy("idempotency keys take as much memory as they may".into()))
+        Err(Error::Busy("the memory for idempotency keys is full".into()))
     }
 
     /// Everything that can fail comes before the first change.

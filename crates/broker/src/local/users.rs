@@ -31,7 +31,7 @@ impl Users {
         } else if topics.map_or(0, BTreeSet::len) >= limit {
             Err(Error::Memberships(limit))
         } else if self.bytes >= bytes {
-            Err(Error::Busy("memberships take as much memory as they may".into()))
+            Err(Error::Busy("the memory for memberships is full".into()))
         } else {
             Ok(())
         }

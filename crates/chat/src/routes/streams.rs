@@ -42,8 +42,11 @@ async fn open(node: &Node, parts: &Parts, room: &str) -> Result<Response, Proble
         Ok(caller) => caller,
         Err(problem) => return stream(&node.app, parts, Err(problem)).await,
     };
-    let opening = node.chat.room_stream(&caller, room, resume).await;
-    let response = stream(&node.app, parts, opening).await?;
+    let opening = match node.chat.room_stream(&caller, room, resume).await {
+        Ok(opening) => opening,
+        Err(problem) => return stream(&node.app, parts, Err(problem)).await,
+    };
+    let response = stream(&node.app, parts, Ok(opening)).await?;
     // Who was removed while the stream was being opened is told now: the word to end it may have come before there was one.
     match node.chat.admit(&caller, room).await {
         Ok(_) => Ok(response),

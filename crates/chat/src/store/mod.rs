@@ -134,19 +134,19 @@ pub enum Error {
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The room has as many participants as it may.
-    #[error("the room has as many participants as it may")]
+    #[error("the room has as many participants as allowed")]
     RoomFull,
     /// The user is in as many rooms as allowed.
     #[error("{0:?} takes part in as many rooms as allowed")]
     UserFull(String),
     /// The user has made as many rooms as allowed.
-    #[error("{0:?} has made as many rooms as allowed: delete one first")]
+    #[error("{0:?} has made as many rooms as allowed")]
     MakerFull(String),
     /// There are as many rooms as the store may hold.
-    #[error("there are as many rooms as there may be")]
+    #[error("the limit on rooms is reached")]
     RoomsFull,
     /// There are as many users as the store may hold.
-    #[error("there are as many users as there may be")]
+    #[error("the limit on users is reached")]
     UsersFull,
 }
 

@@ -145,11 +145,11 @@ impl Refused {
                 seconds,
             ),
             Self::AddressLimit => Problem::address_limit(
-                "Your address has as many streams open on this node as it may. Close some, or try again.",
+                "Your address has as many streams open on this node as allowed. Close some, or try again.",
                 seconds,
             ),
             Self::ConnectRate => {
-                Problem::busy("Too many streams are being opened on this node just now. Try again.", seconds)
+                Problem::busy("Too many streams are being opened on this node. Try again.", seconds)
             }
         }
     }

@@ -131,7 +131,10 @@ async fn one_membership_too_many_is_refused() {
     assert_eq!(refused.status, 409);
     assert_eq!(refused.headers["content-type"], "application/problem+json");
     assert_eq!(refused.body["type"], "urn:tidegate:problem:membership-limit");
-    assert_eq!(refused.body["field"], "topic");
+    assert_eq!(
+        (&refused.body["field"], &refused.body["limit"]),
+        (&json!("topic"), &json!("limits.memberships"))
+    );
     assert!(refused.body["detail"].as_str().unwrap().contains("limits.memberships"), "{}", refused.body);
     assert!(node.metrics().await.contains("tidegate_memberships_refused_total 1"));
     assert_eq!(http::put(&node.url("/v1/users/eve/topics/room:3")).await.status, 200);

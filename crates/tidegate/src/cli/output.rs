@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write as _};
 
 /// Standard output does not take what is printed.
 #[derive(Debug, thiserror::Error)]
-#[error("can't write to standard output: {0}")]
+#[error("can't write to standard output")]
 pub(crate) struct Unwritten(#[from] io::Error);
 
 impl Unwritten {

@@ -36,8 +36,5 @@ if pair ~= '' then
   redis.call('SET', key('pair', pair), room)
   redis.call('HSET', key('room', room), 'pair', pair)
 end
-if maker ~= '' then
-  redis.call('SADD', key('made', maker), room)
-end
 live(room, ttl)
 return {'new', room}

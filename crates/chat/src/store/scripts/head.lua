@@ -62,6 +62,13 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Lets a list live for at least `ttl`: other rooms in it may have longer to live.
+local function extend(list, ttl)
+  if redis.call('PTTL', list) < ttl then
+    redis.call('PEXPIRE', list, whole(ttl))
+  end
+end
+
 -- Begins a room's time to live again, with all that belongs to it and points to it.
 local function live(room, ttl)
   redis.call('HSET', key('room', room), 'touched', whole(now()))
@@ -69,14 +76,16 @@ local function live(room, ttl)
     redis.call('PEXPIRE', key(kind, room), whole(ttl))
   end
   for _, user in ipairs(redis.call('ZRANGE', key('people', room), 0, -1)) do
-    redis.call('PEXPIRE', key('rooms', user), whole(ttl))
+    extend(key('rooms', user), ttl)
   end
   local about = redis.call('HMGET', key('room', room), 'pair', 'by')
   if about[1] then
     redis.call('PEXPIRE', key('pair', about[1]), whole(ttl))
   end
   if about[2] then
-    redis.call('PEXPIRE', key('made', about[2]), whole(ttl))
+    -- Not there yet for a room that an earlier version has written.
+    redis.call('SADD', key('made', about[2]), room)
+    extend(key('made', about[2]), ttl)
   end
   redis.call('ZADD', base .. ':index', whole(now() + ttl), room)
 end

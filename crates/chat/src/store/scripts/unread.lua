@@ -2,7 +2,7 @@
 --
 -- ARGV  1 user
 for _, room in ipairs(redis.call('SMEMBERS', key('rooms', ARGV[1]))) do
-  if newest(room) > mark(room, ARGV[1]) then
+  if redis.call('EXISTS', key('room', room)) == 1 and newest(room) > mark(room, ARGV[1]) then
     return 1
   end
 end
