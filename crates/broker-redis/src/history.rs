@@ -17,6 +17,9 @@ use crate::scripts::{self, eval};
 /// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
 const PIPELINE: usize = 64;
 
+/// A caller waits for a page: what two attempts teach helps the next one.
+const ATTEMPTS: usize = 2;
+
 /// The reading half of the broker.
 #[derive(Clone)]
 pub(crate) struct Reader {
@@ -35,13 +38,17 @@ impl Reader {
         ask(self.pool.get().await?, commands).await
     }
 
-    /// Asks for what the link carries in time. What does not come in time is asked for again, in
-    /// smaller parts. Not if there is no connection: a Redis that hangs gives none, whatever is asked.
+    /// Asks for what the link carries in time. What does not come in time is asked for again in
+    /// smaller parts, `attempts` times in all.
+    ///
+    /// Not if there is no connection: a Redis that hangs gives none, whatever is asked.
     pub(crate) async fn sized(
         &self,
         room: &Room,
+        attempts: usize,
         questions: impl Fn(usize) -> Vec<Cmd>,
     ) -> Result<Vec<Value>, Error> {
+        let mut attempt = 1;
         loop {
             let (connection, bytes) = (self.pool.get().await?, room.bytes());
             let asked = Instant::now();
@@ -50,9 +57,13 @@ impl Reader {
                     room.answered(bytes, answers.iter().map(weight).sum(), asked.elapsed());
                     return Ok(answers);
                 }
-                Err(_) if room.failed(bytes, asked.elapsed()) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if !room.failed(bytes, asked.elapsed()) || attempt == attempts {
+                        return Err(error);
+                    }
+                }
             }
+            attempt += 1;
         }
     }
 
@@ -61,7 +72,7 @@ impl Reader {
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
             let commands = |bytes| chunk.iter().map(|read| self.command(read, bytes)).collect();
-            let answers = self.sized(&self.pages, commands).await?;
+            let answers = self.sized(&self.pages, ATTEMPTS, commands).await?;
             for (read, answer) in chunk.iter().zip(answers) {
                 pages.push(page(read, self.keys.partition(&read.topic), answer)?);
             }

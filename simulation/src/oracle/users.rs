@@ -12,11 +12,12 @@ use crate::world::World;
 /// there.
 const NOTICED: Duration = Duration::from_secs(15);
 
-/// Whether the user was a member from before the event until a stream that was opened after it.
+/// Whether the user was a member from before the event until a stream that must bring it had begun. The
+/// first stream after the event may end before the event arrives.
 pub(super) fn entitled(log: &Log, user: usize, sent: &Sent, strict: bool) -> bool {
     let Some(done) = sent.done else { return false };
-    let opened = log.got(user).iter().find(|(at, got)| *at > done && matches!(got, Got::Ready));
-    let until = opened.map_or_else(Instant::now, |(at, _)| *at);
+    let mut opened = log.got(user).iter().filter(|(at, got)| *at > done && matches!(got, Got::Ready));
+    let until = opened.nth(1).map_or_else(Instant::now, |(at, _)| *at);
     let mine = |deed: &&Deed| deed.user == user;
     let joined = log.deeds.iter().filter(mine).filter(|deed| deed.act == Act::Join(sent.topic.clone()));
     // A call that failed may have worked, but a removal that may have worked counts as one.

@@ -201,7 +201,8 @@ impl Supervisor {
                 command.arg(upto.epoch.as_str()).arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
                 vec![command]
             };
-            let answer = self.reader.sized(&self.windows, question).await?.pop().unwrap_or_default();
+            let answer =
+                self.reader.sized(&self.windows, usize::MAX, question).await?.pop().unwrap_or_default();
             let Value::Array(parts) = answer else { return Err(scripts::failure(&answer, "a window")) };
             let mut parts = parts.into_iter();
             upto.offset = scripts::offset_of(&parts.next().unwrap_or_default())?;
