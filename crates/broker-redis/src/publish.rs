@@ -209,7 +209,10 @@ impl Publisher {
             Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
         };
         let unknown = |value: &Value| matches!(value, Value::ServerError(e) if e.code() == "NOSCRIPT");
-        let again: Vec<usize> = (0..answers.len()).filter(|at| unknown(&answers[*at])).collect();
+        // Another node may have loaded the script in the middle of the pipeline. What comes before a
+        // call that ran is not made again: it would be stored after it. Its error is its caller's.
+        let ran = answers.iter().rposition(|value| !unknown(value)).map_or(0, |at| at + 1);
+        let again: Vec<usize> = (ran..answers.len()).collect();
         if !again.is_empty() {
             let load = scripts::load_publish();
             let calls = std::iter::once(&load).chain(again.iter().map(|at| &calls[*at]));

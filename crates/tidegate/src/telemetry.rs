@@ -26,6 +26,9 @@ use crate::config::{Log, LogFormat};
 /// What the log says of itself.
 const OWN: &str = "tidegate::log";
 
+/// Why the process fails.
+const LAST: &str = "tidegate::last_word";
+
 /// The longest that the end of the process waits for its last lines: enough for a pipe that is
 /// read, and no reason to kill it.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -67,11 +70,13 @@ impl Telemetry {
     /// Says why the process fails, and waits a moment for that and all before it to be written.
     pub(crate) fn last_word(&self, error: &anyhow::Error) {
         let text = format!("tidegate: {error:#}\n");
+        // First what the log has left out: nothing comes behind the last word.
+        self.queue.flush(GOODBYE / 2);
         match self.format {
-            LogFormat::Human => self.queue.push(text.as_bytes()),
-            LogFormat::Json => tracing::error!("{error:#}"),
+            LogFormat::Human => self.queue.end(text.as_bytes()),
+            LogFormat::Json => tracing::error!(target: LAST, "{error:#}"),
         }
-        if !self.queue.flush(GOODBYE) {
+        if !self.queue.flush(GOODBYE / 2) {
             // The log's own thread is what has failed.
             say_aside(text);
         }

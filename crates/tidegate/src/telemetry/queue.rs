@@ -1,9 +1,9 @@
 //! Lines between those who log and the thread that writes.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use prometheus::{IntCounter, IntCounterVec};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::OWN;
 use super::repeats::{self, Repeats};
+use super::{LAST, OWN};
 
 /// Bytes of lines that may wait for a reader: several thousand lines, so that a hiccup of the
 /// reader loses none, and no more than a few connections need. Beyond it new lines are dropped: the
@@ -35,6 +35,8 @@ pub(super) struct Queue {
 
 struct Shared {
     waiting: AtomicUsize,
+    /// The last word is in the queue. Tasks that still run say nothing behind it.
+    ended: RwLock<bool>,
     /// Dropped, and not yet told of in the log.
     lost: AtomicU64,
     full: IntCounter,
@@ -57,6 +59,7 @@ pub(super) fn queue(repeats: Repeats, dropped: &IntCounterVec) -> (Queue, Writer
     let (sender, receiver) = mpsc::channel();
     let shared = Arc::new(Shared {
         waiting: AtomicUsize::new(0),
+        ended: RwLock::new(false),
         lost: AtomicU64::new(0),
         full: dropped.with_label_values(&["full"]),
         unwritable: dropped.with_label_values(&["unwritable"]),
@@ -71,7 +74,23 @@ impl Queue {
         self.push_within(line, WAITING);
     }
 
+    /// Takes the last line: what comes later is dropped.
+    pub(super) fn end(&self, line: &[u8]) {
+        let mut ended = self.shared.ended.write().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *ended, true) {
+            self.send(line, usize::MAX);
+        }
+    }
+
     fn push_within(&self, line: &[u8], most: usize) {
+        // Held while the line is put in, so that none gets behind the last one.
+        let ended = self.shared.ended.read().unwrap_or_else(PoisonError::into_inner);
+        if !*ended {
+            self.send(line, most);
+        }
+    }
+
+    fn send(&self, line: &[u8], most: usize) {
         let cost = line.len() + LINE;
         let before = self.shared.waiting.fetch_add(cost, Ordering::Relaxed);
         if before.saturating_add(cost) > most || self.messages.send(Message::Line(line.to_vec())).is_err() {
@@ -100,25 +119,40 @@ impl<'a> MakeWriter<'a> for Queue {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { queue: self, most: WAITING }
+        Line { queue: self, kind: Kind::Usual }
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
-        // Few, and said by the writer itself: a queue that is full again must not lose the count of
-        // what it has lost.
-        Line { queue: self, most: if event.target() == OWN { usize::MAX } else { WAITING } }
+        let kind = match event.target() {
+            LAST => Kind::Last,
+            OWN => Kind::Own,
+            _ => Kind::Usual,
+        };
+        Line { queue: self, kind }
     }
 }
 
 /// Takes one line, in one piece.
 pub(super) struct Line<'a> {
     queue: &'a Queue,
-    most: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Usual,
+    /// Few, and said by the writer itself: a queue that is full again must not lose the count of what
+    /// it has lost.
+    Own,
+    Last,
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push_within(line, self.most);
+        match self.kind {
+            Kind::Usual => self.queue.push(line),
+            Kind::Own => self.queue.push_within(line, usize::MAX),
+            Kind::Last => self.queue.end(line),
+        }
         Ok(line.len())
     }
 
@@ -258,6 +292,22 @@ mod tests {
         queue.push(b"there is room again");
         assert!(queue.flush(Duration::from_secs(60)));
         assert_eq!(lines.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_last_line() {
+        let dropped = counter();
+        let (written, lines) = mpsc::channel();
+        let (queue, _tasks) = start(&dropped, move |line| {
+            written.send(line.to_vec()).map_err(io::Error::other)?;
+            Ok(line.len())
+        });
+        queue.push(b"before");
+        queue.end(b"last");
+        queue.push(b"of a task that still runs");
+        queue.end(b"another last one");
+        assert!(queue.flush(Duration::from_secs(60)));
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [&b"before"[..], b"last"]);
     }
 
     #[test]
