@@ -2,9 +2,11 @@
 
 mod events;
 mod history;
+#[path = "health.rs"]
 mod operate;
 mod pages;
 mod poll;
+#[path = "../publish/mod.rs"]
 pub(crate) mod publish;
 mod users;
 mod ws;

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod error;
+#[path = "../socket/tls.rs"]
 mod line;
 mod session;
 mod stream;

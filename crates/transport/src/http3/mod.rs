@@ -1,5 +1,6 @@
 //! HTTP/3: the same routes over QUIC, on UDP.
 
+#[path = "../../../server/src/routes/alt_svc.rs"]
 mod alt_svc;
 mod body;
 mod connection;

@@ -6,9 +6,11 @@
 
 mod close;
 mod codec;
+#[path = "session.rs"]
 mod connection;
 mod frames;
 mod handshake;
+#[path = "../../../server/src/websocket.rs"]
 mod message;
 mod outgoing;
 mod pace;
