@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tidegate_hub::{Join, Manner, Resume, Scope};
 use tidegate_protocol::{Format, Topic};
 
-use crate::caller::{self, Caller};
+use crate::extract::{Caller, caller};
 use crate::receive::instant;
 
 /// What is served beside the gateway's own routes: behind the same gate, with the same errors, in the same description.

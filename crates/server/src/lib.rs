@@ -1,64 +1,28 @@
-//! HTTP: listeners, routes, transports and errors.
+//! The HTTP API: routes, what they read from a request, what they allow, and how they say no.
 //!
-//! A library takes a listener and a shutdown: it binds nothing, reads no environment and catches no signal.
+//! It gives [`tidegate_transport`] a router to serve, and what a WebSocket's client says an answer.
 
-#[path = "policy/admission/mod.rs"]
-mod admission;
 mod app;
 mod application;
-#[path = "extract/body.rs"]
-mod body;
-#[path = "extract/caller.rs"]
-mod caller;
-#[path = "../../transport/src/connection.rs"]
-mod connection;
+mod extract;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-#[path = "../../transport/src/http2.rs"]
-mod h2;
-#[path = "../../transport/src/http3/mod.rs"]
-pub mod h3;
-#[path = "../../transport/src/takeover.rs"]
-mod io;
 mod metrics;
 mod options;
-#[path = "../../transport/src/poll.rs"]
-mod poll;
+mod policy;
 mod problem;
-#[path = "extract/query.rs"]
-mod query;
-#[path = "policy/publish_rate.rs"]
-mod rate;
+mod publish;
 mod receive;
 mod routes;
-#[path = "extract/path.rs"]
-mod segment;
-#[path = "../../transport/src/accept.rs"]
-mod serve;
-#[path = "../../transport/src/respond.rs"]
-mod stream;
-#[path = "../../transport/src/tls/mod.rs"]
-pub mod tls;
-#[path = "../../transport/src/unread.rs"]
-mod unread;
-#[path = "../../transport/src/request/unreadable.rs"]
-mod unreadable;
-#[path = "../../transport/src/socket/detached.rs"]
-mod wire;
-#[path = "../../transport/src/websocket/mod.rs"]
-mod ws;
+mod websocket;
 
-pub use admission::Options as AdmissionOptions;
 pub use app::App;
 pub use application::{Application, Opening};
-pub use body::Body;
-pub use caller::Caller;
+pub use extract::{Body, Caller, Query, Segment};
 pub use metrics::Metrics;
-pub use options::{Limits, Namespace, Namespaces, Options, Policy};
+pub use options::{Limits, Options};
+pub use policy::{AdmissionOptions, Namespace, Namespaces, Policy};
 pub use problem::Problem;
-pub use query::Query;
 pub use receive::last_event_id;
-pub use routes::{admin, public, stream, wait};
-pub use segment::Segment;
-pub use serve::{Connections, Listener, Shutdown, serve};
+pub use routes::{admin, advertise, public, stream, wait};

@@ -134,7 +134,7 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "user-limit", "Too many streams", detail).retry(5)
     }
 
-    /// 431, 414 or 400: a head that is too large, or no request at all.
+    /// 431, 414, 501 or 400: a head that is too large, a tunnel over HTTP/3, or no request at all.
     pub(crate) fn unreadable(status: StatusCode, most: usize) -> Self {
         match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -143,6 +143,7 @@ impl Problem {
                 );
                 Self::new(status, "headers-too-large", "Request head too large", detail)
             }
+            StatusCode::NOT_IMPLEMENTED => Self::not_over_h3(),
             StatusCode::URI_TOO_LONG => {
                 let detail = "Name the topics in the body of a POST instead.";
                 Self::new(status, "uri-too-long", "Request URI too long", detail)

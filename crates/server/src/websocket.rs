@@ -1,4 +1,4 @@
-//! What clients say, and how they are answered.
+//! What the clients of WebSockets say, and how they are answered.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,107 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tidegate_auth::Identity;
+use tidegate_hub::Subscription;
+use tidegate_transport::websocket::{Messages, Reply};
 
-use crate::body;
+use crate::app::App;
+use crate::extract::body;
 use crate::problem::Problem;
+use crate::publish::{Events, publish};
+use crate::receive;
+
+/// One client that speaks, and what its messages may do.
+pub(crate) struct Client {
+    app: App,
+    identity: Identity,
+    /// Of the message whose topics the hub has yet to confirm.
+    reference: Option<Reference>,
+}
+
+impl Client {
+    pub(crate) fn new(app: App, identity: Identity) -> Self {
+        Self { app, identity, reference: None }
+    }
+
+    /// Begins with what the client wants, if it may have it.
+    fn begin(
+        &mut self,
+        request: Request,
+        reference: Option<Reference>,
+        subscription: &Subscription,
+    ) -> Result<Reply, Problem> {
+        let Self { app, identity, .. } = &*self;
+        app.metrics.ws_messages.with_label_values(&[request.kind()]).inc();
+        Ok(match request {
+            Request::Subscribe(names) => {
+                let topics = receive::more_topics(app, identity, &names, subscription.topics())?;
+                self.reference = reference;
+                Reply::Subscribe(topics)
+            }
+            Request::Unsubscribe(names) => {
+                let topics = receive::fewer_topics(app, &names)?;
+                self.reference = reference;
+                Reply::Unsubscribe(topics)
+            }
+            Request::Publish(event) => {
+                let (app, identity) = (app.clone(), identity.clone());
+                Reply::Later(Box::pin(async move {
+                    let published = async {
+                        let events = Events::json(event.get().as_bytes(), app.options.limits.batch)?;
+                        publish(&app, &identity, None, events).await
+                    };
+                    match published.await.map_err(|problem: Problem| problem.under("publish")) {
+                        Ok(receipts) => answer("tidegate:published", receipts, reference.as_ref()),
+                        Err(problem) => refuse(&app, &problem, reference.as_ref()),
+                    }
+                }))
+            }
+        })
+    }
+}
+
+impl Messages for Client {
+    fn answer(&mut self, text: &str, subscription: &Subscription) -> Reply {
+        let Message { reference, request } = Message::parse(text);
+        request
+            .and_then(|request| self.begin(request, reference.clone(), subscription))
+            .unwrap_or_else(|problem| Reply::Answer(refuse(&self.app, &problem, reference.as_ref())))
+    }
+
+    fn confirm(&mut self, confirmation: Bytes) -> Bytes {
+        refer(confirmation, self.reference.take().as_ref())
+    }
+
+    fn too_fast(&mut self, rate: u32) -> Bytes {
+        refuse(&self.app, &Problem::too_many_messages(rate), None)
+    }
+}
+
+/// The answer that says what is wrong. It is counted.
+fn refuse(app: &App, problem: &Problem, reference: Option<&Reference>) -> Bytes {
+    app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
+    answer("tidegate:error", problem.document(), reference)
+}
 
 /// Bytes of a `ref`: enough for any id that a client may number its messages with.
 const REF: usize = 256;
 
 /// One message of a client.
-pub(super) struct Message {
+struct Message {
     /// What is given back with the answer.
-    pub(super) reference: Option<Reference>,
-    pub(super) request: Result<Request, Problem>,
+    reference: Option<Reference>,
+    request: Result<Request, Problem>,
 }
 
 /// How the client knows which of its messages is answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub(super) struct Reference(Value);
+struct Reference(Value);
 
 /// What it wants.
 #[derive(Debug)]
-pub(super) enum Request {
+enum Request {
     Subscribe(Vec<String>),
     Unsubscribe(Vec<String>),
     /// What the body of a publish request would be.
@@ -35,7 +114,7 @@ pub(super) enum Request {
 }
 
 impl Message {
-    pub(super) fn parse(text: &str) -> Self {
+    fn parse(text: &str) -> Self {
         let mut fields: BTreeMap<String, Box<RawValue>> = match body::json(text.as_bytes()) {
             Ok(fields) => fields,
             Err(problem) => return Self { reference: None, request: Err(problem) },
@@ -49,7 +128,7 @@ impl Message {
 
 impl Request {
     /// The word for it, which is the message's field and the metric's label.
-    pub(super) fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         match self {
             Self::Subscribe(_) => "subscribe",
             Self::Unsubscribe(_) => "unsubscribe",
@@ -114,17 +193,12 @@ struct Answer<'a, T> {
 }
 
 /// An answer.
-pub(super) fn answer(event: &str, data: impl Serialize, reference: Option<&Reference>) -> Bytes {
+fn answer(event: &str, data: impl Serialize, reference: Option<&Reference>) -> Bytes {
     serde_json::to_vec(&Answer { id: (), topic: (), event, data, reference }).unwrap_or_default().into()
 }
 
-/// An answer that says what is wrong.
-pub(super) fn error(problem: &Problem, reference: Option<&Reference>) -> Bytes {
-    answer("tidegate:error", problem.document(), reference)
-}
-
 /// Adds the reference to one of the hub's objects.
-pub(super) fn refer(object: Bytes, reference: Option<&Reference>) -> Bytes {
+fn refer(object: Bytes, reference: Option<&Reference>) -> Bytes {
     match (reference, object.strip_suffix(b"}")) {
         (Some(Reference(reference)), Some(open)) => {
             [open, b",\"ref\":", reference.to_string().as_bytes(), b"}"].concat().into()

@@ -17,8 +17,9 @@ use tidegate_hub::{Subscription, Watch};
 use tokio::task::futures::TaskLocalFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::Limits;
-use crate::io::Io;
+use crate::Options;
+use crate::request::Body;
+use crate::socket::DeadlineSocket;
 
 /// A dead peer is found by a PING this often.
 const PING: Duration = Duration::from_secs(20);
@@ -34,13 +35,13 @@ const SEND_BUFFER: usize = 64 << 10;
 
 /// Serves one connection until it ends. After the shutdown it takes no new streams, says so (GOAWAY), and ends with the last it has.
 pub(crate) async fn serve<S>(
-    io: Io,
+    io: DeadlineSocket,
     service: S,
-    limits: &Limits,
+    options: &Options,
     shutdown: &CancellationToken,
 ) -> io::Result<()>
 where
-    S: HttpService<Incoming, ResBody = axum::body::Body> + Unpin,
+    S: HttpService<Incoming, ResBody = Body> + Unpin,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send + 'static,
 {
@@ -50,11 +51,11 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_concurrent_streams(limits.h2_streams)
+        .max_concurrent_streams(options.h2_streams)
         // RFC 8441: WebSockets.
         .enable_connect_protocol()
-        // See crate::unreadable.
-        .max_header_list_size(u32::try_from(2 * limits.header_bytes).unwrap_or(u32::MAX))
+        // See request/unreadable.rs.
+        .max_header_list_size(u32::try_from(2 * options.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
@@ -70,14 +71,13 @@ where
 
 /// Has the task that serves the current request end when the hub gives the stream up. The library asks the body for bytes only while the
 /// client takes some: without this a stream whose client takes nothing would stay, with all that waits for it, until the connection ends.
-pub(crate) fn leash(subscription: &Subscription) {
-    // There is none but on HTTP/2.
+pub(crate) fn cut_with(subscription: &Subscription) {
     let _ = LEASH.try_with(|leash| leash.0.set(End::Cut(subscription.watch())));
 }
 
 /// Has what the library keeps of the current request's WebSocket end with the guard. Its task waits until the client takes what was written,
 /// also when nobody is behind it any more, and nobody is told then that the client takes nothing.
-pub(crate) fn bind() -> DropGuard {
+pub(crate) fn end_with() -> DropGuard {
     let over = CancellationToken::new();
     let _ = LEASH.try_with(|leash| leash.0.set(End::Over(over.clone())));
     over.drop_guard()

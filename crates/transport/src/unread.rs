@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::response::Response;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, header};
@@ -156,14 +155,14 @@ where
     /// The route has answered. What it has left of the body is read and dropped from now on, by a
     /// task of its own: it ends with the connection at the latest. `http1`: the answer says so if
     /// the connection ends with it.
-    pub(crate) fn answered(self: &Arc<Self>, response: &mut Response, bounds: &Bounds, http1: bool) {
+    pub(crate) fn answered(self: &Arc<Self>, headers: &mut HeaderMap, bounds: &Bounds, http1: bool) {
         let Some((body, asked)) = self.take_rest() else { return };
         let too_long = body.size_hint().lower() > bounds.bytes as u64;
         // A client that was not told to send its body need not do so: what it sends next may be
         // anything.
         let close = http1 && (too_long || (self.expects && !asked));
         if close {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.set(State::Draining);
         let (this, bounds) = (Arc::clone(self), bounds.clone());

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 
 use axum::body::Body as Incoming;
 use axum::extract::{FromRef, FromRequest, Request};
@@ -11,20 +10,14 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::app::{App, Inner};
+use crate::options::Options;
+use crate::policy::Share;
 use crate::problem::Problem;
 
 /// The most bytes of a body that is one thing: a thousand topics or participants fit in, and what millions of small values would be made into
 /// stays near the size of the body.
 const ONE: usize = 1 << 20;
-
-/// What any body may take, whatever the others take: small ones, which nearly all are, never wait for large ones.
-const FREE: usize = 16 << 10;
-
-/// What memory for bodies is counted in.
-const UNIT: usize = 1 << 10;
 
 /// A body that is one JSON object, within the limits of size and time.
 pub struct Body<T>(pub T);
@@ -44,13 +37,13 @@ where
 
 /// Reads a whole body that is one thing. An event's text may be six times as long where it is written in escapes.
 pub(crate) async fn read_one(app: &Inner, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
-    let limits = &app.options.limits;
-    read_within(app, headers, body, limits.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
+    let Options { limits, transport, .. } = &app.options;
+    read_within(app, headers, body, transport.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
 }
 
 /// Reads a whole body within the limits of size and time.
 pub(crate) async fn read(app: &Inner, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
-    read_within(app, headers, body, app.options.limits.body_bytes).await
+    read_within(app, headers, body, app.options.transport.body_bytes).await
 }
 
 async fn read_within(
@@ -112,40 +105,17 @@ enum Failed {
     Read(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A body with its part of the memory that all of them may take, which it gives back when nobody needs it any more.
-struct Held(Vec<u8>, #[allow(dead_code, reason = "kept for its drop")] OwnedSemaphorePermit);
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 async fn collect(app: &Inner, mut body: Limited<Incoming>) -> Result<Bytes, Failed> {
     let mut bytes = Vec::new();
-    let mut place: Option<OwnedSemaphorePermit> = None;
+    let mut share = Share::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Failed::Read)?.into_data() else { continue };
-        let wanted = (bytes.len() + data.len()).saturating_sub(FREE).div_ceil(UNIT);
-        let have = place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if let Some(more) = u32::try_from(wanted.saturating_sub(have)).ok().filter(|more| *more > 0) {
-            let more = Arc::clone(&app.bodies).try_acquire_many_owned(more).map_err(|_| Failed::NoRoom)?;
-            match &mut place {
-                Some(place) => place.merge(more),
-                None => place = Some(more),
-            }
+        if !app.bodies.grow(&mut share, bytes.len() + data.len()) {
+            return Err(Failed::NoRoom);
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(match place {
-        Some(place) => Bytes::from_owner(Held(bytes, place)),
-        None => bytes.into(),
-    })
-}
-
-/// Room for so many bytes of bodies, in units.
-pub(crate) fn room(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS)))
+    Ok(share.hold(bytes))
 }
 
 /// Parses a JSON object. An array is none: serde would take its elements for the fields, in their order.

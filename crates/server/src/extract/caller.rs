@@ -4,9 +4,9 @@ use http::{HeaderMap, Request, Uri, header};
 use tidegate_auth::{Error, Identity, Origin, Presented};
 use tidegate_protocol::Topic;
 
+use super::Query;
 use crate::app::{App, Inner};
 use crate::problem::Problem;
-use crate::query::Query;
 
 /// Who calls: in open mode whom `?userId=` says, elsewhere whom the credential says.
 pub struct Caller {
@@ -16,9 +16,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// For a route that is a stream: it has to say itself that credentials can't be checked just now (see [`crate::stream`]).
+    /// For a route that is a stream: it has to say itself that credentials can't be checked just now (see [`crate::stream()`]).
     pub async fn of(app: &App, parts: &Parts) -> Result<Self, Problem> {
-        let identity = identify(app, &parts.headers, &parts.uri).await?;
+        let identity = identify(app, parts).await?;
         Ok(Self { identity, open: app.is_open() })
     }
 
@@ -56,8 +56,9 @@ where
 }
 
 /// Who sent a request. Without any credential it is nobody in particular: what that may do is for the topic's namespace to say.
-pub(crate) async fn identify(app: &Inner, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Problem> {
-    let query = Query::of(uri)?;
+pub(crate) async fn identify(app: &Inner, request: &Parts) -> Result<Identity, Problem> {
+    let query = Query::of(request)?;
+    let (headers, uri) = (&request.headers, &request.uri);
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let presented = Presented {
         bearer: text(header::AUTHORIZATION).and_then(bearer),

@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 
 use axum::extract::{FromRequestParts, Path};
-use http::Uri;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use tidegate_protocol::Topic;
 
+use super::Query;
 use crate::problem::Problem;
-use crate::query::Query;
 
 /// What stands in the path. Percent-encoded bytes that are no UTF-8 are a problem like any other.
 pub struct Segment<T>(pub T);
@@ -37,8 +36,8 @@ impl TopicName {
         Topic::parse(&name).map_err(|error| Problem::invalid("topic", format!("{name:?}: {error}.")))
     }
 
-    fn of_query(uri: &Uri) -> Result<String, Problem> {
-        let query = Query::of(uri)?;
+    fn of_query(request: &Parts) -> Result<String, Problem> {
+        let query = Query::of(request)?;
         let mut names = query.all("topic");
         match (names.next(), names.next()) {
             (Some(name), None) => Ok(name.into()),
@@ -56,7 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TopicName {
         let named = path.map(|Segment(mut path)| path.remove("topic"));
         Ok(Self(match named {
             Ok(Some(name)) => Ok(name),
-            Ok(None) => Self::of_query(&parts.uri),
+            Ok(None) => Self::of_query(parts),
             Err(problem) => Err(problem),
         }))
     }

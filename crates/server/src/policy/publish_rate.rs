@@ -5,19 +5,19 @@ use std::time::Duration;
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
-use crate::{App, Limits, Problem};
+use crate::problem::Problem;
 
 /// Events that a credential may publish, per second.
-pub(crate) struct Rate {
+pub(crate) struct PublishRate {
     limiter: Option<DefaultKeyedRateLimiter<Arc<str>>>,
     burst: usize,
 }
 
-impl Rate {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let quota = NonZeroU32::new(limits.publish_rate).map(|rate| {
-            Quota::per_second(rate).allow_burst(NonZeroU32::new(limits.publish_burst).unwrap_or(rate))
-        });
+impl PublishRate {
+    /// So many per second, 0 for any number; so many at once, 0 for one second's worth.
+    pub(crate) fn new(rate: u32, burst: u32) -> Self {
+        let quota = NonZeroU32::new(rate)
+            .map(|rate| Quota::per_second(rate).allow_burst(NonZeroU32::new(burst).unwrap_or(rate)));
         let burst = quota.map_or(usize::MAX, |quota| quota.burst_size().get() as usize);
         Self { limiter: quota.map(governor::RateLimiter::keyed), burst }
     }
@@ -50,12 +50,12 @@ impl Rate {
         }
     }
 
-    /// Forgets credentials that have their whole allowance: the map would grow for ever.
-    pub(crate) async fn sweep(app: App) {
+    /// Forgets credentials that have their whole allowance: the map would grow without end.
+    pub(crate) async fn sweep(self: Arc<Self>) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
         loop {
             minutes.tick().await;
-            if let Some(limiter) = &app.rate.limiter {
+            if let Some(limiter) = &self.limiter {
                 limiter.retain_recent();
                 limiter.shrink_to_fit();
             }

@@ -3,7 +3,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use http::{HeaderValue, Version, header};
 
-use crate::App;
+use crate::app::App;
 
 /// How long a client may remember it: a day. One that meets no HTTP/3 there any more stays on TCP by itself.
 const MAX_AGE: u32 = 86_400;

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::extract::Segment;
 use crate::problem::Problem;
-use crate::segment::Segment;
 
 pub(super) const OPENAPI: &str = include_str!("../pages/openapi.json");
 

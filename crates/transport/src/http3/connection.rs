@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::quic::{self, Requests, error_code};
 use super::request::Request;
 use super::{FIRST_STREAMS, Handshake, Shared};
-use crate::connection::Connection as About;
-use crate::serve::Open;
+use crate::permit::ConnectionPermit;
+use crate::request::ConnectionInfo;
 
 /// How long a connection may stay without a request. A browser that comes back later makes another; as for HTTP/1.1, there are proxies that
 /// keep theirs for 60 s, and it is they who should close.
@@ -26,19 +26,19 @@ type Library = h3::server::Connection<quic::Connection, bytes::Bytes>;
 pub(super) struct Connection {
     shared: Arc<Shared>,
     requests: TaskTracker,
-    guard: Open,
+    permit: ConnectionPermit,
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, guard: Open) -> Self {
-        Self { shared, requests: TaskTracker::new(), guard }
+    pub(super) fn new(shared: Arc<Shared>, permit: ConnectionPermit) -> Self {
+        Self { shared, requests: TaskTracker::new(), permit }
     }
 
     /// Returns when the connection has ended, and with it all that came on it.
     pub(super) async fn run(self, connecting: quinn::Connecting, handshake: Handshake) {
-        let limits = &self.shared.limits;
+        let options = &self.shared.options;
         let hard = self.shared.shutdown.hard.clone();
-        let by = Instant::now() + limits.header_timeout;
+        let by = Instant::now() + options.header_timeout;
         let connected = tokio::select! {
             connected = timeout_at(by, connecting) => connected,
             () = hard.cancelled() => return,
@@ -56,10 +56,10 @@ impl Connection {
         let Some(connection) = connection else { return };
         let accepted = Requests::default();
         let adapter =
-            quic::Connection::new(connection.clone(), accepted.clone(), 2 * limits.header_bytes + SLACK);
+            quic::Connection::new(connection.clone(), accepted.clone(), 2 * options.header_bytes + SLACK);
         let mut builder = h3::server::builder();
-        // See crate::unreadable.
-        builder.max_field_section_size(2 * limits.header_bytes as u64).send_grease(false);
+        // See request/unreadable.rs.
+        builder.max_field_section_size(2 * options.header_bytes as u64).send_grease(false);
         let served = async {
             let mut library = builder.build(adapter).await?;
             self.serve(&connection, &mut library, &accepted, by).await?;
@@ -93,7 +93,7 @@ impl Connection {
         let mut closing = pin!(self.shared.shutdown.graceful.cancelled());
         let mut unused = pin!(sleep(first.saturating_duration_since(Instant::now())));
         let mut used = false;
-        let mut allowed = self.shared.limits.h2_streams.min(FIRST_STREAMS);
+        let mut allowed = self.shared.options.h2_streams.min(FIRST_STREAMS);
         loop {
             tokio::select! {
                 next = library.accept() => {
@@ -103,14 +103,14 @@ impl Connection {
                     used = true;
                     // Asked each time: clients move.
                     let peer = connection.remote_address().ip();
-                    let about = About { driver: None, peer, overloaded: self.guard.overloaded };
-                    let request = Request::new(Arc::clone(&self.shared), handle, about, self.requests.clone());
+                    let info = ConnectionInfo::new(peer, self.permit.overloaded);
+                    let request = Request::new(Arc::clone(&self.shared), handle, info, self.requests.clone());
                     self.requests.spawn(request.run(resolver));
-                    if self.requests.len() * 2 > allowed as usize && allowed < self.shared.limits.h2_streams {
-                        allowed = allowed.saturating_mul(2).min(self.shared.limits.h2_streams);
+                    if self.requests.len() * 2 > allowed as usize && allowed < self.shared.options.h2_streams {
+                        allowed = allowed.saturating_mul(2).min(self.shared.options.h2_streams);
                         connection.set_max_concurrent_bi_streams(allowed.into());
                     }
-                    if self.guard.overloaded {
+                    if self.permit.overloaded {
                         // It is told so by the answer; the next one should be another node's.
                         return self.part(library, accepted).await;
                     }

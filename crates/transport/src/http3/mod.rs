@@ -1,13 +1,12 @@
 //! HTTP/3: the same routes over QUIC, on UDP.
 
-#[path = "../../../server/src/routes/alt_svc.rs"]
-mod alt_svc;
 mod body;
 mod connection;
 mod quic;
 mod request;
 mod stream;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -15,21 +14,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use axum::Router;
+use bytes::Bytes;
 use h3::error::Code;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::SockRef;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
-pub use alt_svc::advertise;
 use connection::Connection;
 use quic::error_code;
 
-use crate::serve::{Connections, Open, Shutdown};
+use crate::listener::Shutdown;
+use crate::permit::{ConnectionPermit, Connections};
+use crate::request::{BoxError, Request, Routes};
 use crate::tls::Certificates;
-use crate::{Limits, Metrics};
+use crate::{Metrics, Options};
 
 /// A client that is not heard of for so long is gone: minutes, for a phone that slept or changed networks goes on where it was.
 const IDLE: Duration = Duration::from_secs(300);
@@ -82,8 +83,8 @@ pub struct Http3 {
 
 /// What all connections share.
 struct Shared {
-    router: Router,
-    limits: Limits,
+    routes: Routes,
+    options: Options,
     metrics: Metrics,
     shutdown: Shutdown,
 }
@@ -95,20 +96,20 @@ impl Http3 {
     pub fn new(
         socket: UdpSocket,
         certificates: &Certificates,
-        limits: &Limits,
+        options: &Options,
         node: &str,
     ) -> io::Result<Self> {
-        let options = SockRef::from(&socket);
+        let buffers = SockRef::from(&socket);
         // The kernel cuts them to what it allows.
         if let Err(error) =
-            options.set_recv_buffer_size(BUFFER).and_then(|()| options.set_send_buffer_size(BUFFER))
+            buffers.set_recv_buffer_size(BUFFER).and_then(|()| buffers.set_send_buffer_size(BUFFER))
         {
             tracing::debug!(%error, "socket options");
         }
         let shown = certificates.quic();
         let mut config = ServerConfig::with_crypto(Arc::clone(&shown) as Arc<_>);
         config
-            .transport_config(Arc::new(transport(limits)?))
+            .transport_config(Arc::new(transport(options)?))
             .max_incoming(INCOMING)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(ALL_INCOMING_BYTES);
@@ -140,11 +141,21 @@ impl Http3 {
     }
 
     /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
-    pub async fn serve(mut self, router: Router, limits: Limits, metrics: Metrics, shutdown: Shutdown) {
+    pub async fn serve<S, B>(self, routes: S, options: Options, metrics: Metrics, shutdown: Shutdown)
+    where
+        S: Service<Request, Response = http::Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.accept(Shared { routes: Routes::new(routes), options, metrics, shutdown }).await;
+    }
+
+    async fn accept(mut self, shared: Shared) {
         let connections = TaskTracker::new();
         let handshakes = Arc::new(AtomicUsize::new(0));
-        let shared = Shared { router, limits, metrics: metrics.clone(), shutdown: shutdown.clone() };
         let shared = Arc::new(shared);
+        let Shared { metrics, shutdown, .. } = &*shared;
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,
@@ -152,8 +163,8 @@ impl Http3 {
                 () = shutdown.hard.cancelled() => break,
             };
             let Some(incoming) = incoming else { break };
-            let Some(incoming) = validated(incoming, &handshakes, &metrics) else { continue };
-            let Some(guard) = Open::enter(&self.connections, &shared.limits) else {
+            let Some(incoming) = validated(incoming, &handshakes, metrics) else { continue };
+            let Some(permit) = ConnectionPermit::take(&self.connections, shared.options.connections) else {
                 metrics.refused.with_label_values(&["connections"]).inc();
                 incoming.refuse();
                 continue;
@@ -161,7 +172,7 @@ impl Http3 {
             match incoming.accept_with(self.config()) {
                 Ok(connecting) => {
                     let handshake = Handshake::begin(&handshakes);
-                    let connection = Connection::new(Arc::clone(&shared), guard);
+                    let connection = Connection::new(Arc::clone(&shared), permit);
                     connections.spawn(connection.run(connecting, handshake));
                 }
                 Err(error) => tracing::debug!(%error, "QUIC handshake"),
@@ -232,12 +243,12 @@ fn endpoint(certificates: &Certificates, node: &str) -> EndpointConfig {
     config
 }
 
-fn transport(limits: &Limits) -> io::Result<TransportConfig> {
+fn transport(options: &Options) -> io::Result<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?))
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(limits.h2_streams.min(FIRST_STREAMS).into())
+        .max_concurrent_bidi_streams(options.h2_streams.min(FIRST_STREAMS).into())
         .max_concurrent_uni_streams(UNI_STREAMS.into())
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))

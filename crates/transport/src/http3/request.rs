@@ -1,6 +1,5 @@
 //! One request on a QUIC stream: its head, the route, the answer.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -8,27 +7,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::SystemTime;
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use h3::error::{Code, StreamError};
 use h3::server::{RequestResolver, RequestStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::Shared;
 use super::body::Incoming;
 use super::quic::{self, Handle};
 use super::stream::{self, FRAME_HEADER};
-use crate::Problem;
-use crate::connection::Connection;
-use crate::io::Control;
-use crate::stream::Opened;
+use crate::request::{Body, ConnectionInfo, Response, Unreadable, body, mark};
+use crate::takeover::{OpenStream, Owner, Takeover};
 use crate::unread::{Arrival, RequestBody};
-use crate::unreadable;
 
 /// Bytes that a request's frames may take beside its body, and a body whose route reads it to see that it is too long.
 const SLACK: usize = 1 << 20;
@@ -45,14 +38,14 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 pub(super) struct Request {
     shared: Arc<Shared>,
     handle: Arc<Handle>,
-    connection: Connection,
+    info: ConnectionInfo,
     requests: TaskTracker,
 }
 
 /// An answer whose head is with QUIC.
 struct Begun {
     body: Body,
-    control: Arc<Control>,
+    takeover: Arc<Takeover>,
     /// What the route has left of the request's body. Dropped, it tells the client that the rest is
     /// not wanted, which must not be before the answer: the client may take it for a failure.
     rest: Option<Box<Incoming>>,
@@ -63,7 +56,7 @@ enum Answered {
     /// All of the answer is with QUIC.
     Whole,
     /// It is a stream.
-    Stream(Opened),
+    Stream(OpenStream),
     /// It can't be answered, or not to its end.
     Broken(Code),
 }
@@ -73,10 +66,10 @@ impl Request {
     pub(super) fn new(
         shared: Arc<Shared>,
         handle: Arc<Handle>,
-        connection: Connection,
+        info: ConnectionInfo,
         requests: TaskTracker,
     ) -> Self {
-        Self { shared, handle, connection, requests }
+        Self { shared, handle, info, requests }
     }
 
     pub(super) async fn run(self, resolver: RequestResolver<quic::Connection, Bytes>) {
@@ -87,7 +80,7 @@ impl Request {
             match Box::pin(self.begin(resolver)).await {
                 Ok(begun) => {
                     rest = begun.rest;
-                    self.write(begun.body, &begun.control).await
+                    self.write(begun.body, &begun.takeover).await
                 }
                 Err(answered) => answered,
             }
@@ -97,7 +90,7 @@ impl Request {
             // The client has left: the route's work is dropped.
             () = stopped.as_mut() => Answered::Broken(Code::H3_REQUEST_CANCELLED),
         };
-        let deadline = self.shared.limits.write_deadline;
+        let deadline = self.shared.options.write_deadline;
         match answered {
             Answered::Whole => {
                 self.handle.finish();
@@ -106,8 +99,8 @@ impl Request {
                 let _ = timeout(deadline, stopped).await;
             }
             // A task of its own, a fraction of this one's size.
-            Answered::Stream(opened) => {
-                drop(self.requests.spawn(stream::run(Arc::clone(&self.handle), opened, deadline)));
+            Answered::Stream(open) => {
+                drop(self.requests.spawn(stream::run(Arc::clone(&self.handle), open, deadline)));
             }
             Answered::Broken(code) => self.handle.reset(code),
         }
@@ -116,8 +109,8 @@ impl Request {
     /// Answers up to the end of the head. Gives the rest of the answer, or why there is none to
     /// come.
     async fn begin(&self, resolver: RequestResolver<quic::Connection, Bytes>) -> Result<Begun, Answered> {
-        let limits = &self.shared.limits;
-        let (request, stream) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
+        let options = &self.shared.options;
+        let (request, stream) = match timeout(options.header_timeout, resolver.resolve_request()).await {
             Ok(Ok(resolved)) => resolved,
             // The library has answered 431.
             Ok(Err(StreamError::HeaderTooBig { .. })) => return Err(Answered::Whole),
@@ -128,17 +121,17 @@ impl Request {
             }
             Err(_) => return Err(Answered::Broken(Code::H3_REQUEST_INCOMPLETE)),
         };
-        self.handle.allow(limits.body_bytes.saturating_add(SLACK));
+        self.handle.allow(options.body_bytes.saturating_add(SLACK));
         let (mut send, receive) = stream.split();
-        let control = Arc::new(Control::default());
-        let (response, arrival) = self.route(request, receive, &control).await;
-        let rest = arrival.and_then(|arrival| arrival.take_rest()).map(|(rest, _)| Box::new(rest));
+        let takeover = Arc::new(Takeover::default());
+        let (response, arrival) = self.route(request, receive, &takeover).await;
+        let rest = arrival.take_rest().map(|(rest, _)| Box::new(rest));
         let rest = rest.and_then(|mut rest| (!rest.is_over()).then_some(rest));
         let (mut parts, body) = response.into_parts();
         finish_head(&mut parts.headers);
-        let sent = send.send_response(Response::from_parts(parts, ()));
-        match timeout(limits.write_deadline, sent).await {
-            Ok(Ok(())) => Ok(Begun { body, control, rest }),
+        let sent = send.send_response(http::Response::from_parts(parts, ()));
+        match timeout(options.write_deadline, sent).await {
+            Ok(Ok(())) => Ok(Begun { body, takeover, rest }),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "response");
                 Err(Answered::Broken(Code::H3_INTERNAL_ERROR))
@@ -151,37 +144,39 @@ impl Request {
         &self,
         request: http::Request<()>,
         receive: RequestStream<quic::RecvStream, Bytes>,
-        control: &Arc<Control>,
-    ) -> (Response, Option<Arc<Arrival<Incoming>>>) {
-        if request.method() == Method::CONNECT {
-            // WebSocket over HTTP/3 (RFC 9220) would begin like this.
-            return (Problem::not_over_h3().into_response(), None);
-        }
-        let (body, arrival) = RequestBody::new(Incoming::new(receive, request.headers()), request.headers());
+        takeover: &Arc<Takeover>,
+    ) -> (Response, Arc<Arrival<Incoming>>) {
         let (mut parts, ()) = request.into_parts();
-        let connection = Connection { driver: Some(Arc::clone(control)), ..self.connection.clone() };
-        parts.extensions.insert(connection);
-        unreadable::mark(&mut parts, self.shared.limits.header_bytes);
-        let request = http::Request::from_parts(parts, Body::new(body));
-        let Ok(response) = self.shared.router.clone().oneshot(request).await as Result<_, Infallible>;
-        (response, Some(arrival))
+        let (incoming, arrival) = RequestBody::new(Incoming::new(receive, &parts.headers), &parts.headers);
+        parts.extensions.insert(self.info.clone().with_takeover(takeover));
+        mark(&mut parts, self.shared.options.header_bytes);
+        if parts.method == Method::CONNECT {
+            // WebSocket over HTTP/3 (RFC 9220) would begin like this.
+            parts.extensions.insert(Unreadable(StatusCode::NOT_IMPLEMENTED));
+        }
+        let request = http::Request::from_parts(parts, body(incoming));
+        (self.shared.routes.answer(request).await, arrival)
     }
 
     /// Writes the body, or finds that it is a stream.
-    async fn write(&self, mut body: Body, control: &Control) -> Answered {
+    async fn write(&self, mut body: Body, takeover: &Takeover) -> Answered {
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-                Poll::Pending => control.take_over().map_or(Poll::Pending, |opened| Poll::Ready(Err(opened))),
+                Poll::Pending => match takeover.take() {
+                    Some(Owner::Stream(open)) => Poll::Ready(Err(open)),
+                    // Polls and WebSockets stay where they are.
+                    Some(Owner::Poll(_) | Owner::WebSocket(_)) | None => Poll::Pending,
+                },
             });
             let frame = match next.await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(_))) => return Answered::Broken(Code::H3_INTERNAL_ERROR),
                 Ok(None) => return Answered::Whole,
-                Err(opened) => return Answered::Stream(opened),
+                Err(open) => return Answered::Stream(open),
             };
             let Ok(data) = frame.into_data() else { continue };
-            match timeout(self.shared.limits.write_deadline, self.send(data)).await {
+            match timeout(self.shared.options.write_deadline, self.send(data)).await {
                 Ok(Ok(())) => {}
                 _ => return Answered::Broken(Code::H3_REQUEST_CANCELLED),
             }

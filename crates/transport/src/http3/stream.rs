@@ -1,4 +1,4 @@
-//! An event stream over QUIC. The hub writes to it itself, as to an HTTP/1 socket: see [`crate::wire`].
+//! An event stream over QUIC. The hub writes to it itself, as to an HTTP/1 socket: see `takeover.rs`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,7 +15,7 @@ use tidegate_hub::{Flushed, Sink};
 use tokio::time::timeout;
 
 use super::quic::Handle;
-use crate::stream::Opened;
+use crate::takeover::OpenStream;
 
 /// Up to this many bytes are copied behind their frame's header: cheaper than to share them.
 const JOIN: usize = 512;
@@ -28,30 +28,30 @@ pub(super) const FRAME_HEADER: usize = 9;
 /// What an idle stream costs here is for a good part this future: it is made so that nothing is in it twice, hence no `async fn`.
 pub(super) fn run(
     handle: Arc<Handle>,
-    opened: Opened,
+    open: OpenStream,
     write_deadline: Duration,
 ) -> impl Future<Output = ()> + Send {
-    let Opened { mut subscription, counted, .. } = opened;
+    let OpenStream { mut subscription, permit, .. } = open;
     let mut attached = false;
     async move {
         let mut stopped = pin!(handle.stopped());
         let in_order = poll_fn(|cx| {
             if !attached {
                 attached = true;
-                subscription.attach(Box::new(Wire::new(&handle, cx)));
+                subscription.attach(Box::new(EventWriter::new(&handle, cx)));
             }
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
             match subscription.flush(cx) {
-                // When the client takes more, quinn wakes this task: see Wire.
+                // When the client takes more, quinn wakes this task: see EventWriter.
                 Flushed::All | Flushed::Blocked => Poll::Pending,
                 Flushed::Ended => Poll::Ready(true),
                 Flushed::Cut => Poll::Ready(false),
             }
         })
         .await;
-        drop((subscription, counted));
+        drop((subscription, permit));
         if in_order {
             handle.finish();
             // The connection may be closed only when the client has it all.
@@ -63,7 +63,7 @@ pub(super) fn run(
 }
 
 /// The hub's way into the stream.
-struct Wire {
+struct EventWriter {
     handle: Arc<Handle>,
     /// Of the stream's task: woken when the client takes more.
     waker: Waker,
@@ -71,7 +71,7 @@ struct Wire {
     rest: Vec<Bytes>,
 }
 
-impl Wire {
+impl EventWriter {
     fn new(handle: &Arc<Handle>, cx: &Context<'_>) -> Self {
         Self { handle: Arc::clone(handle), waker: cx.waker().clone(), rest: Vec::new() }
     }
@@ -93,7 +93,7 @@ impl Wire {
     }
 }
 
-impl Sink for Wire {
+impl Sink for EventWriter {
     fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
         let length: usize = parts.iter().map(Bytes::len).sum();
         let joined = length <= JOIN;
@@ -143,7 +143,7 @@ mod tests {
     /// With its emitter and what QUIC keeps, this is what an idle stream costs. What makes it larger should be worth that.
     #[test]
     fn an_idle_streams_task_is_small() {
-        fn size<F>(_: impl Fn(Arc<Handle>, Opened, Duration) -> F) -> usize {
+        fn size<F>(_: impl Fn(Arc<Handle>, OpenStream, Duration) -> F) -> usize {
             size_of::<F>()
         }
         let bytes = size(run);

@@ -1,51 +1,48 @@
 //! What came is no request that could be given to a route: a head that is too large, or no HTTP.
 //!
-//! The router answers it all the same, so that it is a problem like any other, and pages of other
+//! The routes answer it all the same, so that it is a problem like any other, and pages of other
 //! origins may read it.
 
 use std::io;
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Empty};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tower::ServiceExt;
 
-use crate::connection::Connection;
+use super::{ConnectionInfo, Response, Routes, body};
 
-/// Marks a request that stands for one that could not be read, with the status to answer.
+/// Marks a request that stands for one that no route can be given, with the status to answer: in
+/// the request's extensions.
 #[derive(Clone, Copy)]
-pub(crate) struct Unreadable(pub(crate) StatusCode);
+pub struct Unreadable(pub StatusCode);
 
-/// Writes the router's answer. `read`: what came in its place, as far as it was read.
+/// Writes the routes' answer. `read`: what came in its place, as far as it was read.
 pub(crate) async fn answer<S: AsyncWrite + Unpin>(
     socket: &mut S,
     status: StatusCode,
     read: &[u8],
-    about: Connection,
-    router: &Router,
+    info: ConnectionInfo,
+    routes: &Routes,
 ) -> io::Result<()> {
-    let mut request = Request::new(Body::empty());
+    let mut request = Request::new(body(Empty::new()));
     request.headers_mut().extend(origin(read).map(|origin| (header::ORIGIN, origin)));
-    request.extensions_mut().insert(about);
+    request.extensions_mut().insert(info);
     request.extensions_mut().insert(Unreadable(status));
-    let Ok(mut response) = router.clone().oneshot(request).await;
+    let mut response = routes.answer(request).await;
     if response.status() != status {
-        // A router that does not know the mark.
-        response = Response::new(Body::empty());
+        // Routes that do not know the mark.
+        response = Response::new(body(Empty::new()));
     }
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let (parts, text) = response.into_parts();
+    let text = text.collect().await.map_err(io::Error::other)?.to_bytes();
     let mut out = format!("HTTP/1.1 {status}\r\n").into_bytes();
-    for (name, value) in &finished(parts.headers, body.len()) {
+    for (name, value) in &finished(parts.headers, text.len()) {
         out.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&body);
+    out.extend_from_slice(&text);
     socket.write_all(&out).await?;
     socket.flush().await
 }

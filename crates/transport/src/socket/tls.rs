@@ -7,33 +7,32 @@ use parking_lot::Mutex;
 use tidegate_hub::Sink;
 use tokio::net::TcpStream;
 
-use super::Stream;
-use super::session::Session;
-use crate::io::Socket;
-use crate::wire::{Client, Framing, Line};
+use super::{Client, DetachedSocket, Framing, Socket};
+use crate::tls::{Session, Stream};
 
 /// A TLS connection whose stream has left hyper: the hub encrypts and writes, its task reads.
-pub(crate) struct TlsLine {
+pub(crate) struct DetachedTls {
     socket: TcpStream,
     /// Held for one record at a time, never while waiting.
     session: Mutex<Session>,
 }
 
-/// The hub's way to it.
-struct TlsSink {
-    line: Arc<TlsLine>,
+/// Its event writer.
+struct TlsWriter {
+    socket: Arc<DetachedTls>,
     framing: Framing,
 }
 
-impl From<Stream> for TlsLine {
-    fn from(Stream { socket, session, .. }: Stream) -> Self {
+impl From<Stream> for DetachedTls {
+    fn from(stream: Stream) -> Self {
+        let (socket, session) = stream.into_parts();
         Self { socket, session: Mutex::new(session) }
     }
 }
 
-impl Line for TlsLine {
-    fn sink(self: Arc<Self>, framing: Framing) -> Box<dyn Sink> {
-        Box::new(TlsSink { line: self, framing })
+impl DetachedSocket for DetachedTls {
+    fn writer(self: Arc<Self>, framing: Framing) -> Box<dyn Sink> {
+        Box::new(TlsWriter { socket: self, framing })
     }
 
     /// A close_notify closes the client's side, as the socket's end does. What TLS itself has to
@@ -83,7 +82,7 @@ impl Line for TlsLine {
     }
 }
 
-impl Sink for TlsSink {
+impl Sink for TlsWriter {
     fn send(&mut self, parts: &[Bytes]) -> io::Result<bool> {
         let (head, tail) = (self.framing.head(parts), self.framing.tail());
         let mut plain =
@@ -91,12 +90,12 @@ impl Sink for TlsSink {
         plain.extend_from_slice(&head);
         parts.iter().for_each(|part| plain.extend_from_slice(part));
         plain.extend_from_slice(tail);
-        let mut session = self.line.session.lock();
+        let mut session = self.socket.session.lock();
         session.send(&plain)?;
-        session.flush(&self.line.socket)
+        session.flush(&self.socket.socket)
     }
 
     fn resume(&mut self) -> io::Result<bool> {
-        self.line.session.lock().flush(&self.line.socket)
+        self.socket.session.lock().flush(&self.socket.socket)
     }
 }

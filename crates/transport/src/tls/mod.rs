@@ -2,8 +2,7 @@
 
 mod certificate;
 mod error;
-#[path = "../socket/tls.rs"]
-mod line;
+mod handshake;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -19,8 +18,9 @@ use rustls::ServerConfig;
 
 use certificate::Certificate;
 pub use error::{Error, File};
-pub(crate) use line::TlsLine;
-pub(crate) use stream::{Accepted, Stream, accept, turn_away};
+pub(crate) use handshake::Acceptor;
+pub(crate) use session::Session;
+pub(crate) use stream::Stream;
 
 /// The certificate in force. Clones share it: a reload changes it for TCP and QUIC alike, from the next handshake on.
 #[derive(Clone, Debug)]

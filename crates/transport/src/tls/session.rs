@@ -23,7 +23,7 @@ const OVERHEAD: usize = 64;
 /// The most that may wait to become a whole message: the largest handshake message that rustls takes, in its records.
 const INCOMING: usize = 80 << 10;
 
-pub(super) struct Session {
+pub(crate) struct Session {
     connection: UnbufferedServerConnection,
     /// Records that have not arrived whole.
     incoming: Vec<u8>,
@@ -43,7 +43,7 @@ enum Then<'a> {
 }
 
 impl Session {
-    pub(super) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
         let connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         Ok(Self {
             connection,
@@ -55,34 +55,34 @@ impl Session {
     }
 
     /// The handshake is done, as far as this side is concerned.
-    pub(super) fn established(&self) -> bool {
+    pub(crate) fn established(&self) -> bool {
         !self.connection.is_handshaking()
     }
 
     /// The protocol that both sides chose.
-    pub(super) fn alpn(&self) -> Option<&[u8]> {
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.connection.alpn_protocol()
     }
 
     /// The client sends nothing more.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
     /// What the client sent and nobody has taken.
-    pub(super) fn received(&mut self) -> &mut BytesMut {
+    pub(crate) fn received(&mut self) -> &mut BytesMut {
         &mut self.received
     }
 
     /// Gives the buffer of what was taken back.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if self.received.is_empty() {
             self.received = BytesMut::new();
         }
     }
 
     /// Reads once, and does what TLS asks for. [`io::ErrorKind::WouldBlock`]: nothing has arrived.
-    pub(super) fn read(&mut self, socket: &TcpStream) -> io::Result<()> {
+    pub(crate) fn read(&mut self, socket: &TcpStream) -> io::Result<()> {
         let record = match self.incoming.get(3..HEADER) {
             Some(length) => HEADER + usize::from(length[0]) * 256 + usize::from(length[1]),
             None => 0,
@@ -107,17 +107,17 @@ impl Session {
     }
 
     /// Puts `plain` behind what waits for the socket.
-    pub(super) fn send(&mut self, plain: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, plain: &[u8]) -> io::Result<()> {
         self.process(&Then::Send(plain))
     }
 
     /// Says that nothing more will be sent.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         self.process(&Then::Close)
     }
 
     /// Writes what waits. False: the socket did not take all of it.
-    pub(super) fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
         while !self.outgoing.is_empty() {
             match socket.try_write(&self.outgoing) {
                 Ok(written) => self.outgoing.advance(written),

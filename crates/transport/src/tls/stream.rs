@@ -2,81 +2,24 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Certificates;
 use super::session::Session;
-use crate::unread::linger;
-
-/// The first byte of every TLS connection: a handshake record.
-const HANDSHAKE: u8 = 0x16;
 
 /// Plaintext that is encrypted at once: one record's worth.
 const RECORD: usize = 16 << 10;
 
-const CLEARTEXT: &str = "This port speaks TLS: use https://.\n";
-
 /// A socket and the TLS on it, with the handshake done.
 pub(crate) struct Stream {
-    pub(super) socket: TcpStream,
-    pub(super) session: Session,
+    socket: TcpStream,
+    session: Session,
     /// The end of this side has been said.
     closed: bool,
 }
 
-/// What became of a connection that should begin with a handshake.
-pub(crate) enum Accepted {
-    Tls(Box<Stream>),
-    /// Its client speaks something else: see [`turn_away`].
-    Cleartext(TcpStream),
-}
-
-/// Shakes hands.
-pub(crate) async fn accept(socket: TcpStream, certificates: &Certificates) -> io::Result<Accepted> {
-    let mut first = [0; 1];
-    if socket.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
-        return Ok(Accepted::Cleartext(socket));
-    }
-    let mut session = Session::new(certificates.tcp())?;
-    loop {
-        while !session.flush(&socket)? {
-            socket.writable().await?;
-        }
-        if session.established() {
-            return Ok(Accepted::Tls(Box::new(Stream::new(socket, session))));
-        }
-        if session.ended() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        socket.readable().await?;
-        match session.read(&socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                // The alert that says why.
-                socket.writable().await?;
-                session.flush(&socket)?;
-                return Err(error);
-            }
-            Ok(()) => {}
-        }
-    }
-}
-
-/// Answers HTTP that is not encrypted.
-pub(crate) async fn turn_away(mut socket: TcpStream, most: usize) -> io::Result<()> {
-    let length = CLEARTEXT.len();
-    let head = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-    );
-    socket.write_all(format!("{head}{CLEARTEXT}").as_bytes()).await?;
-    socket.shutdown().await?;
-    linger(socket, true, most).await;
-    Ok(())
-}
-
 impl Stream {
-    pub(super) fn new(socket: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(socket: TcpStream, session: Session) -> Self {
         Self { socket, session, closed: false }
     }
 
@@ -85,8 +28,8 @@ impl Stream {
         self.session.alpn()
     }
 
-    /// See [`crate::io::Socket`].
-    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
+    /// See [`crate::socket::Socket`].
+    pub(crate) fn poll_client_closed(&mut self, cx: &mut Context<'_>) -> bool {
         let Self { socket, session, .. } = self;
         while !session.ended() && session.received().is_empty() {
             match socket.poll_read_ready(cx) {
@@ -104,6 +47,11 @@ impl Stream {
 
     pub(crate) fn into_tcp(self) -> TcpStream {
         self.socket
+    }
+
+    /// The socket and the TLS on it, apart.
+    pub(crate) fn into_parts(self) -> (TcpStream, Session) {
+        (self.socket, self.session)
     }
 
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

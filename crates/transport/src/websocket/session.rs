@@ -4,23 +4,18 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate_hub::{Chunk, Leave, Word};
+use prometheus::IntCounterVec;
+use tidegate_hub::{Chunk, Leave, Subscription, Word};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::Session;
 use super::close::Close;
 use super::codec::{Codec, Received};
-use super::message::{self, Message, Reference, Request};
+use super::messages::{Messages, Reply};
 use super::pace::{Pace, Verdict};
-use crate::problem::Problem;
-use crate::receive;
-use crate::routes::publish;
+use crate::{Options, StreamPermit};
 
 /// Bytes that are made ready for one write. What waits beyond them waits in the outbox, where it is counted.
 const MOST: usize = 64 << 10;
-
-/// What a message may have besides one event's data: topics, names, keys, white space.
-const ENVELOPE: usize = 16 << 10;
 
 /// Pings that may stay without a sign of life. Every client's library answers them; one that does not is gone, and a proxy has not noticed.
 const PINGS: u8 = 3;
@@ -31,6 +26,46 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes of a client that are read after the goodbye: more than two kernels hold of what was on its
 /// way.
 const GOODBYE_BYTES: usize = 16 << 20;
+
+/// A WebSocket that was opened, on its way to its task.
+pub struct Session {
+    subscription: Subscription,
+    messages: Box<dyn Messages>,
+    /// Counts it among the streams while it lives.
+    _permit: StreamPermit,
+    /// The most bytes that a message may have.
+    message_bytes: usize,
+    /// Messages a second.
+    message_rate: u32,
+    /// Other frames a second.
+    frame_rate: u32,
+    closed: IntCounterVec,
+}
+
+impl Session {
+    /// Takes messages of up to `message_bytes`, as fast as the options allow. The session counts in
+    /// `closed` why it had to close.
+    pub fn new(
+        subscription: Subscription,
+        messages: impl Messages + 'static,
+        permit: StreamPermit,
+        message_bytes: usize,
+        options: &Options,
+        closed: IntCounterVec,
+    ) -> Box<Self> {
+        let Options { ws_messages: message_rate, ws_frames: frame_rate, .. } = *options;
+        let messages = Box::new(messages);
+        Box::new(Self {
+            subscription,
+            messages,
+            _permit: permit,
+            message_bytes,
+            message_rate,
+            frame_rate,
+            closed,
+        })
+    }
+}
 
 /// Runs a WebSocket until it ends. `early`: what was read of the socket with the handshake. `held` is dropped with the
 /// connection.
@@ -71,9 +106,9 @@ struct Connection<S> {
 }
 
 enum Work {
-    /// The hub says on the stream when topics have come or gone.
-    Topics(Option<Reference>),
-    Publish(Pin<Box<dyn Future<Output = Bytes> + Send>>),
+    /// The hub confirms on the stream when topics have come or gone.
+    Topics,
+    Answer(Pin<Box<dyn Future<Output = Bytes> + Send>>),
 }
 
 enum Ended {
@@ -84,10 +119,9 @@ enum Ended {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(socket: S, session: Box<Session>) -> Self {
-        let limits = &session.app.options.limits;
-        let codec = Codec::new(limits.event_bytes + ENVELOPE);
+        let codec = Codec::new(session.message_bytes);
         let now = Instant::now();
-        let (pace, frames) = (Pace::new(limits.ws_messages, now), Pace::new(limits.ws_frames, now));
+        let (pace, frames) = (Pace::new(session.message_rate, now), Pace::new(session.frame_rate, now));
         Self { socket, codec, session, pace, frames, work: None, pings: 0 }
     }
 
@@ -102,8 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Poll::Ready(self.ended());
                 }
             }
-            if let Some(Work::Publish(publishing)) = &mut self.work
-                && let Poll::Ready(answer) = publishing.as_mut().poll(cx)
+            if let Some(Work::Answer(answering)) = &mut self.work
+                && let Poll::Ready(answer) = answering.as_mut().poll(cx)
             {
                 self.work = None;
                 self.codec.outgoing.text(answer);
@@ -145,12 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn put(&mut self, chunk: Chunk) {
-        self.session.app.hub.metrics().sent(chunk.events, chunk.at);
         let mut bytes = chunk.bytes;
         if chunk.word == Some(Word::Topics)
-            && let Some(Work::Topics(reference)) = self.work.take()
+            && self.work.take_if(|work| matches!(work, Work::Topics)).is_some()
         {
-            bytes = message::refer(bytes, reference.as_ref());
+            bytes = self.session.messages.confirm(bytes);
         }
         self.codec.outgoing.text(bytes);
     }
@@ -188,59 +221,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         match self.pace.take(Instant::now()) {
             Verdict::Go => {
-                let Message { reference, request } = Message::parse(&text);
-                drop(text);
-                if let Err(problem) = request.and_then(|request| self.begin(request, reference.clone())) {
-                    self.refuse(&problem, reference.as_ref());
-                }
+                self.answer(&text);
                 Ok(())
             }
             Verdict::Refuse => {
-                let rate = self.session.app.options.limits.ws_messages;
-                self.refuse(&Problem::too_many_messages(rate), None);
+                let answer = self.session.messages.too_fast(self.session.message_rate);
+                self.codec.outgoing.text(answer);
                 Ok(())
             }
             Verdict::Close => Err(Ended::Close(Close::RATE)),
         }
     }
 
-    fn refuse(&mut self, problem: &Problem, reference: Option<&Reference>) {
-        self.session.app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
-        self.codec.outgoing.text(message::error(problem, reference));
-    }
-
-    /// Begins with what the client wants, if it may have it.
-    fn begin(&mut self, request: Request, reference: Option<Reference>) -> Result<(), Problem> {
-        let Session { app, who, subscription, .. } = &*self.session;
-        app.metrics.ws_messages.with_label_values(&[request.kind()]).inc();
-        self.work = Some(match request {
-            Request::Subscribe(names) => {
-                let topics = receive::more_topics(app, who, &names, subscription.topics())?;
+    /// Begins with what the client wants.
+    fn answer(&mut self, text: &str) {
+        let Session { subscription, messages, .. } = &mut *self.session;
+        self.work = match messages.answer(text, subscription) {
+            Reply::Answer(answer) => {
+                self.codec.outgoing.text(answer);
+                return;
+            }
+            Reply::Later(answer) => Some(Work::Answer(answer)),
+            Reply::Subscribe(topics) => {
                 subscription.subscribe(topics);
-                Work::Topics(reference)
+                Some(Work::Topics)
             }
-            Request::Unsubscribe(names) => {
-                subscription.unsubscribe(receive::fewer_topics(app, &names)?);
-                Work::Topics(reference)
+            Reply::Unsubscribe(topics) => {
+                subscription.unsubscribe(topics);
+                Some(Work::Topics)
             }
-            Request::Publish(event) => {
-                let (app, who) = (app.clone(), who.clone());
-                Work::Publish(Box::pin(async move {
-                    let published = async {
-                        let body = publish::Body::json(event.get().as_bytes(), app.options.limits.batch)?;
-                        publish::publish(&app, &who, None, body).await
-                    };
-                    match published.await.map_err(|problem: Problem| problem.under("publish")) {
-                        Ok(receipts) => message::answer("tidegate:published", receipts, reference.as_ref()),
-                        Err(problem) => {
-                            app.metrics.ws_refused.with_label_values(&[problem.code()]).inc();
-                            message::error(&problem, reference.as_ref())
-                        }
-                    }
-                }))
-            }
-        });
-        Ok(())
+        };
     }
 
     /// It leaves every map before its goodbye: whoever waits for its place need not wait for a client that does not answer.
@@ -248,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Self { socket, mut codec, session, work, .. } = self;
         if let Ended::Close(close) = ended {
             if Close::OWN.contains(&close) {
-                session.app.metrics.ws_closed.with_label_values(&[close.reason()]).inc();
+                session.closed.with_label_values(&[close.reason()]).inc();
                 // Read nothing more: parsing is the work that it was closed for.
                 codec.fail();
             }
@@ -321,13 +331,13 @@ async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::Socket;
-    use crate::serve::Open;
+    use crate::permit::ConnectionPermit;
+    use crate::socket::Socket;
 
     /// What an idle one costs, apart from its session and half a kilobyte for reading.
     #[test]
     fn the_task_is_small() {
-        fn size<F>(_: impl Fn(Socket, Bytes, Box<Session>, Open) -> F) -> usize {
+        fn size<F>(_: impl Fn(Socket, Bytes, Box<Session>, ConnectionPermit) -> F) -> usize {
             size_of::<F>()
         }
         let bytes = size(run::<Socket>);

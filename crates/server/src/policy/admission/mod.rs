@@ -1,6 +1,6 @@
 //! Who may open one stream more: by the node's connections, by the client's address, and by the rate of them all.
 //!
-//! Every transport asks [`Admission::enter`] before it joins, and keeps the [`Guard`] as long as it receives. The cap of a user is the hub's:
+//! Every transport asks [`Admission::enter`] before it joins, and keeps the permit as long as it receives. The cap of a user is the hub's:
 //! only it knows how many streams one has.
 
 pub(crate) mod address;
@@ -15,8 +15,8 @@ use http::request::Parts;
 use ipnet::IpNet;
 use prometheus::IntCounterVec;
 use rand::Rng;
+use tidegate_transport::ConnectionInfo;
 
-use crate::connection::Connection;
 use crate::problem::Problem;
 
 /// Settings of admission.
@@ -36,7 +36,7 @@ pub struct Options {
 /// Lets streams in, or says why not.
 pub(crate) struct Admission {
     /// Per address; 0: any number.
-    most: u32,
+    limit: u32,
     proxies: Vec<IpNet>,
     open: Arc<Open>,
     rate: Option<DefaultDirectRateLimiter>,
@@ -46,12 +46,8 @@ pub(crate) struct Admission {
 /// Streams open now, by address. An entry goes with the last of them, so there are never more entries than streams.
 type Open = DashMap<IpAddr, u32>;
 
-/// A stream's place among those of its address. Dropping it leaves.
-pub(crate) struct Guard {
-    _place: Option<Box<Place>>,
-}
-
-struct Place {
+/// Counts a stream among those of its address until it is dropped.
+pub(crate) struct AddressPermit {
     open: Arc<Open>,
     address: IpAddr,
 }
@@ -73,26 +69,27 @@ impl Admission {
             let burst = NonZeroU32::new(options.connect_burst).unwrap_or(rate);
             RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
         });
-        let (most, proxies) = (options.address_connections, options.trusted_proxies.clone());
-        Self { most, proxies, open: Arc::default(), rate, refused }
+        let (limit, proxies) = (options.address_connections, options.trusted_proxies.clone());
+        Self { limit, proxies, open: Arc::default(), rate, refused }
     }
 
-    /// Takes a place for a stream. Counts the refusal if there is none.
-    pub(crate) fn enter(&self, request: &Parts) -> Result<Guard, Refused> {
-        let connection = request.extensions.get::<Connection>();
+    /// Lets a stream in, or counts the refusal. No permit: addresses are not limited.
+    pub(crate) fn enter(&self, request: &Parts) -> Result<Option<Box<AddressPermit>>, Refused> {
+        let connection = request.extensions.get::<ConnectionInfo>();
         if connection.is_some_and(|connection| connection.overloaded) {
             return Err(self.refuse(Refused::Overloaded));
         }
-        let guard = match connection {
-            Some(connection) if self.most > 0 => {
-                self.seat(address::client(connection.peer, &request.headers, &self.proxies))?
+        let permit = match connection {
+            Some(connection) if self.limit > 0 => {
+                let client = address::client(connection.peer, &request.headers, &self.proxies);
+                Some(self.count(client)?)
             }
-            _ => Guard { _place: None },
+            _ => None,
         };
         // Last: who is refused for another reason takes nothing of it.
         match &self.rate {
             Some(rate) if rate.check().is_err() => Err(self.refuse(Refused::ConnectRate)),
-            _ => Ok(guard),
+            _ => Ok(permit),
         }
     }
 
@@ -102,19 +99,18 @@ impl Admission {
         reason
     }
 
-    fn seat(&self, client: IpAddr) -> Result<Guard, Refused> {
+    fn count(&self, client: IpAddr) -> Result<Box<AddressPermit>, Refused> {
         let address = address::counted(client);
         let mut count = self.open.entry(address).or_insert(0);
-        if *count >= self.most {
+        if *count >= self.limit {
             return Err(self.refuse(Refused::AddressLimit));
         }
         *count += 1;
-        let place = Place { open: Arc::clone(&self.open), address };
-        Ok(Guard { _place: Some(Box::new(place)) })
+        Ok(Box::new(AddressPermit { open: Arc::clone(&self.open), address }))
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.open.entry(self.address) {
             *count.get_mut() -= 1;
@@ -166,8 +162,7 @@ mod tests {
 
     fn request(peer: &str, overloaded: bool) -> Parts {
         let mut request = http::Request::new(()).into_parts().0;
-        let connection = Connection { driver: None, peer: peer.parse().unwrap(), overloaded };
-        request.extensions.insert(connection);
+        request.extensions.insert(ConnectionInfo::new(peer.parse().unwrap(), overloaded));
         request
     }
 
