@@ -63,7 +63,8 @@ impl App {
         }))
     }
 
-    /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still serves.
+    /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still
+    /// serves.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }

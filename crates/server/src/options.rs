@@ -11,7 +11,8 @@ pub struct Options {
     pub origins: Origins,
     /// The cookie that may carry a token.
     pub cookie: String,
-    /// Most topics in one stream. A cursor covers any number, so this bounds only what a join costs.
+    /// Most topics in one stream. A cursor covers any number, so this bounds only what a join
+    /// costs.
     pub topics: usize,
     /// What topics keep and who may use them.
     pub namespaces: Namespaces,

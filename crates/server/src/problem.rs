@@ -6,7 +6,8 @@ use serde_json::Value;
 
 /// An error answer: RFC 9457 `application/problem+json`.
 ///
-/// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an index inside a batch (`[3].topic`).
+/// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an
+/// index inside a batch (`[3].topic`).
 ///
 /// Boxed: every route carries one in its result, and almost none is ever made.
 #[derive(Clone, Debug)]
@@ -242,7 +243,8 @@ impl Problem {
         self.0.kind.rsplit(':').next().unwrap_or_default()
     }
 
-    /// The document, for whom no status and no header reaches: with `retry_after`, in seconds, where it says to wait.
+    /// The document, for whom no status and no header reaches: with `retry_after`, in seconds,
+    /// where it says to wait.
     pub(crate) fn document(&self) -> Value {
         let mut document = serde_json::to_value(&self.0).unwrap_or_default();
         if let (Some(seconds), Some(fields)) = (self.0.retry_after, document.as_object_mut()) {

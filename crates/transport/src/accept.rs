@@ -24,7 +24,8 @@ use crate::request::{BoxError, Request, Routes};
 use crate::socket::Socket;
 use crate::{Metrics, Options};
 
-/// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
+/// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard
+/// stop.
 pub async fn serve<S, B>(
     listener: impl Into<Listener>,
     routes: S,
@@ -92,7 +93,8 @@ impl ListenerState {
             };
             match served {
                 Ok(None) => {}
-                // A task of its own, a fraction of this one's size: what a connection costs while it is only a stream.
+                // A task of its own, a fraction of this one's size: what a connection costs while
+                // it is only a stream.
                 Ok(Some(detached)) => this.detach(detached, peer),
                 Err(error) => tracing::debug!(%error, "connection ended"),
             }
@@ -140,7 +142,8 @@ fn tune(socket: &TcpStream, options: &Options) -> io::Result<()> {
     // An event must not wait for the next one to fill a segment.
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    // A peer that acknowledges nothing is gone: found by the kernel even when nothing but heartbeats is written.
+    // A peer that acknowledges nothing is gone: found by the kernel even when nothing but
+    // heartbeats is written.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(options.write_deadline))?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)))
@@ -150,7 +153,8 @@ fn tune(socket: &TcpStream, options: &Options) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// With its socket, its emitter and the kernel's part, this is what an idle stream costs. What makes it larger should be worth that.
+    /// With its socket, its emitter and the kernel's part, this is what an idle stream costs. What
+    /// makes it larger should be worth that.
     #[test]
     fn an_idle_streams_task_is_small() {
         fn size<F>(_: impl Fn(Detached, CancellationToken) -> F) -> usize {

@@ -77,8 +77,8 @@ pub(crate) async fn run(
     }
 }
 
-/// When a connection on which nothing has been said is closed at the end: its client may be writing already, and would not know
-/// whether what it sent was done.
+/// When a connection on which nothing has been said is closed at the end: its client may be writing
+/// already, and would not know whether what it sent was done.
 async fn last_call(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(LAST_CALL).await;
@@ -106,7 +106,8 @@ async fn open(socket: TcpStream, listener: &ListenerState) -> io::Result<Option<
     Ok(Some(Opened { socket, prefix, protocol, deadline }))
 }
 
-/// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. Gives back what it read.
+/// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. Gives back what
+/// it read.
 async fn sniff(socket: &mut Socket) -> io::Result<(Bytes, Protocol)> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut read = BytesMut::with_capacity(PREFACE.len());

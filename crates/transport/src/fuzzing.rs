@@ -2,6 +2,6 @@
 #![allow(missing_docs)]
 
 /// See [`crate::websocket::hear`].
-pub fn websocket(input: &[u8], step: usize, most: usize) -> (Vec<String>, String, Vec<u8>) {
-    crate::websocket::hear(input, step, most)
+pub fn websocket(input: &[u8], step: usize, limit: usize) -> (Vec<String>, String, Vec<u8>) {
+    crate::websocket::hear(input, step, limit)
 }

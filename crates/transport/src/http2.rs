@@ -1,4 +1,5 @@
-//! HTTP/2: settings for many quiet streams on a connection, and a way to end one whose client takes nothing.
+//! HTTP/2: settings for many quiet streams on a connection, and a way to end one whose client takes
+//! nothing.
 
 use std::future::Future;
 use std::io;
@@ -24,16 +25,18 @@ use crate::socket::DeadlineSocket;
 /// A dead peer is found by a PING this often.
 const PING: Duration = Duration::from_secs(20);
 
-/// How far the bodies of one request, and of all of a connection, may be ahead of whoever reads them. A publisher 50 ms away still sends
-/// 5 MB/s, and a client that sends on many streams at once fills half a megabyte, not one for each.
+/// How far the bodies of one request, and of all of a connection, may be ahead of whoever reads
+/// them. A publisher 50 ms away still sends 5 MB/s, and a client that sends on many streams at once
+/// fills half a megabyte, not one for each.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 512 << 10;
 
-/// Bytes of one stream that the library takes beyond what the socket does: one write's worth. What waits for a slow client belongs into its
-/// outbox, where it is counted.
+/// Bytes of one stream that the library takes beyond what the socket does: one write's worth. What
+/// waits for a slow client belongs into its outbox, where it is counted.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Serves one connection until it ends. After the shutdown it takes no new streams, says so (GOAWAY), and ends with the last it has.
+/// Serves one connection until it ends. After the shutdown it takes no new streams, says so
+/// (GOAWAY), and ends with the last it has.
 pub(crate) async fn serve<S>(
     io: DeadlineSocket,
     service: S,
@@ -69,14 +72,16 @@ where
     result.map_err(io::Error::other)
 }
 
-/// Has the task that serves the current request end when the hub gives the stream up. The library asks the body for bytes only while the
-/// client takes some: without this a stream whose client takes nothing would stay, with all that waits for it, until the connection ends.
+/// Has the task that serves the current request end when the hub gives the stream up. The library
+/// asks the body for bytes only while the client takes some: without this a stream whose client
+/// takes nothing would stay, with all that waits for it, until the connection ends.
 pub(crate) fn cut_with(subscription: &Subscription) {
     let _ = LEASH.try_with(|leash| leash.0.set(End::Cut(subscription.watch())));
 }
 
-/// Has what the library keeps of the current request's WebSocket end with the guard. Its task waits until the client takes what was written,
-/// also when nobody is behind it any more, and nobody is told then that the client takes nothing.
+/// Has what the library keeps of the current request's WebSocket end with the guard. Its task waits
+/// until the client takes what was written, also when nobody is behind it any more, and nobody is
+/// told then that the client takes nothing.
 pub(crate) fn end_with() -> DropGuard {
     let over = CancellationToken::new();
     let _ = LEASH.try_with(|leash| leash.0.set(End::Over(over.clone())));

@@ -200,14 +200,14 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, mut left: usize) -> D
 }
 
 /// Lets the client of a connection that has been shut down read the answer: a socket that is closed
-/// with unread bytes is reset, and the reset may overtake the answer. `more`: the client is in the
-/// middle of a request.
-pub(crate) async fn linger(socket: TcpStream, more: bool, most: usize) {
+/// with unread bytes is reset, and the reset may overtake the answer. `mid_request`: the
+/// client has not sent all of it.
+pub(crate) async fn linger(socket: TcpStream, mid_request: bool, limit: usize) {
     let mut buffer = vec![0; CHUNK];
     let mut left = match socket.try_read(&mut buffer) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && !more => return,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && !mid_request => return,
         Ok(0) => return,
-        _ => most,
+        _ => limit,
     };
     let reading = async {
         while socket.readable().await.is_ok() {

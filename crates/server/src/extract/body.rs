@@ -15,8 +15,8 @@ use crate::options::Options;
 use crate::policy::Share;
 use crate::problem::Problem;
 
-/// The most bytes of a body that is one thing: a thousand topics or participants fit in, and what millions of small values would be made into
-/// stays near the size of the body.
+/// The most bytes of a body that is one thing: a thousand topics or participants fit in, and what
+/// millions of small values would be made into stays near the size of the body.
 const ONE: usize = 1 << 20;
 
 /// A body that is one JSON object, within the limits of size and time.
@@ -35,7 +35,8 @@ where
     }
 }
 
-/// Reads a whole body that is one thing. An event's text may be six times as long where it is written in escapes.
+/// Reads a whole body that is one thing. An event's text may be six times as long where it is
+/// written in escapes.
 pub(crate) async fn read_one(app: &Inner, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
     let Options { limits, transport, .. } = &app.options;
     read_within(app, headers, body, transport.body_bytes.min(ONE.max(8 * limits.event_bytes))).await
@@ -118,7 +119,8 @@ async fn collect(app: &Inner, mut body: Limited<Incoming>) -> Result<Bytes, Fail
     Ok(share.hold(bytes))
 }
 
-/// Parses a JSON object. An array is none: serde would take its elements for the fields, in their order.
+/// Parses a JSON object. An array is none: serde would take its elements for the fields, in their
+/// order.
 pub(crate) fn object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::invalid("", "A JSON object, {…}, is wanted here, not an array."));
@@ -143,7 +145,8 @@ pub(crate) fn json<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, 
     Ok(value)
 }
 
-/// The first `most` items of a JSON array, and whatever comes behind them only looked at: whether it is an array at all.
+/// The first `most` items of a JSON array, and whatever comes behind them only looked at: whether
+/// it is an array at all.
 pub(crate) fn items(bytes: &[u8], most: usize) -> Result<Vec<&RawValue>, Problem> {
     let mut parser = serde_json::Deserializer::from_str(text(bytes)?);
     let items = parser.deserialize_seq(Items(most)).and_then(|items| parser.end().map(|()| items));
@@ -179,7 +182,8 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-/// The field that serde names between back-quotes where the path has none: a missing, unknown or repeated one.
+/// The field that serde names between back-quotes where the path has none: a missing, unknown or
+/// repeated one.
 fn named(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let names = ["missing field `", "unknown field `", "duplicate field `"];

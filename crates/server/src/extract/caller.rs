@@ -16,7 +16,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// For a route that is a stream: it has to say itself that credentials can't be checked just now (see [`crate::stream()`]).
+    /// For a route that is a stream: it has to say itself that credentials can't be checked just
+    /// now (see [`crate::stream()`]).
     pub async fn of(app: &App, parts: &Parts) -> Result<Self, Problem> {
         let identity = identify(app, parts).await?;
         Ok(Self { identity, open: app.is_open() })
@@ -45,7 +46,8 @@ where
 {
     type Rejection = Problem;
 
-    /// Somebody: whoever is nobody in particular is told so before anything else is looked at, above all before a body is read.
+    /// Somebody: whoever is nobody in particular is told so before anything else is looked at,
+    /// above all before a body is read.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Self::of(&App::from_ref(state), parts).await?;
         if caller.identity.is_authenticated() {
@@ -55,7 +57,8 @@ where
     }
 }
 
-/// Who sent a request. Without any credential it is nobody in particular: what that may do is for the topic's namespace to say.
+/// Who sent a request. Without any credential it is nobody in particular: what that may do is for
+/// the topic's namespace to say.
 pub(crate) async fn identify(app: &Inner, request: &Parts) -> Result<Identity, Problem> {
     let query = Query::of(request)?;
     let (headers, uri) = (&request.headers, &request.uri);
@@ -100,8 +103,9 @@ pub(crate) fn without_port(host: &str) -> &str {
     split.map_or(host, |(name, _)| name)
 }
 
-/// Whether a request calls the gateway by an address, or by a name that nobody can give it from elsewhere: without a dot, below `localhost`,
-/// or of an origin that is allowed. One that calls it nothing is no browser's.
+/// Whether a request calls the gateway by an address, or by a name that nobody can give it from
+/// elsewhere: without a dot, below `localhost`, or of an origin that is allowed. One that calls it
+/// nothing is no browser's.
 pub(crate) fn named_here<B>(app: &Inner, request: &Request<B>) -> bool {
     let Some(host) = host(request.headers(), request.uri()) else { return true };
     let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();

@@ -23,7 +23,8 @@ impl Query {
         }
     }
 
-    /// The parser puts U+FFFD where bytes are no UTF-8: a text with it that does not spell it out itself was broken.
+    /// The parser puts U+FFFD where bytes are no UTF-8: a text with it that does not spell it out
+    /// itself was broken.
     fn parse(uri: &Uri) -> Result<Self, Problem> {
         let text = uri.query().unwrap_or_default();
         let pairs: Arc<[_]> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What any body may take, whatever the others take: small ones, which nearly all are, never wait for large ones.
+/// What any body may take, whatever the others take: small ones, which nearly all are, never wait
+/// for large ones.
 const FREE: usize = 16 << 10;
 
 /// What memory for bodies is counted in.

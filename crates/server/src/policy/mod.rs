@@ -1,4 +1,5 @@
-//! What is allowed: topics by namespace, events by rate, streams by address and rate, bodies by memory.
+//! What is allowed: topics by namespace, events by rate, streams by address and rate, bodies by
+//! memory.
 
 mod admission;
 mod body_memory;

@@ -27,7 +27,8 @@ impl PublishRate {
         self.burst
     }
 
-    /// Takes `events` from the credential's allowance, or says when to come back. A batch larger than the whole burst can never pass.
+    /// Takes `events` from the credential's allowance, or says when to come back. A batch larger
+    /// than the whole burst can never pass.
     pub(crate) fn take(&self, who: &Arc<str>, events: usize) -> Result<(), Problem> {
         let (Some(limiter), Some(events)) =
             (&self.limiter, NonZeroU32::new(u32::try_from(events).unwrap_or(u32::MAX)))

@@ -30,8 +30,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A body's shape decides the answer's: one receipt, or a list. Its events are parsed one by one, when it is their turn: a body of millions
-/// of them must not take many times its size before anybody asks whether it may.
+/// A body's shape decides the answer's: one receipt, or a list. Its events are parsed one by one,
+/// when it is their turn: a body of millions of them must not take many times its size before
+/// anybody asks whether it may.
 pub(crate) enum Events<'a> {
     One(&'a [u8]),
     List(Vec<&'a RawValue>),
@@ -46,7 +47,8 @@ impl<'a> Events<'a> {
             kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Self::Lines(bytes)),
-            // curl -d says that it is a form: believed to be JSON all the same, so that the first try works.
+            // curl -d says that it is a form: believed to be JSON all the same, so that the first
+            // try works.
             "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
                 Self::json(bytes, most)
             }
@@ -81,7 +83,8 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The topics an event goes to, and whether it was a list. Of more than `most` only some are kept: enough to tell.
+/// The topics an event goes to, and whether it was a list. Of more than `most` only some are kept:
+/// enough to tell.
 pub(super) fn topics(event: &NewEvent<'_>, most: usize) -> Result<(Vec<Topic>, bool), Problem> {
     let parse = |field: &str, name: &str| {
         Topic::parse(name).map_err(|error| Problem::invalid(field, format!("{name:?}: {error}.")))
@@ -114,7 +117,8 @@ pub(super) fn topics(event: &NewEvent<'_>, most: usize) -> Result<(Vec<Topic>, b
     }
 }
 
-/// What [`super::publish`] takes out of a body before it asks who may: each event's topics and data.
+/// What [`super::publish`] takes out of a body before it asks who may: each event's topics and
+/// data.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn events(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<(Vec<Topic>, String)>, Problem> {
     let read = |text| {

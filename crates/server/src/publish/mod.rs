@@ -20,10 +20,12 @@ pub(crate) use events::Events;
 pub(crate) use events::events;
 use events::{NewEvent, topics};
 
-/// How many times the most of a list may come as lines: what is made of a body stays near its size, and one request does not hold up all.
+/// How many times the most of a list may come as lines: what is made of a body stays near its size,
+/// and one request does not hold up all.
 const LINES: usize = 100;
 
-/// Publishes what `who` may publish, and gives a receipt, or a list of them. `key`: of the request as a whole.
+/// Publishes what `who` may publish, and gives a receipt, or a list of them. `key`: of the request
+/// as a whole.
 pub(crate) async fn publish(
     app: &Inner,
     who: &Identity,
@@ -71,7 +73,8 @@ pub(crate) async fn publish(
     let mut results = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter().peekable();
     while batch.peek().is_some() {
-        // One exchange with the store for each thousand: a pipeline of any length would hold up everybody else's.
+        // One exchange with the store for each thousand: a pipeline of any length would hold up
+        // everybody else's.
         let chunk = batch.by_ref().take(app.options.limits.batch).collect();
         results.extend(app.broker.publish(chunk).await);
     }

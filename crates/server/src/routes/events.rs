@@ -49,7 +49,8 @@ pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Res
     let wanted = StreamRequest::of(&parts, "last_event_id")?;
     let who = caller::identify(&app, &parts).await?;
     receive::topics(&app, &who, &wanted.topics)?;
-    // A body of unknown length, like the stream's: an empty one would be announced as Content-Length: 0.
+    // A body of unknown length, like the stream's: an empty one would be announced as
+    // Content-Length: 0.
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
@@ -108,7 +109,8 @@ fn turned_away(app: &App, reason: &str) -> Response {
     come_back(app, reason)
 }
 
-/// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
+/// Anything but 200 would end a browser's EventSource for good: it is told when to come back
+/// instead.
 fn come_back(app: &App, reason: &str) -> Response {
     let block = app.hub.turned_away(reason);
     let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(block)) });

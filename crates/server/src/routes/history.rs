@@ -77,7 +77,8 @@ pub(super) async fn delete(
     let who = caller::identify(&app, &parts).await?;
     caller::require_admin(&who)?;
     let topic = name.parse()?;
-    // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
+    // An application's messages: to forget them is for it to decide, above all where everybody is
+    // an admin.
     caller::require_unreserved(&topic)?;
     app.broker().forget(&topic).await?;
     Ok(StatusCode::NO_CONTENT)

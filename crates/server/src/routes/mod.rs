@@ -94,7 +94,8 @@ struct Gatekeeper {
     streams: Arc<[&'static str]>,
 }
 
-/// Counts requests, and turns them away on connections over the limit. Streams are let through: they say it in their own way.
+/// Counts requests, and turns them away on connections over the limit. Streams are let through:
+/// they say it in their own way.
 async fn gate(
     State(Gatekeeper { app, streams }): State<Gatekeeper>,
     path: Option<MatchedPath>,
@@ -133,12 +134,13 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-/// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish and manage: changes are taken from the
-/// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`. A page whose own name was made to point here
-/// would read as it likes, for to its browser the gateway is where it came from: it is known by that name.
+/// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish
+/// and manage: changes are taken from the gateway's own pages, allowed origins and this machine's
+/// only. Programs send no `Origin`. A page whose own name was made to point here would read as it
+/// likes, for to its browser the gateway is where it came from: it is known by that name.
 ///
-/// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what may not read an answer may not open one,
-/// with keys as well.
+/// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what
+/// may not read an answer may not open one, with keys as well.
 fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     let websocket = route == "/v1/ws";
     let open = app.auth.is_open();
@@ -155,8 +157,9 @@ fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     let origin = request.headers().get(header::ORIGIN)?;
     let allowed = match caller::origin(app, request.headers(), request.uri()) {
         tidegate_auth::Origin::Same if !open => true,
-        // A page whose own host is said to be this gateway's may be a stranger's all the same: a name can be made to point here. Only a
-        // gateway that was opened to the network on purpose is known under names that it can't know.
+        // A page whose own host is said to be this gateway's may be a stranger's all the same: a
+        // name can be made to point here. Only a gateway that was opened to the network on purpose
+        // is known under names that it can't know.
         tidegate_auth::Origin::Same => is_loopback(origin) || !app.options.loopback,
         tidegate_auth::Origin::Allowed => true,
         _ => (open && is_loopback(origin)) || app.options.origins.any(),

@@ -1,4 +1,5 @@
-//! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and the cursor joins them.
+//! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and
+//! the cursor joins them.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::policy::Refused;
 use crate::problem::Problem;
 use crate::receive::{self, StreamRequest};
 
-/// How long a poll waits that does not say: below the 30 s after which some proxies and libraries give up.
+/// How long a poll waits that does not say: below the 30 s after which some proxies and libraries
+/// give up.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
 pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {

@@ -26,7 +26,8 @@ pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
     };
     let session = match session(app, &parts, handshake).await {
         Ok(session) => session,
-        // A client of a WebSocket is told by the status, for it has no stream yet on which it could be told.
+        // A client of a WebSocket is told by the status, for it has no stream yet on which it could
+        // be told.
         Err(problem) => return problem.into_response(),
     };
     match respond::websocket(&mut parts, handshake, session) {
@@ -70,8 +71,9 @@ fn refused(refusal: Refusal) -> Response {
             response
         }
         Refusal::Subprotocol => {
-            // A browser drops a connection for which none of those that its page asked for was chosen, and tells the
-            // page nothing: the refusal at least says why. Not which were asked for: a page may have put a token among them.
+            // A browser drops a connection for which none of those that its page asked for was
+            // chosen, and tells the page nothing: the refusal at least says why. Not which were
+            // asked for: a page may have put a token among them.
             let detail = format!(
                 "The only subprotocol is {SUBPROTOCOL}: offer it, alone or beside others, or offer none. Tokens go in the cookie or in ?access_token=."
             );

@@ -15,7 +15,7 @@ use crate::websocket;
 /// A connection that has left hyper, with all that its task needs.
 pub(crate) struct Detached {
     pub(super) socket: Socket,
-    /// What was read of the socket behind the request.
+    /// What was read of the socket behind the handshake of a WebSocket.
     pub(super) early: Bytes,
     pub(super) owner: Owner,
     pub(super) permit: ConnectionPermit,
@@ -37,12 +37,6 @@ impl Detached {
             }
             Owner::Poll(waiting) => {
                 let waits: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                    // Even empty it would keep hyper's read buffer alive.
-                    let said_more = !early.is_empty();
-                    drop(early);
-                    if said_more {
-                        return;
-                    }
                     if let Some(socket) = answer(socket, waiting, write_deadline).await {
                         again(socket, permit);
                     }
@@ -51,16 +45,14 @@ impl Detached {
             }
         };
         let OpenStream { subscription, permit: stream_permit, framing } = open;
-        let held = (stream_permit, permit);
-        // Even empty it would keep hyper's read buffer alive.
-        let early = !early.is_empty();
+        let permits = (stream_permit, permit);
         Either::Right(match socket {
             Socket::Plain(socket) => {
-                Either::Left(stream::run(Arc::new(socket), early, framing, subscription, held))
+                Either::Left(stream::run(Arc::new(socket), framing, subscription, permits))
             }
             Socket::Tls(tls) => {
                 let socket = Arc::new(DetachedTls::from(*tls));
-                Either::Right(stream::run(socket, early, framing, subscription, held))
+                Either::Right(stream::run(socket, framing, subscription, permits))
             }
         })
     }

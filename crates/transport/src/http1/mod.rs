@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
@@ -20,13 +21,14 @@ use crate::listener::ListenerState;
 use crate::permit::ConnectionPermit;
 use crate::request::{self, ConnectionInfo};
 use crate::socket::DeadlineSocket;
-use crate::takeover::Takeover;
+use crate::takeover::{Owner, Takeover};
 use crate::unread::linger;
 
 pub(crate) use detached::Detached;
 
-/// How long an HTTP/1.1 connection may stay idle between requests: more than the 60 s for which nginx and ALB keep theirs, so that
-/// it is they who close, and no request meets a closed connection.
+/// How long an HTTP/1.1 connection may stay idle between requests: more than the 60 s for which
+/// nginx and ALB keep theirs, so that it is they who close, and no request meets a closed
+/// connection.
 pub(crate) const IDLE: Duration = Duration::from_secs(75);
 
 /// Serves a connection until it ends, or until a response has taken it over.
@@ -72,7 +74,14 @@ pub(crate) async fn serve(
     let mut io = parts.io.into_inner();
     match ended {
         Ok(Some(owner)) => {
-            return Ok(Some(Detached { socket: io.into_socket(), early: parts.read_buf, owner, permit }));
+            // Even empty, the bytes would keep hyper's read buffer alive.
+            let early = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+            if !early.is_empty() && !matches!(owner, Owner::WebSocket(_)) {
+                // No client has reason to send more behind the request of a stream or poll, and
+                // nothing would answer it.
+                return Ok(None);
+            }
+            return Ok(Some(Detached { socket: io.into_socket(), early, owner, permit }));
         }
         Ok(None) => {}
         Err(error) => match socket.kept_back() {
@@ -81,8 +90,8 @@ pub(crate) async fn serve(
         },
     }
     io.shutdown().await?;
-    let more = !takeover.request_is_whole() || !parts.read_buf.is_empty();
+    let mid_request = !takeover.request_is_whole() || !parts.read_buf.is_empty();
     drop(parts.read_buf);
-    linger(io.into_socket().into_tcp(), more, listener.options.body_bytes).await;
+    linger(io.into_socket().into_tcp(), mid_request, listener.options.body_bytes).await;
     Ok(None)
 }

@@ -1,8 +1,9 @@
-//! An event stream on a detached HTTP/1 socket: its socket, its framing, and a task as small as it gets.
+//! An event stream on a detached HTTP/1 socket: its socket, its framing, and a task as small as it
+//! gets.
 //!
 //! hyper keeps about 20 kB for a connection whose response never ends. Once the head has been sent,
-//! nothing of that is needed: the socket is taken back, the hub writes to it directly, and this task
-//! only waits for the client to leave or the socket to drain.
+//! nothing of that is needed: the socket is taken back, the hub writes to it directly, and this
+//! task only waits for the client to leave or the socket to drain.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,26 +13,23 @@ use tidegate_hub::{Flushed, Subscription};
 
 use crate::socket::{Client, DetachedSocket, Framing};
 
-/// Runs the stream until it ends or its client leaves. `early`: the client sent bytes after its request, which no client of a
-/// stream has reason to do; the connection is closed then, for nobody would answer them. `held` is dropped with the connection.
+/// Runs the stream until it ends or its client leaves. `permits` are dropped with the connection.
 ///
-/// What an idle stream costs is for the most part this future: it is made so that nothing is in it twice, hence no `async fn`.
+/// What an idle stream costs is for the most part this future: it is made so that nothing is in it
+/// twice, hence no `async fn`.
 pub(crate) fn run<S: DetachedSocket>(
     socket: Arc<S>,
-    early: bool,
     framing: Framing,
     mut subscription: Subscription,
-    held: impl Send,
+    permits: impl Send,
 ) -> impl Future<Output = ()> + Send {
-    if !early {
-        subscription.attach(Arc::clone(&socket).writer(framing));
-    }
+    subscription.attach(Arc::clone(&socket).writer(framing));
     async move {
-        if !early && poll_fn(|cx| poll(&*socket, &mut subscription, cx)).await == Ended::InOrder {
+        if poll_fn(|cx| poll(&*socket, &mut subscription, cx)).await == Ended::InOrder {
             let _ = socket.end(framing.last());
         }
         drop(subscription);
-        drop((socket, held));
+        drop((socket, permits));
     }
 }
 

@@ -14,11 +14,12 @@ use super::{FIRST_STREAMS, Handshake, Shared};
 use crate::permit::ConnectionPermit;
 use crate::request::ConnectionInfo;
 
-/// How long a connection may stay without a request. A browser that comes back later makes another; as for HTTP/1.1, there are proxies that
-/// keep theirs for 60 s, and it is they who should close.
+/// How long a connection may stay without a request. A browser that comes back later makes another;
+/// as for HTTP/1.1, there are proxies that keep theirs for 60 s, and it is they who should close.
 const UNUSED: Duration = Duration::from_secs(75);
 
-/// Bytes beside a request's head that may come before it is whole: frames that mean nothing, and the beginning of a body.
+/// Bytes beside a request's head that may come before it is whole: frames that mean nothing, and
+/// the beginning of a body.
 const SLACK: usize = 64 << 10;
 
 type Library = h3::server::Connection<quic::Connection, bytes::Bytes>;
@@ -76,13 +77,15 @@ impl Connection {
             },
             () = hard.cancelled() => {}
         }
-        // Whatever runs on it sees this and ends. A connection that is closed already does not mind.
+        // Whatever runs on it sees this and ends. A connection that is closed already does not
+        // mind.
         connection.close(error_code(Code::H3_NO_ERROR), b"");
         self.requests.close();
         self.requests.wait().await;
     }
 
-    /// Takes requests until there will be no more of them: the client or the shutdown says so, or none comes.
+    /// Takes requests until there will be no more of them: the client or the shutdown says so, or
+    /// none comes.
     async fn serve(
         &self,
         connection: &quinn::Connection,
@@ -134,7 +137,8 @@ impl Connection {
         accepted: &Requests,
     ) -> Result<(), h3::error::ConnectionError> {
         accepted.close();
-        // 1: the first that is not served is the one after the last that is. With 0 the client would give up the last one itself.
+        // 1: the first that is not served is the one after the last that is. With 0 the client
+        // would give up the last one itself.
         library.shutdown(1).await?;
         self.requests.close();
         loop {

@@ -32,32 +32,37 @@ use crate::request::{BoxError, Request, Routes};
 use crate::tls::Certificates;
 use crate::{Metrics, Options};
 
-/// A client that is not heard of for so long is gone: minutes, for a phone that slept or changed networks goes on where it was.
+/// A client that is not heard of for so long is gone: minutes, for a phone that slept or changed
+/// networks goes on where it was.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// A client that is not heard of for so long is sent a PING. Home routers and mobile networks forget a UDP flow after 30 s at the earliest.
-/// Longer than a stream's heartbeats are apart (15 s ±10 %): a connection that has a stream is kept by those and costs nothing more.
+/// A client that is not heard of for so long is sent a PING. Home routers and mobile networks
+/// forget a UDP flow after 30 s at the earliest. Longer than a stream's heartbeats are apart (15 s
+/// ±10 %): a connection that has a stream is kept by those and costs nothing more.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Bytes of one request body that may be under way: a publish request fits as a rule, and a larger one waits for a round trip.
+/// Bytes of one request body that may be under way: a publish request fits as a rule, and a larger
+/// one waits for a round trip.
 const STREAM_WINDOW: u32 = 128 << 10;
 
 /// The same for all of a connection's requests.
 const RECEIVE_WINDOW: u32 = 512 << 10;
 
-/// Bytes on their way to one client that it has not acknowledged: what one stream's outbox may hold. Frames are shared by all
-/// connections that they go to.
+/// Bytes on their way to one client that it has not acknowledged: what one stream's outbox may
+/// hold. Frames are shared by all connections that they go to.
 const SEND_WINDOW: u64 = 1 << 20;
 
-/// Unidirectional streams of a client: HTTP/3 has three (control, and two of QPACK), the rest is for what clients try out.
+/// Unidirectional streams of a client: HTTP/3 has three (control, and two of QPACK), the rest is
+/// for what clients try out.
 const UNI_STREAMS: u32 = 8;
 
-/// Requests and streams at once that a new connection is allowed; it gets more as it uses them, up to `limits.h2_streams`. quinn keeps a place for
-/// each that there could be (84 bytes), and most clients never have more than a few.
+/// Requests and streams at once that a new connection is allowed; it gets more as it uses them, up
+/// to `limits.h2_streams`. quinn keeps a place for each that there could be (84 bytes), and most
+/// clients never have more than a few.
 const FIRST_STREAMS: u32 = 16;
 
-/// Handshakes under way. Beyond it a client has to show first that it is where it says (Retry: one more round trip), so that forged
-/// addresses cost no more than this many half-open connections.
+/// Handshakes under way. Beyond it a client has to show first that it is where it says (Retry: one
+/// more round trip), so that forged addresses cost no more than this many half-open connections.
 const HANDSHAKES: usize = 128;
 
 /// What came before the server has looked at it: for one connection, and for all of them.
@@ -65,10 +70,12 @@ const INCOMING: usize = 1_024;
 const INCOMING_BYTES: u64 = 64 << 10;
 const ALL_INCOMING_BYTES: u64 = 8 << 20;
 
-/// The socket's buffers, one for all connections: after a restart all clients come at once, each with a packet that counts as 2 kB or more.
+/// The socket's buffers, one for all connections: after a restart all clients come at once, each
+/// with a packet that counts as 2 kB or more.
 const BUFFER: usize = 4 << 20;
 
-/// How long the clients are told of a hard stop. They would find out by themselves, but only after minutes.
+/// How long the clients are told of a hard stop. They would find out by themselves, but only after
+/// minutes.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// An HTTP/3 listener.
@@ -140,7 +147,8 @@ impl Http3 {
         Arc::clone(&self.config)
     }
 
-    /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the hard stop.
+    /// Accepts and serves until the shutdown. Returns when every connection has ended, or at the
+    /// hard stop.
     pub async fn serve<S, B>(self, routes: S, options: Options, metrics: Metrics, shutdown: Shutdown)
     where
         S: Service<Request, Response = http::Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -180,7 +188,8 @@ impl Http3 {
         }
         connections.close();
         let refusing = async {
-            // A client that is told so at once goes to another node, or tries TCP; one that hears nothing waits.
+            // A client that is told so at once goes to another node, or tries TCP; one that hears
+            // nothing waits.
             while let Some(incoming) = self.endpoint.accept().await {
                 incoming.refuse();
             }
@@ -229,9 +238,11 @@ impl Drop for Handshake {
     }
 }
 
-/// A node that died and was started again knows nothing of its clients' connections, but can tell them so at once, in words that only it knows
-/// (stateless reset): else they would wait for minutes. For that its words have to be the same as before, and others' be different: with
-/// shared ones a stranger could ask one node for the end of another's connections (RFC 9000, section 21.11).
+/// A node that died and was started again knows nothing of its clients' connections, but can tell
+/// them so at once, in words that only it knows (stateless reset): else they would wait for
+/// minutes. For that its words have to be the same as before, and others' be different: with shared
+/// ones a stranger could ask one node for the end of another's connections (RFC 9000, section
+/// 21.11).
 fn endpoint(certificates: &Certificates, node: &str) -> EndpointConfig {
     let derived = |what: &str| certificates.derived(&format!("tidegate QUIC {what} {node}"));
     let (Some(reset), Some(ids), false) = (derived("reset"), derived("ids"), node.is_empty()) else {

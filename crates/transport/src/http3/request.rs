@@ -23,7 +23,8 @@ use crate::request::{Body, ConnectionInfo, Response, Unreadable, body, mark};
 use crate::takeover::{OpenStream, Owner, Takeover};
 use crate::unread::{Arrival, RequestBody};
 
-/// Bytes that a request's frames may take beside its body, and a body whose route reads it to see that it is too long.
+/// Bytes that a request's frames may take beside its body, and a body whose route reads it to see
+/// that it is too long.
 const SLACK: usize = 1 << 20;
 
 /// Headers that say something about an HTTP/1.1 connection: RFC 9114, section 4.2, forbids them.

@@ -1,4 +1,5 @@
-//! An event stream over QUIC. The hub writes to it itself, as to an HTTP/1 socket: see `takeover.rs`.
+//! An event stream over QUIC. The hub writes to it itself, as to an HTTP/1 socket: see
+//! `takeover.rs`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -25,7 +26,8 @@ pub(super) const FRAME_HEADER: usize = 9;
 
 /// Runs the stream until it ends or its client leaves.
 ///
-/// What an idle stream costs here is for a good part this future: it is made so that nothing is in it twice, hence no `async fn`.
+/// What an idle stream costs here is for a good part this future: it is made so that nothing is in
+/// it twice, hence no `async fn`.
 pub(super) fn run(
     handle: Arc<Handle>,
     open: OpenStream,
@@ -76,7 +78,8 @@ impl EventWriter {
         Self { handle: Arc::clone(handle), waker: cx.waker().clone(), rest: Vec::new() }
     }
 
-    /// Writes what the stream takes. Says how many chunks that were; of the next one a part may be gone, too.
+    /// Writes what the stream takes. Says how many chunks that were; of the next one a part may be
+    /// gone, too.
     fn write(&self, chunks: &mut [Bytes]) -> io::Result<usize> {
         let mut cx = Context::from_waker(&self.waker);
         let mut stream = self.handle.send();
@@ -140,7 +143,8 @@ pub(super) fn put_header(buffer: &mut BytesMut, length: usize) {
 mod tests {
     use super::*;
 
-    /// With its emitter and what QUIC keeps, this is what an idle stream costs. What makes it larger should be worth that.
+    /// With its emitter and what QUIC keeps, this is what an idle stream costs. What makes it
+    /// larger should be worth that.
     #[test]
     fn an_idle_streams_task_is_small() {
         fn size<F>(_: impl Fn(Arc<Handle>, OpenStream, Duration) -> F) -> usize {

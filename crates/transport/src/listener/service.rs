@@ -11,8 +11,8 @@ use crate::socket::SocketState;
 use crate::unread::RequestBody;
 
 impl ListenerState {
-    /// The routes, as hyper calls them: each request is told what it may know of its connection, and
-    /// what a route leaves of a body is read.
+    /// The routes, as hyper calls them: each request is told what it may know of its connection,
+    /// and what a route leaves of a body is read.
     pub(crate) fn service(
         &self,
         socket: Arc<SocketState>,

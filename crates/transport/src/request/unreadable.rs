@@ -58,12 +58,12 @@ fn finished(mut headers: HeaderMap, length: usize) -> HeaderMap {
 
 /// Marks a request whose head is too large. The libraries let up to twice as much in, more or less:
 /// what they refuse by themselves gets a status and nothing else on HTTP/2 and HTTP/3.
-pub(crate) fn mark(request: &mut Parts, most: usize) {
+pub(crate) fn mark(request: &mut Parts, limit: usize) {
     // On HTTP/1 the bytes between names and values; else as RFC 9113, section 6.5.2, counts.
     let more = if request.version < Version::HTTP_2 { 4 } else { 32 };
     let fields = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + more);
     let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if fields.sum::<usize>() + target > most {
+    if fields.sum::<usize>() + target > limit {
         request.extensions.insert(Unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
 }

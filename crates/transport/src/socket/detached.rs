@@ -21,8 +21,8 @@ pub(crate) trait DetachedSocket: Send + Sync + 'static {
     /// Waits until it takes more.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Says the end, with the body's `last` bytes before it. The socket has just taken everything else: so little more fits, or the client
-    /// sees a truncated body and resumes.
+    /// Says the end, with the body's `last` bytes before it. The socket has just taken everything
+    /// else: so little more fits, or the client sees a truncated body and resumes.
     fn end(&self, last: &[u8]) -> io::Result<()>;
 
     /// Gives it back for further requests.

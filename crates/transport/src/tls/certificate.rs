@@ -24,7 +24,8 @@ use super::{Error, File};
 pub(super) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) expires: SystemTime,
-    /// SHA-256 of the key file: a new key may come with an old public half, and is another one all the same.
+    /// SHA-256 of the key file: a new key may come with an old public half, and is another one all
+    /// the same.
     secret: Vec<u8>,
     /// The configurations of connections that begin with this certificate. Tickets are valid only
     /// with them: a client that returns with one after a reload does a full handshake, and sees
@@ -72,7 +73,8 @@ impl Certificate {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let day = Duration::from_secs(86_400);
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        // From yesterday, for clocks that are behind; for a year, since Apple's systems take none for longer than 398 days.
+        // From yesterday, for clocks that are behind; for a year, since Apple's systems take none
+        // for longer than 398 days.
         params.not_before = epoch + now.saturating_sub(day);
         params.not_after = epoch + (now + 365 * day);
         let pair = KeyPair::generate().map_err(Error::SelfSigned)?;

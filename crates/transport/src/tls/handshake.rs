@@ -97,13 +97,13 @@ async fn accept(socket: TcpStream, certificates: &Certificates) -> io::Result<Ac
 }
 
 /// Answers HTTP that is not encrypted.
-async fn turn_away(mut socket: TcpStream, most: usize) -> io::Result<()> {
+async fn turn_away(mut socket: TcpStream, limit: usize) -> io::Result<()> {
     let length = CLEARTEXT.len();
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     socket.write_all(format!("{head}{CLEARTEXT}").as_bytes()).await?;
     socket.shutdown().await?;
-    linger(socket, true, most).await;
+    linger(socket, true, limit).await;
     Ok(())
 }

@@ -22,7 +22,8 @@ pub(crate) use handshake::Acceptor;
 pub(crate) use session::Session;
 pub(crate) use stream::Stream;
 
-/// The certificate in force. Clones share it: a reload changes it for TCP and QUIC alike, from the next handshake on.
+/// The certificate in force. Clones share it: a reload changes it for TCP and QUIC alike, from the
+/// next handshake on.
 #[derive(Clone, Debug)]
 pub struct Certificates(Arc<Store>);
 
@@ -43,13 +44,15 @@ pub enum Reloaded {
 }
 
 impl Certificates {
-    /// Reads a PEM file with the certificate and those between it and the root, and one with its private key.
+    /// Reads a PEM file with the certificate and those between it and the root, and one with its
+    /// private key.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Error> {
         let current = Certificate::read(certificate, key)?;
         Ok(Self::new(current, Some((certificate.to_owned(), key.to_owned()))))
     }
 
-    /// Makes a key and a certificate for `names` (host names and addresses) that is good for a year and that nobody trusts unasked.
+    /// Makes a key and a certificate for `names` (host names and addresses) that is good for a year
+    /// and that nobody trusts unasked.
     pub fn self_signed(names: &[&str]) -> Result<Self, Error> {
         Ok(Self::new(Certificate::self_signed(names)?, None))
     }
@@ -70,12 +73,14 @@ impl Certificates {
         self.0.current.load().expires
     }
 
-    /// SHA-256 of the certificate in force, as browsers and `openssl x509 -fingerprint` show it: `AB:CD:…`.
+    /// SHA-256 of the certificate in force, as browsers and `openssl x509 -fingerprint` show it:
+    /// `AB:CD:…`.
     pub fn fingerprint(&self) -> String {
         self.0.current.load().fingerprint()
     }
 
-    /// SHA-256 of its public key in base64: for Chromium's `--ignore-certificate-errors-spki-list` and curl's `--pinnedpubkey sha256//…`.
+    /// SHA-256 of its public key in base64: for Chromium's `--ignore-certificate-errors-spki-list`
+    /// and curl's `--pinnedpubkey sha256//…`.
     pub fn spki_hash(&self) -> String {
         self.0.current.load().spki_hash()
     }
@@ -85,7 +90,8 @@ impl Certificates {
         self.0.current.load().pem()
     }
 
-    /// A secret for `purpose`, the same after a restart with the same key; none for a key that was made here.
+    /// A secret for `purpose`, the same after a restart with the same key; none for a key that was
+    /// made here.
     pub(crate) fn derived(&self, purpose: &str) -> Option<[u8; 32]> {
         self.0.current.load().derived(purpose)
     }

@@ -1,4 +1,5 @@
-//! One connection's TLS, apart from its socket. It keeps no buffer that has nothing in it: an idle stream has none.
+//! One connection's TLS, apart from its socket. It keeps no buffer that has nothing in it: an idle
+//! stream has none.
 
 use std::io;
 
@@ -20,7 +21,8 @@ const READ: usize = 4 << 10;
 /// What a record adds to its content, rounded up.
 const OVERHEAD: usize = 64;
 
-/// The most that may wait to become a whole message: the largest handshake message that rustls takes, in its records.
+/// The most that may wait to become a whole message: the largest handshake message that rustls
+/// takes, in its records.
 const INCOMING: usize = 80 << 10;
 
 pub(crate) struct Session {

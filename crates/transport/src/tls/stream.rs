@@ -94,7 +94,8 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    /// Takes bytes when everything before them is in the socket: so there is never more than a record between here and there.
+    /// Takes bytes when everything before them is in the socket: so there is never more than a
+    /// record between here and there.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_flushed(cx))?;
         let taken = bytes.len().min(RECORD);

@@ -1,7 +1,8 @@
 use tidegate_hub::Leave;
 use tungstenite::protocol::CloseFrame;
 
-/// How a connection is ended: a code and the word for it. Registered codes where there are; docs/protocol.md has the table.
+/// How a connection is ended: a code and the word for it. Registered codes where there are;
+/// docs/protocol.md has the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Close {
     code: u16,

@@ -10,11 +10,13 @@ use super::close::Close;
 use super::frames::Frames;
 use super::outgoing::Outgoing;
 
-/// What the library keeps for a connection as long as it lives: room for a header and a short message. It reads in pieces of this size.
+/// What the library keeps for a connection as long as it lives: room for a header and a short
+/// message. It reads in pieces of this size.
 const READ: usize = 512;
 
 pub(super) struct Codec {
-    /// Reads, and answers pings and goodbyes. Text goes past it: its buffer would keep the size of the largest message.
+    /// Reads, and answers pings and goodbyes. Text goes past it: its buffer would keep the size of
+    /// the largest message.
     socket: WebSocket<Pipe>,
     pub(super) outgoing: Outgoing,
     frames: Frames,
@@ -38,15 +40,15 @@ struct Pipe {
 }
 
 impl Codec {
-    /// Takes messages of up to `most` bytes.
-    pub(super) fn new(most: usize) -> Self {
+    /// Takes messages of up to `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
             .write_buffer_size(0)
             // A control frame or two: the pipe takes everything.
             .max_write_buffer_size(READ)
-            .max_message_size(Some(most))
-            .max_frame_size(Some(most));
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit));
         let socket = WebSocket::from_raw_socket(Pipe::default(), Role::Server, Some(config));
         Self { socket, outgoing: Outgoing::default(), frames: Frames::default(), failed: false }
     }
@@ -66,7 +68,8 @@ impl Codec {
     pub(super) fn next(&mut self) -> Result<Option<Received>, Close> {
         let received = self.read();
         self.failed |= received.is_err();
-        // The answer to a ping or a goodbye. Fails when the goodbye has been answered: that is the end.
+        // The answer to a ping or a goodbye. Fails when the goodbye has been answered: that is the
+        // end.
         let _ = self.socket.flush();
         self.take_answers();
         received
@@ -134,10 +137,11 @@ impl Write for Pipe {
     }
 }
 
-/// Everything that is heard of `input` when it comes in pieces of `step` bytes: the texts, how it ends, and the frames with which it is answered.
+/// Everything that is heard of `input` when it comes in pieces of `step` bytes: the texts, how it
+/// ends, and the frames with which it is answered.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn hear(input: &[u8], step: usize, most: usize) -> (Vec<String>, String, Vec<u8>) {
-    let mut codec = Codec::new(most);
+pub(crate) fn hear(input: &[u8], step: usize, limit: usize) -> (Vec<String>, String, Vec<u8>) {
+    let mut codec = Codec::new(limit);
     let (mut texts, mut end) = (Vec::new(), None);
     for piece in input.chunks(step.max(1)) {
         codec.receive(piece);

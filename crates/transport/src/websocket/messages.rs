@@ -10,8 +10,8 @@ pub trait Messages: Send {
     /// Answers one text message. `subscription` is the stream that its client has.
     fn answer(&mut self, text: &str, subscription: &Subscription) -> Reply;
 
-    /// Makes the hub's confirmation of the latest [`Reply::Subscribe`] or [`Reply::Unsubscribe`] the
-    /// client's answer.
+    /// Makes the hub's confirmation of the latest [`Reply::Subscribe`] or [`Reply::Unsubscribe`]
+    /// the client's answer.
     fn confirm(&mut self, confirmation: Bytes) -> Bytes;
 
     /// The answer to a message that came too fast and was not read. `rate`: how many a second may.

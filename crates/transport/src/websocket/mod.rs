@@ -8,6 +8,7 @@
 mod close;
 mod codec;
 mod frames;
+mod goodbye;
 mod handshake;
 mod messages;
 mod outgoing;

@@ -4,7 +4,8 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// Payloads up to so many bytes are copied together with their headers; larger ones are written from where they are.
+/// Payloads up to so many bytes are copied together with their headers; larger ones are written
+/// from where they are.
 const SMALL: usize = 2 << 10;
 
 /// Frames on their way to the socket. Holds nothing while empty.
@@ -122,7 +123,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is queued, and however the socket takes it: another implementation reads the same.
+        /// Whatever is queued, and however the socket takes it: another implementation reads the
+        /// same.
         #[test]
         fn is_read_as_it_was_written(
             lengths in prop::collection::vec(prop_oneof![0_usize..200, 2_000_usize..2_100, 65_500_usize..65_600], 1..20),

@@ -1,31 +1,27 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use prometheus::IntCounterVec;
 use tidegate_hub::{Chunk, Leave, Subscription, Word};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::close::Close;
 use super::codec::{Codec, Received};
+use super::goodbye::{goodbye, poll_write};
 use super::messages::{Messages, Reply};
 use super::pace::{Pace, Verdict};
 use crate::{Options, StreamPermit};
 
-/// Bytes that are made ready for one write. What waits beyond them waits in the outbox, where it is counted.
-const MOST: usize = 64 << 10;
+/// Bytes that are made ready for one write. What waits beyond them waits in the outbox, where it is
+/// counted.
+const WRITE_BYTES: usize = 64 << 10;
 
-/// Pings that may stay without a sign of life. Every client's library answers them; one that does not is gone, and a proxy has not noticed.
+/// Pings that may stay without a sign of life. Every client's library answers them; one that does
+/// not is gone, and a proxy has not noticed.
 const PINGS: u8 = 3;
-
-/// How long a client may take to answer the goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
-
-/// Bytes of a client that are read after the goodbye: more than two kernels hold of what was on its
-/// way.
-const GOODBYE_BYTES: usize = 16 << 20;
 
 /// A WebSocket that was opened, on its way to its task.
 pub struct Session {
@@ -67,27 +63,27 @@ impl Session {
     }
 }
 
-/// Runs a WebSocket until it ends. `early`: what was read of the socket with the handshake. `held` is dropped with the
-/// connection.
+/// Runs a WebSocket until it ends. `early`: what was read of the socket with the handshake.
+/// `permit` is dropped with the connection.
 ///
-/// What an idle one costs is this future and what it points to: nothing is in it twice, and nothing that only its end needs.
+/// What an idle one costs is this future and what it points to: nothing is in it twice, and nothing
+/// that only its end needs.
 pub(crate) fn run<S>(
     socket: S,
     early: Bytes,
     session: Box<Session>,
-    held: impl Send,
+    permit: impl Send,
 ) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut connection = Connection::new(socket, session);
     connection.codec.receive(&early);
-    // Even empty it keeps hyper's read buffer alive.
     drop(early);
     async move {
         let ended = poll_fn(|cx| connection.poll(cx)).await;
-        Box::pin(connection.leave(ended)).await;
-        drop(held);
+        Box::pin(connection.end(ended)).await;
+        drop(permit);
     }
 }
 
@@ -125,7 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { socket, codec, session, pace, frames, work: None, pings: 0 }
     }
 
-    /// One round after the other: writes what waits, takes what is new, and hears what the client says, until there is nothing to do.
+    /// One round after the other: writes what waits, takes what is new, and hears what the client
+    /// says, until there is nothing to do.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             match poll_write(&mut self.socket, &mut self.codec, cx) {
@@ -143,8 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.codec.outgoing.text(answer);
             }
             let ended = self.take(cx);
-            // One message a round, and all that is said is in the socket before the next: so no client's answers pile up.
-            // Of one that is ending only what waits still goes out: what let it speak may be over.
+            // One message a round, and all that is said is in the socket before the next: so no
+            // client's answers pile up. Of one that is ending only what waits still goes out: what
+            // let it speak may be over.
             let hears = self.work.is_none() && self.session.subscription.left().is_none();
             let heard = if hears { self.hear(cx) } else { Poll::Pending };
             match (ended, heard) {
@@ -157,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes what the hub has for the client.
     fn take(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
-        while self.codec.outgoing.len() < MOST {
+        while self.codec.outgoing.len() < WRITE_BYTES {
             match self.session.subscription.poll_next(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => return Some(self.ended()),
@@ -165,7 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let beat = chunk.word == Some(Word::Heartbeat);
                     self.put(chunk);
                     if beat {
-                        // Objects are for the page's eyes; this one is answered by the library, without the page.
+                        // Objects are for the page's eyes; this one is answered by the library,
+                        // without the page.
                         self.codec.outgoing.ping();
                         self.pings += 1;
                         if self.pings > PINGS {
@@ -253,8 +252,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
     }
 
-    /// It leaves every map before its goodbye: whoever waits for its place need not wait for a client that does not answer.
-    async fn leave(self, ended: Ended) {
+    /// It leaves every map before its goodbye: the next client need not wait for one that does not
+    /// answer.
+    async fn end(self, ended: Ended) {
         let Self { socket, mut codec, session, work, .. } = self;
         if let Ended::Close(close) = ended {
             if Close::OWN.contains(&close) {
@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 codec.fail();
             }
             drop((session, work));
-            let _ = tokio::time::timeout(GOODBYE, goodbye(socket, codec, close)).await;
+            goodbye(socket, codec, close).await;
         }
     }
 
@@ -277,55 +277,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Writes what waits.
-fn poll_write<S: AsyncWrite + Unpin>(
-    socket: &mut S,
-    codec: &mut Codec,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<()>> {
-    while codec.outgoing.len() > 0 {
-        let written = ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &codec.outgoing.parts()))?;
-        if written == 0 {
-            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-        }
-        codec.outgoing.advance(written);
-    }
-    Pin::new(socket).poll_flush(cx)
-}
-
 /// Whether more frames have come than may.
 fn too_many(codec: &mut Codec, pace: &mut Pace) -> bool {
     let frames = codec.more_frames();
     frames > 0 && pace.take_all(frames, Instant::now()) != Verdict::Go
-}
-
-/// Says goodbye behind what waits, and waits for the client's: a socket that is closed with something unread in it would be reset, and the
-/// goodbye lost.
-async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: S,
-    mut codec: Codec,
-    close: Close,
-) -> std::io::Result<()> {
-    use tokio::io::AsyncReadExt;
-
-    codec.close(close);
-    poll_fn(|cx| poll_write(&mut socket, &mut codec, cx)).await?;
-    let mut room = [0; 4 << 10];
-    let mut rest = socket.take(GOODBYE_BYTES as u64);
-    while !codec.failed() {
-        match codec.next() {
-            Ok(None) => match rest.read(&mut room).await? {
-                0 => break,
-                length => codec.receive(&room[..length]),
-            },
-            // What it said before it heard the goodbye.
-            Ok(Some(Received::Text(_) | Received::Life)) | Err(_) => {}
-            Ok(Some(Received::Close)) => break,
-        }
-    }
-    rest.get_mut().shutdown().await?;
-    while codec.failed() && rest.read(&mut room).await? > 0 {}
-    Ok(())
 }
 
 #[cfg(test)]

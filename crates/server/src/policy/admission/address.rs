@@ -7,10 +7,12 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The nearest address that is not a trusted proxy's. What stands further left in the headers was written by somebody whom nobody vouches
-/// for. Where a hop can't be read, the client is who that hop's proxy is.
+/// The nearest address that is not a trusted proxy's. What stands further left in the headers was
+/// written by somebody whom nobody vouches for. Where a hop can't be read, the client is who that
+/// hop's proxy is.
 ///
-/// `X-Forwarded-For` wins over `Forwarded` where both came: it is what proxies add without being asked.
+/// `X-Forwarded-For` wins over `Forwarded` where both came: it is what proxies add without being
+/// asked.
 pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut nearest = peer.to_canonical();
@@ -23,7 +25,8 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
         (header::FORWARDED, forwarded)
     };
     let lines: Vec<&str> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
-    // From the right, and without regard to quotes: a quote that the client left open must not swallow what the proxy added behind it.
+    // From the right, and without regard to quotes: a quote that the client left open must not
+    // swallow what the proxy added behind it.
     let hops =
         lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim).filter(|hop| !hop.is_empty());
     for text in hops {
@@ -38,7 +41,8 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     nearest
 }
 
-/// What an address is counted as. An IPv6 customer has at least a /64, and could take another address of it for each connection.
+/// What an address is counted as. An IPv6 customer has at least a /64, and could take another
+/// address of it for each connection.
 pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),

@@ -1,7 +1,8 @@
-//! Who may open one stream more: by the node's connections, by the client's address, and by the rate of them all.
+//! Who may open one stream more: by the node's connections, by the client's address, and by the
+//! rate of them all.
 //!
-//! Every transport asks [`Admission::enter`] before it joins, and keeps the permit as long as it receives. The cap of a user is the hub's:
-//! only it knows how many streams one has.
+//! Every transport asks [`Admission::enter`] before it joins, and keeps the permit as long as it
+//! receives. The cap of a user is the hub's: only it knows how many streams one has.
 
 pub(crate) mod address;
 
@@ -22,8 +23,9 @@ use crate::problem::Problem;
 /// Settings of admission.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Streams that one client address may have open on this node; an IPv6 client is known by its /64. 0, the default: any number, for
-    /// behind a proxy that is not among `trusted_proxies` all clients have one address.
+    /// Streams that one client address may have open on this node; an IPv6 client is known by its
+    /// /64. 0, the default: any number, for behind a proxy that is not among `trusted_proxies` all
+    /// clients have one address.
     pub address_connections: u32,
     /// New streams per second on this node. 0, the default: any number.
     pub connect_rate: u32,
@@ -43,7 +45,8 @@ pub(crate) struct Admission {
     refused: IntCounterVec,
 }
 
-/// Streams open now, by address. An entry goes with the last of them, so there are never more entries than streams.
+/// Streams open now, by address. An entry goes with the last of them, so there are never more
+/// entries than streams.
 type Open = DashMap<IpAddr, u32>;
 
 /// Counts a stream among those of its address until it is dropped.

@@ -1,8 +1,9 @@
 //! QUIC for the HTTP/3 library: quinn's streams behind its traits.
 //!
-//! Not h3-quinn, for two reasons. A response's stream must be reachable past the library: only there is it heard that an idle client left,
-//! and the hub writes to it itself. And the library keeps a frame until all of it is there, however long it says it is: what it may keep
-//! is bounded here.
+//! Not h3-quinn, for two reasons. A response's stream must be reachable past the library: only
+//! there is it heard that an idle client left, and the hub writes to it itself. And the library
+//! keeps a frame until all of it is there, however long it says it is: what it may keep is bounded
+//! here.
 
 mod stream;
 
@@ -21,7 +22,8 @@ use quinn::{ConnectionError, VarInt};
 use stream::{Allowance, BidiStream, SendStream};
 pub(super) use stream::{Handle, RecvStream};
 
-/// Bytes that a client may send on its unidirectional streams: settings, and what it says there of each request (its priority).
+/// Bytes that a client may send on its unidirectional streams: settings, and what it says there of
+/// each request (its priority).
 const CONTROL: usize = 64 << 10;
 const CONTROL_OF_REQUEST: usize = 1 << 10;
 
@@ -54,8 +56,8 @@ impl Requests {
         self.0.lock().latest.take()
     }
 
-    /// From now on requests are rejected: their clients may send them to somebody else. The library does not hear of them; it would let one
-    /// too many in, and take the connection for finished.
+    /// From now on requests are rejected: their clients may send them to somebody else. The library
+    /// does not hear of them; it would let one too many in, and take the connection for finished.
     pub(super) fn close(&self) {
         self.0.lock().closed = true;
     }

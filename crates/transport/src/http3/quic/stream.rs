@@ -153,8 +153,8 @@ impl quic::RecvStream for RecvStream {
 }
 
 impl Drop for RecvStream {
-    /// Says that the rest is not wanted; quinn would say 0, which means nothing in HTTP/3. Of a request without a body there is no rest, but it takes
-    /// a look to see that.
+    /// Says that the rest is not wanted; quinn would say 0, which means nothing in HTTP/3. Of a
+    /// request without a body there is no rest, but it takes a look to see that.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let rest = pin!(self.stream.read_chunk(CHUNK, true)).poll(&mut cx);
