@@ -2,7 +2,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::StatusCode;
 use tidegate_auth::{Authenticator, Identity};
 use tidegate_broker::Broker;
 use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
@@ -42,7 +41,11 @@ impl App {
         metrics: Metrics,
     ) -> Self {
         let limits = &options.limits;
-        let rate = Arc::new(PublishRate::new(limits.publish_rate, limits.publish_burst));
+        let rate = Arc::new(PublishRate::new(
+            limits.publish_rate,
+            limits.publish_burst,
+            metrics.rate_limited.clone(),
+        ));
         hub.tasks().spawn("publish rates", Arc::clone(&rate).sweep());
         let admission = Admission::new(&options.admission, metrics.transport.refused.clone());
         let bodies = BodyMemory::new(limits.body_memory);
@@ -73,15 +76,6 @@ impl App {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether the node can serve, and if not, why.
-    pub fn ready(&self) -> Result<String, String> {
-        if self.draining() {
-            return Err("draining: the node goes away".into());
-        }
-        let health = self.broker().health();
-        if health.ready { Ok(health.detail) } else { Err(health.detail) }
-    }
-
     /// Who listens here.
     pub fn hub(&self) -> &Hub {
         &self.0.hub
@@ -106,18 +100,12 @@ impl App {
 impl Inner {
     /// Takes `events` from what the caller may publish, or says when to come back.
     pub fn allow(&self, who: &Identity, events: usize) -> Result<(), Problem> {
-        self.rate.take(&who.label, events).inspect_err(|problem| {
-            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
-                self.metrics.rate_limited.inc();
-            }
-        })
+        self.rate.take(&who.label, events)
     }
 
-    /// The same for one request that fans out into `events`. It can't be sent in parts. So one that
-    /// is larger than the burst takes the whole burst: an application's users can go on, once in
-    /// the time that the burst takes to fill.
+    /// The same for one request that fans out into `events`, which may be more than may go at once.
     pub fn allow_fan_out(&self, who: &Identity, events: usize) -> Result<(), Problem> {
-        self.allow(who, events.min(self.rate.burst()))
+        self.rate.take_fan_out(&who.label, events)
     }
 
     /// Counts refusals by these limits of an application: from 0, so that the first one is seen as

@@ -15,9 +15,18 @@ pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
+/// Whether the node can serve, and if not, why.
+fn ready(app: &App) -> Result<String, String> {
+    if app.draining() {
+        return Err("draining: the node goes away".into());
+    }
+    let health = app.broker().health();
+    if health.ready { Ok(health.detail) } else { Err(health.detail) }
+}
+
 /// The node can serve.
 pub(super) async fn readyz(State(app): State<App>) -> Response {
-    let (status, body) = match app.ready() {
+    let (status, body) = match ready(&app) {
         Ok(detail) => (StatusCode::OK, json!({ "status": "ready", "detail": detail })),
         Err(detail) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "detail": detail })),
     };
@@ -26,7 +35,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 
 /// The same for everybody: why not is for operators, on the admin listener.
 pub(super) async fn readyz_brief(State(app): State<App>) -> Response {
-    let (status, word) = match app.ready() {
+    let (status, word) = match ready(&app) {
         Ok(_) => (StatusCode::OK, "ready"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
