@@ -16,7 +16,7 @@ use crate::problem::Problem;
 
 /// What a client wants to receive, however it said so.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(crate) struct StreamRequest {
     #[serde(default)]
     pub(crate) topics: Vec<String>,

@@ -25,7 +25,7 @@ use crate::socket::DeadlineSocket;
 /// A dead peer is found by a PING this often.
 const PING: Duration = Duration::from_secs(20);
 
-/// How far the bodies of one request, and of all of a connection, may be ahead of whoever reads
+/// How far the bodies of one request, and of all of a connection, may be ahead of what reads
 /// them. A publisher 50 ms away still sends 5 MB/s, and a client that sends on many streams at once
 /// fills half a megabyte, not one for each.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -76,25 +76,25 @@ where
 /// asks the body for bytes only while the client takes some: without this a stream whose client
 /// takes nothing would stay, with all that waits for it, until the connection ends.
 pub(crate) fn cut_with(subscription: &Subscription) {
-    let _ = LEASH.try_with(|leash| leash.0.set(End::Cut(subscription.watch())));
+    let _ = ENDING.try_with(|ending| ending.0.set(End::Cut(subscription.watch())));
 }
 
-/// Has what the library keeps of the current request's WebSocket end with the guard. Its task waits
-/// until the client takes what was written, also when nobody is behind it any more, and nobody is
-/// told then that the client takes nothing.
+/// Has what the library keeps of the current request's WebSocket end with the guard. The library's
+/// task waits until the client takes what was written, also when the session has ended, and does
+/// not notice a client that takes nothing.
 pub(crate) fn end_with() -> DropGuard {
     let over = CancellationToken::new();
-    let _ = LEASH.try_with(|leash| leash.0.set(End::Over(over.clone())));
+    let _ = ENDING.try_with(|ending| ending.0.set(End::Over(over.clone())));
     over.drop_guard()
 }
 
 tokio::task_local! {
-    static LEASH: Leash;
+    static ENDING: Ending;
 }
 
 /// Set when the task's request has become a stream, or a WebSocket.
 #[derive(Clone, Default)]
-struct Leash(Arc<OnceLock<End>>);
+struct Ending(Arc<OnceLock<End>>);
 
 /// When to end what the library does for it.
 enum End {
@@ -102,14 +102,15 @@ enum End {
     Over(CancellationToken),
 }
 
-/// Spawns the library's tasks, one for each request, each with a leash, and one for each WebSocket.
+/// Spawns the library's tasks, one for each request, each with a way to end it, and one for each
+/// WebSocket.
 #[derive(Clone)]
 struct Tasks;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
         // A request's task spawns only what writes for its WebSocket.
-        let over = LEASH.try_with(|leash| match leash.0.get() {
+        let over = ENDING.try_with(|ending| match ending.0.get() {
             Some(End::Over(over)) => Some(over.clone()),
             _ => None,
         });
@@ -118,22 +119,22 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
             tokio::spawn(over.run_until_cancelled_owned(task));
             return;
         }
-        let leash = Leash::default();
+        let ending = Ending::default();
         // Short-lived: ends with its request or its connection.
-        tokio::spawn(Leashed { task: LEASH.scope(leash.clone(), task), leash });
+        tokio::spawn(Cancellable { task: ENDING.scope(ending.clone(), task), ending });
     }
 }
 
 pin_project! {
     /// A task that ends, and so resets its stream, when the stream is cut.
-    struct Leashed<F> {
+    struct Cancellable<F> {
         #[pin]
-        task: TaskLocalFuture<Leash, F>,
-        leash: Leash,
+        task: TaskLocalFuture<Ending, F>,
+        ending: Ending,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Leashed<F> {
+impl<F: Future<Output = ()>> Future for Cancellable<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -141,7 +142,7 @@ impl<F: Future<Output = ()>> Future for Leashed<F> {
         if this.task.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match this.leash.0.get() {
+        match this.ending.0.get() {
             Some(End::Cut(watch)) => watch.poll_cut(cx),
             _ => Poll::Pending,
         }

@@ -12,7 +12,8 @@ pub struct Connections(Arc<AtomicUsize>);
 /// Counts a connection while it lives.
 pub(crate) struct ConnectionPermit {
     count: Connections,
-    /// The connection is beyond the limit: it is told so and closed.
+    /// The connection is beyond the limit: its client gets an answer that says so, and it is
+    /// closed.
     pub(crate) overloaded: bool,
 }
 

@@ -166,6 +166,7 @@ where
         }
         self.set(State::Draining);
         let (this, bounds) = (Arc::clone(self), bounds.clone());
+        // Short-lived: ends with the connection at the latest.
         tokio::spawn(async move {
             let read = timeout(LINGER, drain(body, bounds.bytes)).await;
             let (result, state) = match read {

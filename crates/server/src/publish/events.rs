@@ -10,7 +10,7 @@ use crate::problem::Problem;
 
 /// One event as a publisher writes it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 pub(super) struct NewEvent<'a> {
     topic: Option<String>,
     /// Read when it is known how many there may be.

@@ -114,7 +114,7 @@ impl Connection {
                         connection.set_max_concurrent_bi_streams(allowed.into());
                     }
                     if self.permit.overloaded {
-                        // It is told so by the answer; the next one should be another node's.
+                        // The answer says so; the next one should be another node's.
                         return self.part(library, accepted).await;
                     }
                 }

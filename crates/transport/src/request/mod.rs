@@ -19,7 +19,8 @@ pub(crate) use unreadable::{answer, mark};
 pub struct ConnectionInfo {
     /// The address at the other end: a client's, or that of a proxy before it.
     pub peer: IpAddr,
-    /// The node is beyond its limit of connections: this one is told so and closed.
+    /// The node is beyond its limit of connections: requests on this one
+    /// are answered with that, and it is closed.
     pub overloaded: bool,
     /// How a response takes the socket over: on HTTP/1 and HTTP/3.
     pub(crate) takeover: Option<Arc<Takeover>>,

@@ -39,7 +39,7 @@ impl Socket {
         }
     }
 
-    /// The socket without its TLS, when nothing more is said on it.
+    /// The socket without its TLS, when nothing more is written to it.
     pub(crate) fn into_tcp(self) -> TcpStream {
         match self {
             Self::Plain(socket) => socket,

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use tidegate_hub::Sink;
 use tokio::net::TcpStream;
 
-/// How the end of the body is told.
+/// How a client knows where the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// HTTP/1.1: each write is a chunk, and the last one is empty.

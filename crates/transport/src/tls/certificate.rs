@@ -144,7 +144,7 @@ fn config(key: &Arc<CertifiedKey>, tickets: &Arc<dyn ProducesTickets>, alpn: &[&
         // fit.
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    // What comes before the handshake's end can be replayed by whoever has recorded it: a POST
+    // What comes before the handshake's end can be replayed by anyone who has recorded it: a POST
     // would be done twice.
     config.max_early_data_size = 0;
     // Clients that come back all at once spare the node the signature, and the node keeps nothing

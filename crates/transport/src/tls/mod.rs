@@ -52,7 +52,7 @@ impl Certificates {
     }
 
     /// Makes a key and a certificate for `names` (host names and addresses) that is good for a year
-    /// and that nobody trusts unasked.
+    /// and that no client trusts by itself.
     pub fn self_signed(names: &[&str]) -> Result<Self, Error> {
         Ok(Self::new(Certificate::self_signed(names)?, None))
     }

@@ -29,7 +29,7 @@ pub(crate) struct Session {
     connection: UnbufferedServerConnection,
     /// Records that have not arrived whole.
     incoming: Vec<u8>,
-    /// What those before them said, until somebody takes it.
+    /// What those before them said, until it is taken.
     received: BytesMut,
     /// Records that the socket has yet to take.
     outgoing: BytesMut,
@@ -71,7 +71,7 @@ impl Session {
         self.ended
     }
 
-    /// What the client sent and nobody has taken.
+    /// What the client sent and has not been taken.
     pub(crate) fn received(&mut self) -> &mut BytesMut {
         &mut self.received
     }

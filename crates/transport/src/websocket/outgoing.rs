@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// Payloads up to so many bytes are copied together with their headers; larger ones are written
+/// Payloads up to this many bytes are copied together with their headers; larger ones are written
 /// from where they are.
 const SMALL: usize = 2 << 10;
 
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Nobody hears the pongs.
+    /// Pongs go nowhere.
     struct Wire(Cursor<Vec<u8>>);
 
     impl Read for Wire {

@@ -40,7 +40,7 @@ pub(super) struct Connection {
     head: usize,
 }
 
-/// The way past the library for whoever drives the connection.
+/// The way past the library for the task that drives the connection.
 #[derive(Clone, Default)]
 pub(super) struct Requests(Arc<Mutex<Accepted>>);
 
@@ -56,7 +56,7 @@ impl Requests {
         self.0.lock().latest.take()
     }
 
-    /// From now on requests are rejected: their clients may send them to somebody else. The library
+    /// From now on requests are rejected: their clients may send them to another node. The library
     /// does not hear of them; it would let one too many in, and take the connection for finished.
     pub(super) fn close(&self) {
         self.0.lock().closed = true;

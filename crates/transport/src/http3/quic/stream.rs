@@ -39,7 +39,7 @@ impl Handle {
 
     /// Says that the response is whole.
     pub(crate) fn finish(&self) {
-        // It fails if the client has left, and then nobody needs to know.
+        // It fails if the client has left, and then it does not matter.
         let _ = self.send().finish();
     }
 
