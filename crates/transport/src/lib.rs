@@ -1,4 +1,4 @@
-//! The wire: everything between a client's socket and a route.
+//! Everything between a client's socket and a route.
 //!
 //! It accepts connections, speaks TLS, HTTP/1.1, HTTP/2, HTTP/3 and WebSocket, and writes what the
 //! hub has for each client. It knows the hub's subscriber handle and no route: requests go to
