@@ -17,12 +17,13 @@ test: ## all tests; installs the programs they start (or says which are missing)
 	PYTHON=$(CURDIR)/tests/clients/.venv/bin/python tests/examples/run.sh
 	scripts/check-deploy.sh
 
-lint: ## formatting, clippy, and who may depend on whom
+lint: ## formatting, clippy, who may depend on whom, and import cycles
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/fuzz.sh check
 	scripts/simulate.sh check
+	scripts/check-cycles.py crates/transport crates/server
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: who may depend on whom; to have it checked: cargo install --locked cargo-deny"; fi
 

@@ -104,8 +104,8 @@ impl Gateway {
         let (broker, deliveries) =
             Local::new(LocalOptions::default(), tidegate_broker::Metrics::new(&registry).unwrap());
         let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub =
-            Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
+        let hub_options = tidegate_hub::Options::default();
+        let hub = Hub::start(hub_options, broker.clone(), deliveries, metrics, &Default::default());
         let metrics = Metrics::new(&registry).unwrap();
         let router = |mode: Mode| {
             let api_key = ApiKey {
@@ -122,10 +122,8 @@ impl Gateway {
                 topics: 100,
                 ..Options::default()
             };
-            public(
-                App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone()),
-                Vec::new(),
-            )
+            let auth = Authenticator::new(&auth).unwrap();
+            public(App::new(options, auth, broker.clone(), hub.clone(), metrics.clone()), Vec::new())
         };
         let (open, keyed) = (router(Mode::Open), router(Mode::Keys));
         drop(_inside);

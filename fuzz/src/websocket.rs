@@ -5,8 +5,8 @@ const MOST: usize = 4_096;
 
 pub fn run(input: &[u8]) {
     let Some((step, frames)) = input.split_first() else { return };
-    let whole = tidegate_server::fuzzing::websocket(frames, frames.len(), MOST);
-    let pieces = tidegate_server::fuzzing::websocket(frames, usize::from(*step), MOST);
+    let whole = tidegate_transport::fuzzing::websocket(frames, frames.len(), MOST);
+    let pieces = tidegate_transport::fuzzing::websocket(frames, usize::from(*step), MOST);
     assert_eq!(whole, pieces);
     for text in &whole.0 {
         assert!(text.len() <= MOST);

@@ -113,11 +113,6 @@ impl Hub {
         Self(inner)
     }
 
-    /// The broker behind it, for publishing and reading history.
-    pub fn broker(&self) -> &Arc<dyn Broker> {
-        &self.0.broker
-    }
-
     /// The settings it was started with.
     pub fn options(&self) -> &Options {
         &self.0.options

@@ -2,15 +2,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::StatusCode;
 use tidegate_auth::{Authenticator, Identity};
 use tidegate_broker::Broker;
 use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
-use tokio::sync::Semaphore;
 
-use crate::admission::Admission;
-use crate::rate::Rate;
-use crate::{Metrics, Options, Problem, body};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::policy::{Admission, BodyMemory, PublishRate};
+use crate::problem::Problem;
 
 /// What every route needs: a cheap handle.
 #[derive(Clone)]
@@ -20,12 +19,12 @@ pub struct App(Arc<Inner>);
 pub struct Inner {
     pub(crate) options: Options,
     pub(crate) auth: Authenticator,
+    pub(crate) broker: Arc<dyn Broker>,
     pub(crate) hub: Hub,
     pub(crate) metrics: Metrics,
-    pub(crate) rate: Rate,
+    rate: Arc<PublishRate>,
     pub(crate) admission: Admission,
-    /// Memory for bodies that are read or worked on.
-    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) bodies: BodyMemory,
     /// For streams whose heartbeats are events: otherwise as all.
     pub(crate) watched: Arc<Manner>,
     draining: AtomicBool,
@@ -34,35 +33,47 @@ pub struct Inner {
 impl App {
     /// Puts the parts together. Must be called on a runtime: it starts the task that forgets idle
     /// rate limits, which ends with the hub.
-    pub fn new(options: Options, auth: Authenticator, hub: Hub, metrics: Metrics) -> Self {
-        let rate = Rate::new(&options.limits);
-        let admission = Admission::new(&options.admission, metrics.refused.clone());
-        let (draining, bodies) = (AtomicBool::new(false), body::room(options.limits.body_memory));
+    pub fn new(
+        options: Options,
+        auth: Authenticator,
+        broker: Arc<dyn Broker>,
+        hub: Hub,
+        metrics: Metrics,
+    ) -> Self {
+        let limits = &options.limits;
+        let rate = Arc::new(PublishRate::new(
+            limits.publish_rate,
+            limits.publish_burst,
+            metrics.rate_limited.clone(),
+        ));
+        hub.tasks().spawn("publish rates", Arc::clone(&rate).sweep());
+        let admission = Admission::new(&options.admission, metrics.transport.refused.clone());
+        let bodies = BodyMemory::new(limits.body_memory);
         let HubOptions { heartbeat, max_age, .. } = *hub.options();
         let watched = Arc::new(Manner { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
-        let inner =
-            Arc::new(Inner { options, auth, hub, metrics, rate, admission, bodies, watched, draining });
-        let app = Self(inner);
-        app.hub.tasks().spawn("publish rates", Rate::sweep(app.clone()));
-        app
+        let draining = AtomicBool::new(false);
+        Self(Arc::new(Inner {
+            options,
+            auth,
+            broker,
+            hub,
+            metrics,
+            rate,
+            admission,
+            bodies,
+            watched,
+            draining,
+        }))
     }
 
-    /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still serves.
+    /// Answers `/readyz` with 503 from now on: load balancers take the node out, while it still
+    /// serves.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
-    }
-
-    /// Whether the node can serve, and if not, why.
-    pub fn ready(&self) -> Result<String, String> {
-        if self.draining() {
-            return Err("draining: the node goes away".into());
-        }
-        let health = self.broker().health();
-        if health.ready { Ok(health.detail) } else { Err(health.detail) }
     }
 
     /// Who listens here.
@@ -82,25 +93,19 @@ impl App {
 
     /// Where events go.
     pub fn broker(&self) -> &Arc<dyn Broker> {
-        self.0.hub.broker()
+        &self.0.broker
     }
 }
 
 impl Inner {
     /// Takes `events` from what the caller may publish, or says when to come back.
     pub fn allow(&self, who: &Identity, events: usize) -> Result<(), Problem> {
-        self.rate.take(&who.label, events).inspect_err(|problem| {
-            if problem.status() == StatusCode::TOO_MANY_REQUESTS {
-                self.metrics.rate_limited.inc();
-            }
-        })
+        self.rate.take(&who.label, events)
     }
 
-    /// The same for one request that fans out into `events`. It can't be sent in parts. So one that
-    /// is larger than the burst takes the whole burst: an application's users can go on, once in
-    /// the time that the burst takes to fill.
+    /// The same for one request that fans out into `events`, which may be more than may go at once.
     pub fn allow_fan_out(&self, who: &Identity, events: usize) -> Result<(), Problem> {
-        self.allow(who, events.min(self.rate.burst()))
+        self.rate.take_fan_out(&who.label, events)
     }
 
     /// Counts refusals by these limits of an application: from 0, so that the first one is seen as

@@ -6,16 +6,18 @@ use serde_json::{Map, Value};
 use tidegate_hub::{Join, Manner, Resume, Scope};
 use tidegate_protocol::{Format, Topic};
 
-use crate::caller::{self, Caller};
+use crate::extract::{Caller, caller};
 use crate::receive::instant;
 
-/// What is served beside the gateway's own routes: behind the same gate, with the same errors, in the same description.
+/// What is served beside the gateway's own routes: behind the same gate, with the same errors, in
+/// the same description.
 pub struct Application {
     /// For the log.
     pub name: &'static str,
     /// Its routes, with their state.
     pub router: Router,
-    /// Those of them that are streams: on a connection over the limit they are let through, and say it in their own way.
+    /// Those of them that are streams: on a connection over the limit they are let through, and say
+    /// it in their own way.
     pub streams: &'static [&'static str],
     /// An OpenAPI document with its `paths`, `tags` and `components`.
     pub openapi: &'static str,

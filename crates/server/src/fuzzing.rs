@@ -10,18 +10,13 @@ use tidegate_protocol::Topic;
 use crate::Problem;
 
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    crate::admission::address::client(peer, headers, trusted)
+    crate::policy::client_address(peer, headers, trusted)
 }
 
 pub fn events(headers: &HeaderMap, body: &[u8]) -> Result<Vec<(Vec<Topic>, String)>, Problem> {
-    crate::routes::publish::events(headers, body)
-}
-
-/// See [`crate::ws::hear`].
-pub fn websocket(input: &[u8], step: usize, most: usize) -> (Vec<String>, String, Vec<u8>) {
-    crate::ws::hear(input, step, most)
+    crate::publish::events(headers, body)
 }
 
 pub fn message(text: &str) -> Option<Problem> {
-    crate::ws::problem(text)
+    crate::websocket::problem(text)
 }

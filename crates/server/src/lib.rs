@@ -1,46 +1,28 @@
-//! HTTP: listeners, routes, transports and errors.
+//! The HTTP API: routes, what they read from a request, what they allow, and how they say no.
 //!
-//! A library takes a listener and a shutdown: it binds nothing, reads no environment and catches no signal.
+//! It gives [`tidegate_transport`] a router to serve, and what a WebSocket's client says an answer.
 
-mod admission;
 mod app;
 mod application;
-mod body;
-mod caller;
-mod connection;
+mod extract;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod h2;
-pub mod h3;
-mod io;
 mod metrics;
 mod options;
-mod poll;
+mod policy;
 mod problem;
-mod query;
-mod rate;
+mod publish;
 mod receive;
 mod routes;
-mod segment;
-mod serve;
-mod stream;
-pub mod tls;
-mod unread;
-mod unreadable;
-mod wire;
-mod ws;
+mod websocket;
 
-pub use admission::Options as AdmissionOptions;
 pub use app::App;
 pub use application::{Application, Opening};
-pub use body::Body;
-pub use caller::Caller;
+pub use extract::{Body, Caller, Query, Segment};
 pub use metrics::Metrics;
-pub use options::{Limits, Namespace, Namespaces, Options, Policy};
+pub use options::{Limits, Options};
+pub use policy::{AdmissionOptions, Namespace, Namespaces, Policy};
 pub use problem::Problem;
-pub use query::Query;
 pub use receive::last_event_id;
-pub use routes::{admin, public, stream, wait};
-pub use segment::Segment;
-pub use serve::{Connections, Listener, Shutdown, serve};
+pub use routes::{admin, advertise, public, stream, wait};

@@ -1,12 +1,10 @@
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// What the HTTP side counts. No label names a user or a topic.
+/// What the HTTP side counts, the transport's part of it included. No label names a user or a topic.
 #[derive(Clone)]
 pub struct Metrics {
-    /// `tidegate_connections{transport}`: streams open now.
-    pub connections: IntGaugeVec,
-    /// `tidegate_connections_refused_total{reason}`
-    pub refused: IntCounterVec,
+    /// Connections and streams.
+    pub transport: tidegate_transport::Metrics,
     /// `tidegate_events_published_total`
     pub published: IntCounter,
     /// `tidegate_publish_failures_total{reason}`
@@ -21,18 +19,10 @@ pub struct Metrics {
     pub apps_refused: IntCounterVec,
     /// `tidegate_bodies_refused_total`
     pub bodies_refused: IntCounter,
-    /// `tidegate_unread_bodies_total{result}`
-    pub unread_bodies: IntCounterVec,
-    /// `tidegate_tls_handshakes_total{result}`
-    pub handshakes: IntCounterVec,
-    /// `tidegate_quic_retries_total`
-    pub retries: IntCounter,
     /// `tidegate_ws_messages_total{kind}`
     pub ws_messages: IntCounterVec,
     /// `tidegate_ws_refused_total{reason}`
     pub ws_refused: IntCounterVec,
-    /// `tidegate_ws_closed_total{reason}`
-    pub ws_closed: IntCounterVec,
     pub(crate) registry: Registry,
 }
 
@@ -41,14 +31,8 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters =
             |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let gauge = Opts::new("tidegate_connections", "Streams open now, by transport");
         let metrics = Self {
-            connections: IntGaugeVec::new(gauge, &["transport"])?,
-            refused: counters(
-                "tidegate_connections_refused_total",
-                "Connections and streams turned away",
-                &["reason"],
-            )?,
+            transport: tidegate_transport::Metrics::new(registry)?,
             published: IntCounter::new(
                 "tidegate_events_published_total",
                 "Events taken from publishers and stored",
@@ -77,20 +61,6 @@ impl Metrics {
                 "tidegate_bodies_refused_total",
                 "Requests whose body had no room in limits.body_memory",
             )?,
-            unread_bodies: counters(
-                "tidegate_unread_bodies_total",
-                "Requests answered before their body was there, by what became of its rest",
-                &["result"],
-            )?,
-            handshakes: counters(
-                "tidegate_tls_handshakes_total",
-                "Connections to listeners with TLS, by what became of the handshake",
-                &["result"],
-            )?,
-            retries: IntCounter::new(
-                "tidegate_quic_retries_total",
-                "QUIC clients sent back for a proof of their address",
-            )?,
             ws_messages: counters(
                 "tidegate_ws_messages_total",
                 "Messages of WebSocket clients that could be read, by what they ask for",
@@ -101,30 +71,11 @@ impl Metrics {
                 "Messages of WebSocket clients answered with an error, by the problem's word",
                 &["reason"],
             )?,
-            ws_closed: counters(
-                "tidegate_ws_closed_total",
-                "WebSockets closed for what their client sent, or for its silence, by the close frame's reason",
-                &["reason"],
-            )?,
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for transport in ["sse-h1", "sse-h2", "sse-h3", "poll", "ws-h1", "ws-h2"] {
-            metrics.connections.with_label_values(&[transport]);
-        }
-        let turned_away =
-            ["overloaded", "address_limit", "connect_rate", "user_limit", "unavailable", "drain"];
-        for reason in ["connections", "accept"].into_iter().chain(turned_away) {
-            metrics.refused.with_label_values(&[reason]);
-        }
         for reason in ["unavailable", "busy", "protocol"] {
             metrics.publish_failures.with_label_values(&[reason]);
-        }
-        for result in ["ok", "failed", "timeout", "cleartext"] {
-            metrics.handshakes.with_label_values(&[result]);
-        }
-        for result in ["ended", "gone", "bytes", "time"] {
-            metrics.unread_bodies.with_label_values(&[result]);
         }
         for kind in ["subscribe", "unsubscribe", "publish"] {
             metrics.ws_messages.with_label_values(&[kind]);
@@ -132,11 +83,6 @@ impl Metrics {
         for reason in ["invalid-request", "forbidden", "rate-limited", "too-large", "unavailable"] {
             metrics.ws_refused.with_label_values(&[reason]);
         }
-        for close in crate::ws::Close::OWN {
-            metrics.ws_closed.with_label_values(&[close.reason()]);
-        }
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.published.clone()))?;
         registry.register(Box::new(metrics.publish_failures.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
@@ -144,12 +90,8 @@ impl Metrics {
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.apps_refused.clone()))?;
         registry.register(Box::new(metrics.bodies_refused.clone()))?;
-        registry.register(Box::new(metrics.unread_bodies.clone()))?;
-        registry.register(Box::new(metrics.handshakes.clone()))?;
-        registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.ws_messages.clone()))?;
         registry.register(Box::new(metrics.ws_refused.clone()))?;
-        registry.register(Box::new(metrics.ws_closed.clone()))?;
         Ok(metrics)
     }
 }

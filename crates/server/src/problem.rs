@@ -6,7 +6,8 @@ use serde_json::Value;
 
 /// An error answer: RFC 9457 `application/problem+json`.
 ///
-/// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an index inside a batch (`[3].topic`).
+/// `type` is `urn:tidegate:problem:{code}`; `field` names what was wrong in the request, with an
+/// index inside a batch (`[3].topic`).
 ///
 /// Boxed: every route carries one in its result, and almost none is ever made.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "user-limit", "Too many streams", detail).retry(5)
     }
 
-    /// 431, 414 or 400: a head that is too large, or no request at all.
+    /// 431, 414, 501 or 400: a head that is too large, a tunnel over HTTP/3, or no request at all.
     pub(crate) fn unreadable(status: StatusCode, most: usize) -> Self {
         match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -143,6 +144,7 @@ impl Problem {
                 );
                 Self::new(status, "headers-too-large", "Request head too large", detail)
             }
+            StatusCode::NOT_IMPLEMENTED => Self::not_over_h3(),
             StatusCode::URI_TOO_LONG => {
                 let detail = "Name the topics in the body of a POST instead.";
                 Self::new(status, "uri-too-long", "Request URI too long", detail)
@@ -242,7 +244,8 @@ impl Problem {
         self.0.kind.rsplit(':').next().unwrap_or_default()
     }
 
-    /// The document, for whom no status and no header reaches: with `retry_after`, in seconds, where it says to wait.
+    /// The document, for whom no status and no header reaches: with `retry_after`, in seconds,
+    /// where it says to wait.
     pub(crate) fn document(&self) -> Value {
         let mut document = serde_json::to_value(&self.0).unwrap_or_default();
         if let (Some(seconds), Some(fields)) = (self.0.retry_after, document.as_object_mut()) {

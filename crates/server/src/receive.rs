@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use tidegate_auth::Identity;
 use tidegate_hub::{Error, Join, Manner, Resume, Scope};
 use tidegate_protocol::{Format, Topic};
 
 use crate::app::{App, Inner};
-use crate::caller;
+use crate::extract::{Query, caller};
 use crate::problem::Problem;
-use crate::query::Query;
 
 /// What a client wants to receive, however it said so.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Wish {
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
+pub(crate) struct StreamRequest {
     #[serde(default)]
     pub(crate) topics: Vec<String>,
     pub(crate) last_event_id: Option<String>,
@@ -27,12 +26,14 @@ pub(crate) struct Wish {
     pub(crate) heartbeat: Option<String>,
 }
 
-impl Wish {
+impl StreamRequest {
     /// Reads it from a request's head; `id` is the parameter that may carry the cursor.
-    pub(crate) fn of(headers: &HeaderMap, uri: &Uri, id: &str) -> Result<Self, Problem> {
-        let query = Query::of(uri)?;
-        let header =
-            headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    pub(crate) fn of(request: &Parts, id: &str) -> Result<Self, Problem> {
+        let query = Query::of(request)?;
+        let header = request
+            .headers
+            .get("last-event-id")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Self {
             topics: query.all("topic").map(Into::into).collect(),
             last_event_id: given(header).or_else(|| given(query.one(id).map(Into::into))),
@@ -52,26 +53,31 @@ impl Wish {
 
 /// Who sent a request for a stream. `None`: it can't be told just now, and may be told later.
 pub(crate) async fn identify(app: &App, parts: &Parts) -> Result<Option<Identity>, Problem> {
-    match caller::identify(app, &parts.headers, &parts.uri).await {
+    match caller::identify(app, parts).await {
         Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => Ok(None),
         other => other.map(Some),
     }
 }
 
-/// The wish as the hub takes it, if `who` may have it.
-pub(crate) fn join(app: &Inner, who: &Identity, wish: Wish, format: Format) -> Result<Join, Problem> {
+/// The request as the hub takes it, if `who` may have it.
+pub(crate) fn join(
+    app: &Inner,
+    who: &Identity,
+    request: StreamRequest,
+    format: Format,
+) -> Result<Join, Problem> {
     Ok(Join {
         user: caller::own_topic(who),
         scope: Scope::Own,
-        topics: topics(app, who, &wish.topics)?,
-        resume: match (wish.last_event_id, wish.replay) {
+        topics: topics(app, who, &request.topics)?,
+        resume: match (request.last_event_id, request.replay) {
             (Some(id), _) => Resume::After(id),
             (_, Some(count)) if count > 0 => Resume::Last(count),
             _ => Resume::Live,
         },
         expires: who.expires_at.map(instant),
         format,
-        manner: manner(app, wish.heartbeat.as_deref())?,
+        manner: manner(app, request.heartbeat.as_deref())?,
     })
 }
 
@@ -149,7 +155,7 @@ fn allowed(app: &Inner, who: &Identity, field: &str, name: &str) -> Result<Topic
 
 /// Why the hub did not open a stream, for whoever reads a status. Counted as refused.
 pub(crate) fn refused(app: &Inner, error: &Error) -> Problem {
-    app.metrics.refused.with_label_values(&[error.reason()]).inc();
+    app.metrics.transport.refused.with_label_values(&[error.reason()]).inc();
     match error {
         Error::UserLimit(_) => Problem::user_limit(format!("{error}. Close one, or try again later.")),
         Error::Unavailable(_) | Error::Draining => Problem::unavailable(format!("{error}. Try again.")),
@@ -158,7 +164,7 @@ pub(crate) fn refused(app: &Inner, error: &Error) -> Problem {
 
 /// The id after which a client wants to go on: `Last-Event-ID`, else `?last_event_id=`.
 pub fn last_event_id(parts: &Parts) -> Result<Option<String>, Problem> {
-    Wish::of(&parts.headers, &parts.uri, "last_event_id").map(|wish| wish.last_event_id)
+    StreamRequest::of(parts, "last_event_id").map(|request| request.last_event_id)
 }
 
 /// An empty id is none: browsers forget theirs when they get one.

@@ -169,13 +169,12 @@ fn router() -> Router {
     let (broker, deliveries) =
         Local::new(LocalOptions::default(), tidegate_broker::Metrics::new(&registry).unwrap());
     let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-    let hub = Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
+    let hub_options = tidegate_hub::Options::default();
+    let hub = Hub::start(hub_options, broker.clone(), deliveries, metrics, &Default::default());
     let auth = tidegate_auth::Options { mode: Mode::Open, ..tidegate_auth::Options::default() };
     let options = Options { topics: 1_000, page: true, ..Options::default() };
-    public(
-        App::new(options, Authenticator::new(&auth).unwrap(), hub, Metrics::new(&registry).unwrap()),
-        Vec::new(),
-    )
+    let (auth, metrics) = (Authenticator::new(&auth).unwrap(), Metrics::new(&registry).unwrap());
+    public(App::new(options, auth, broker, hub, metrics), Vec::new())
 }
 
 /// A path with something in place of its parameters.

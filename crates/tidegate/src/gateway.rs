@@ -10,12 +10,11 @@ use tidegate_auth::Authenticator;
 use tidegate_broker::{Broker, Deliveries, Local, LocalOptions, Retention};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_hub::{Heartbeat, Hub};
-use tidegate_server::h3::{self, Http3};
 use tidegate_server::{
-    AdmissionOptions, App, Application, Connections, Limits, Listener, Namespace, Namespaces, Policy,
-    Shutdown,
+    AdmissionOptions, App, Application, Limits, Namespace, Namespaces, Policy, admin, advertise, public,
 };
 use tidegate_tasks::Tasks;
+use tidegate_transport::{Connections, Http3, Listener, Shutdown, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -29,8 +28,8 @@ pub(crate) struct Gateway {
     app: App,
     hub: Hub,
     auth: Authenticator,
-    metrics: tidegate_server::Metrics,
-    limits: Limits,
+    metrics: tidegate_transport::Metrics,
+    transport: tidegate_transport::Options,
     window: Duration,
     tls: Option<Tls>,
     applications: Vec<Application>,
@@ -57,8 +56,10 @@ impl Gateway {
         let broker_metrics = tidegate_broker::Metrics::new(registry)?;
         let Link { broker, deliveries, redis } = link(config, node, broker_metrics, tasks)?;
         let hub_metrics = tidegate_hub::Metrics::new(registry)?;
-        let hub = Hub::start(hub_options(config, node), broker, deliveries, hub_metrics, tasks);
-        let metrics = tidegate_server::Metrics::new(registry)?;
+        let options = hub_options(config, node);
+        let hub = Hub::start(options, Arc::clone(&broker), deliveries, hub_metrics, tasks);
+        let server_metrics = tidegate_server::Metrics::new(registry)?;
+        let metrics = server_metrics.transport.clone();
         let options = config
             .auth
             .options()
@@ -68,11 +69,11 @@ impl Gateway {
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
         let options = server_options(config, max_connections);
-        let (limits, window) = (options.limits.clone(), config.drain.window);
+        let (transport, window) = (options.transport.clone(), config.drain.window);
         let namespaces = options.namespaces.clone();
-        let app = App::new(options, auth.clone(), hub.clone(), metrics.clone());
+        let app = App::new(options, auth.clone(), broker, hub.clone(), server_metrics);
         let applications = apps::build(config, &namespaces, &app, redis.as_deref());
-        Ok(Self { app, hub, auth, metrics, limits, window, tls, applications })
+        Ok(Self { app, hub, auth, metrics, transport, window, tls, applications })
     }
 
     /// The main listener's certificate, if it has one.
@@ -83,7 +84,8 @@ impl Gateway {
     /// HTTP/3 on `socket`, and the port that clients are told of it. None without a certificate.
     pub(crate) fn http3(&self, socket: UdpSocket, config: &Config) -> anyhow::Result<Option<Quic>> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        let http3 = Http3::new(socket, tls.certificates(), &self.limits, &config.node).context("HTTP/3")?;
+        let http3 =
+            Http3::new(socket, tls.certificates(), &self.transport, &config.node).context("HTTP/3")?;
         let own = http3.local_addr().context("a UDP socket without an address")?.port();
         let told = config.http3.advertise_port;
         let port = if told == 0 { own } else { told };
@@ -105,9 +107,8 @@ impl Gateway {
         let (app, hub, auth) = (self.app, self.hub, self.auth);
         let to_the_end = tasks.until(&phases.stopped);
         to_the_end.spawn("key set", async move { auth.run().await });
-        let (limits, metrics) = (self.limits, self.metrics);
-        let routes = tidegate_server::admin(app.clone());
-        let admin = tidegate_server::serve(admin, routes, limits.clone(), metrics.clone(), admin_shutdown);
+        let (options, metrics) = (self.transport, self.metrics);
+        let admin = serve(admin, self::admin(app.clone()), options.clone(), metrics.clone(), admin_shutdown);
         to_the_end.spawn_finishing("admin listener", admin);
         to_the_end.spawn("drain", drained(app.clone(), phases.clone(), self.window));
         let main = match &self.tls {
@@ -115,17 +116,16 @@ impl Gateway {
             None => main.into(),
         };
         let connections = Connections::default();
-        let (main, mut router) =
-            (main.counted(&connections), tidegate_server::public(app.clone(), self.applications));
+        let (main, mut router) = (main.counted(&connections), public(app.clone(), self.applications));
         let open = tasks.until(&phases.closing);
         let mut listeners = Vec::new();
         if let Some(quic) = quic {
             let listener = quic.http3.counted(&connections);
-            let http3 = listener.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
+            let http3 = listener.serve(router.clone(), options.clone(), metrics.clone(), shutdown.clone());
             listeners.push(open.spawn_finishing("HTTP/3 listener", http3));
-            router = h3::advertise(router, app, quic.port);
+            router = advertise(router, app, quic.port);
         }
-        let main = tidegate_server::serve(main, router, limits, metrics, shutdown);
+        let main = serve(main, router, options, metrics, shutdown);
         listeners.push(open.spawn_finishing("main listener", main));
         Running { listeners, hub }
     }
@@ -238,19 +238,21 @@ fn server_options(config: &Config, max_connections: usize) -> tidegate_server::O
         topics: config.stream.topics,
         namespaces: namespaces(config),
         limits: Limits {
-            connections: max_connections,
-            header_bytes: bytes(limits.header_bytes),
-            header_timeout: limits.header_timeout,
-            body_bytes: bytes(limits.body_bytes),
             body_memory: bytes(limits.body_memory),
             body_timeout: limits.body_timeout,
             event_bytes: bytes(limits.event_bytes),
             batch: limits.batch,
             publish_rate: limits.publish_rate,
             publish_burst: limits.publish_burst,
+            poll_timeout: limits.poll_timeout,
+        },
+        transport: tidegate_transport::Options {
+            connections: max_connections,
+            header_bytes: bytes(limits.header_bytes),
+            header_timeout: limits.header_timeout,
+            body_bytes: bytes(limits.body_bytes),
             write_deadline: limits.write_deadline,
             h2_streams: limits.h2_streams,
-            poll_timeout: limits.poll_timeout,
             ws_messages: limits.ws_messages,
             ws_frames: limits.ws_frames,
         },

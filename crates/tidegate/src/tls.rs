@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
-use tidegate_server::tls::{Certificates, Error, Reloaded};
+use tidegate_transport::tls::{Certificates, Error, Reloaded};
 use tokio::signal::unix::Signal;
 
 use crate::config;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tidegate_server::{Body, Caller, Problem, Query, Segment};
 
@@ -20,10 +20,9 @@ pub(super) async fn list(
     State(chat): State<Arc<Chat>>,
     Segment(room): Segment<String>,
     caller: Caller,
-    uri: Uri,
+    query: Query,
 ) -> Result<Json<Messages>, Problem> {
     chat.admit(&caller, &room).await?;
-    let query = Query::of(&uri)?;
     let limit = query.number("limit")?.unwrap_or(PAGE);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid("limit", format!("limit must be 1 to {MOST}.")));

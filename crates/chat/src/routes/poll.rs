@@ -31,7 +31,7 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let query = Query::of(&parts.uri)?;
+    let query = Query::of(&parts)?;
     let most = node.chat.options.poll_timeout;
     let timeout = query.number("timeout")?.map_or(most, |n| Duration::from_secs(n.into()).min(most));
     let resume = match query.one("after").filter(|id| !id.is_empty()) {

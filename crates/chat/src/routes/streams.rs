@@ -21,7 +21,7 @@ pub(super) async fn room(
 /// With the room in the query.
 pub(super) async fn room_by_query(State(node): State<Node>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let query = Query::of(&parts.uri)?;
+    let query = Query::of(&parts)?;
     let room = query.one("roomId").unwrap_or_default();
     open(&node, &parts, room).await
 }
@@ -59,7 +59,7 @@ fn resume(parts: &Parts, replay: u32) -> Result<Resume, Problem> {
     if let Some(id) = last_event_id(parts)? {
         return Ok(Resume::After(id));
     }
-    let query = Query::of(&parts.uri)?;
+    let query = Query::of(parts)?;
     let (field, count) = match (query.number("replay")?, query.number("limit")?) {
         (Some(count), _) => ("replay", count),
         (None, Some(count)) => ("limit", count),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use tidegate_server::{Body, Caller, Problem, Query, Segment};
 
 use crate::model::{UserProfile, View};
@@ -29,8 +29,8 @@ pub(super) async fn room(
     State(chat): State<Arc<Chat>>,
     Segment(other): Segment<String>,
     caller: Caller,
-    uri: Uri,
+    query: Query,
 ) -> Result<(StatusCode, Json<View>), Problem> {
-    let (view, new) = chat.create_direct(&caller, &other, Query::of(&uri)?.one("relationType")).await?;
+    let (view, new) = chat.create_direct(&caller, &other, query.one("relationType")).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }

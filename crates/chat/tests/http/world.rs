@@ -10,10 +10,11 @@ use tidegate_broker::{Broker, Deliveries, Local, LocalOptions};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_chat::store::{Memory, Redis, Store};
 use tidegate_hub::Hub;
-use tidegate_server::{App, Limits, Listener, Metrics, Options, Shutdown, public, serve};
+use tidegate_server::{App, Limits, Metrics, Options, public};
 use tidegate_testkit::http::Answer;
 use tidegate_testkit::sse::Builder;
 use tidegate_testkit::{RedisServer, Sse, eventually};
+use tidegate_transport::{Shutdown, serve};
 use tokio::net::TcpListener;
 
 pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that every HMAC length is content";
@@ -106,15 +107,16 @@ impl Node {
             cookie: "tidegate_token".into(),
             topics: 1_000,
             loopback: true,
-            limits: limits.clone(),
+            limits,
             ..Options::default()
         };
-        let app = App::new(options, Authenticator::new(&auth(keyed)).unwrap(), hub.clone(), metrics.clone());
+        let (transport, auth) = (options.transport.clone(), Authenticator::new(&auth(keyed)).unwrap());
+        let app = App::new(options, auth, Arc::clone(&broker), hub.clone(), metrics.clone());
         let router = public(app.clone(), vec![tidegate_chat::application(app, chat, store)]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
-        tokio::spawn(serve(Listener::from(listener), router, limits, metrics.clone(), shutdown.clone()));
+        tokio::spawn(serve(listener, router, transport, metrics.transport.clone(), shutdown.clone()));
         Self { addr, hub, broker, metrics, shutdown, keyed }
     }
 

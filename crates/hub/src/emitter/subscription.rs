@@ -1,5 +1,5 @@
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tidegate_protocol::{Cursor, Topic};
@@ -40,13 +40,15 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next bytes to write; `None` when the stream has ended.
+    /// The next bytes to write, which are counted as sent; `None` when the stream has ended.
     ///
     /// After `None`, [`Subscription::cut`] tells whether the connection must be cut rather than ended in good order.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         /// Joined writes: as much as a socket's buffer usually takes.
         const MOST: usize = 64 << 10;
-        self.emitter.poll(cx, MOST)
+        let chunk = ready!(self.emitter.poll(cx, MOST));
+        self.count(chunk.as_slice());
+        Poll::Ready(chunk)
     }
 
     /// Whether the stream was cut: its client did not read.
@@ -82,7 +84,7 @@ impl Subscription {
     }
 
     /// Everything that waits, for a client that asks from time to time. With `wait`, only when there is something: an event, a reset or
-    /// the end.
+    /// the end. What it gives is counted as sent.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>, wait: bool) -> Poll<Batch> {
         let mut state = self.emitter.state.lock();
         let (mut events, mut reset) = (Vec::new(), false);
@@ -97,6 +99,7 @@ impl Subscription {
             state.park(cx);
             return Poll::Pending;
         }
+        self.count(&events);
         // What was thrown away is not behind the client: it stays where it was.
         let cut = matches!(state.phase, Phase::Closed(_, true));
         let mut cursor = state.cursor.clone();
@@ -107,6 +110,14 @@ impl Subscription {
             state.cursor = moved;
         }
         Poll::Ready(Batch { events, cursor: (!cut).then_some(cursor), reset })
+    }
+
+    /// Counts events as sent.
+    fn count(&self, chunks: &[Chunk]) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        for chunk in chunks {
+            hub.metrics.sent(chunk.events, chunk.at);
+        }
     }
 
     /// The connection's name, unique on this node.

@@ -9,8 +9,9 @@ use tidegate_broker::{Local, LocalOptions};
 use tidegate_hub::Hub;
 use tidegate_seats::store::Memory;
 use tidegate_seats::{Options, application};
-use tidegate_server::{App, Metrics, Shutdown, public, serve};
+use tidegate_server::{App, Metrics, public};
 use tidegate_testkit::http::{self, Answer};
+use tidegate_transport::{Shutdown, serve};
 use tokio::net::TcpListener;
 
 pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that every HMAC length is content";
@@ -36,8 +37,8 @@ impl Node {
         let metrics = tidegate_broker::Metrics::new(&registry).unwrap();
         let (broker, deliveries) = Local::new(LocalOptions::default(), metrics);
         let metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub =
-            Hub::start(tidegate_hub::Options::default(), broker, deliveries, metrics, &Default::default());
+        let options_of_hub = tidegate_hub::Options::default();
+        let hub = Hub::start(options_of_hub, broker.clone(), deliveries, metrics, &Default::default());
         let material = KeyMaterial::Secret(SECRET.to_owned().into());
         let key = JwtKey { algorithm: "HS256".parse().unwrap(), kid: None, material };
         let keys = if mode == Mode::Keys { vec![key] } else { Vec::new() };
@@ -45,13 +46,15 @@ impl Node {
         let auth = tidegate_auth::Options { mode, jwt, ..tidegate_auth::Options::default() };
         let metrics = Metrics::new(&registry).unwrap();
         let settings = tidegate_server::Options::default();
-        let limits = settings.limits.clone();
-        let app = App::new(settings, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone());
+        let transport = settings.transport.clone();
+        let app =
+            App::new(settings, Authenticator::new(&auth).unwrap(), broker, hub.clone(), metrics.clone());
         let seats = application(app.clone(), Arc::new(Memory::new(&options)), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::default();
-        tokio::spawn(serve(listener, public(app, vec![seats]), limits, metrics.clone(), shutdown.clone()));
+        let router = public(app, vec![seats]);
+        tokio::spawn(serve(listener, router, transport, metrics.transport.clone(), shutdown.clone()));
         Self { base, hub, shutdown, metrics }
     }
 

@@ -9,29 +9,26 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version, header};
 use tidegate_hub::{Heartbeat, Join, Manner};
 use tidegate_protocol::Format;
+use tidegate_transport::{ConnectionInfo, respond};
 
 use crate::app::App;
 use crate::application::Opening;
-use crate::connection::Connection;
+use crate::extract::{Query, body, caller};
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::receive::{self, Wish};
-use crate::stream::{Counted, Opened, Stream};
-use crate::wire::Framing;
-use crate::{body, caller};
+use crate::receive::{self, StreamRequest};
 
 pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
+    let wanted = StreamRequest::of(&parts, "last_event_id")?;
     let Some(who) = receive::identify(&app, &parts).await? else {
         return Ok(turned_away(&app, "unavailable"));
     };
-    open(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
+    open(&app, &parts, receive::join(&app, &who, wanted, Format::Sse)).await
 }
 
 pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let mut wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
+    let mut wanted = StreamRequest::of(&parts, "last_event_id")?;
     let Some(who) = receive::identify(&app, &parts).await? else {
         return Ok(turned_away(&app, "unavailable"));
     };
@@ -41,18 +38,19 @@ pub(super) async fn post(State(app): State<App>, request: Request) -> Result<Res
     }
     let bytes = body::read_one(&app, &parts.headers, body).await?;
     if !bytes.is_empty() {
-        wish.and(body::object(&bytes)?);
+        wanted.and(body::object(&bytes)?);
     }
-    open(&app, &parts, receive::join(&app, &who, wish, Format::Sse)).await
+    open(&app, &parts, receive::join(&app, &who, wanted, Format::Sse)).await
 }
 
 /// Headers only, after the same checks.
 pub(super) async fn head(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
-    let who = caller::identify(&app, &parts.headers, &parts.uri).await?;
-    receive::topics(&app, &who, &wish.topics)?;
-    // A body of unknown length, like the stream's: an empty one would be announced as Content-Length: 0.
+    let wanted = StreamRequest::of(&parts, "last_event_id")?;
+    let who = caller::identify(&app, &parts).await?;
+    receive::topics(&app, &who, &wanted.topics)?;
+    // A body of unknown length, like the stream's: an empty one would be announced as
+    // Content-Length: 0.
     Ok(response(Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())))
 }
 
@@ -69,7 +67,7 @@ pub async fn stream(
 
 /// The same, with the heartbeats that the query asks for.
 fn watched(app: &App, parts: &Parts, join: Join) -> Result<Join, Problem> {
-    let Some(named) = receive::manner(app, Query::of(&parts.uri)?.one("heartbeat"))? else { return Ok(join) };
+    let Some(named) = receive::manner(app, Query::of(parts)?.one("heartbeat"))? else { return Ok(join) };
     let own = |own: Arc<Manner>| Arc::new(Manner { style: Heartbeat::Named, ..Manner::clone(&own) });
     Ok(Join { manner: Some(join.manner.map_or(named, own)), ..join })
 }
@@ -82,41 +80,37 @@ async fn open(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<R
         }
         Err(problem) => return Err(problem),
     };
-    let connection = parts.extensions.get::<Connection>();
     // Not before it is known who asks: strangers must not use up what the rate leaves for others.
-    let place = match app.admission.enter(parts) {
-        Ok(place) => place,
+    let admission = match app.admission.enter(parts) {
+        Ok(permit) => permit,
         Err(refused) => return Ok(come_back(app, refused.reason())),
     };
-    let driver = connection.and_then(|connection| connection.driver.clone());
     let transport = match parts.version {
         Version::HTTP_3 => "sse-h3",
         Version::HTTP_2 => "sse-h2",
         _ => "sse-h1",
     };
-    match app.hub.join(join).await {
-        Ok(subscription) => {
-            let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]), place);
-            let framing = if parts.version == Version::HTTP_11 { Framing::Chunked } else { Framing::Close };
-            let opened = Opened { subscription, hub: app.hub.clone(), counted, framing };
-            let alone = driver.is_some() && parts.version < Version::HTTP_2;
-            let mut response = response(Body::new(Stream::new(opened, driver)));
-            if alone {
-                // The connection ends with the stream: no proxy should keep it for another request.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response)
-        }
-        Err(error) => Ok(turned_away(app, error.reason())),
+    let subscription = match app.hub.join(join).await {
+        Ok(subscription) => subscription,
+        Err(error) => return Ok(turned_away(app, error.reason())),
+    };
+    let permit = app.metrics.transport.stream(transport, admission);
+    let mut response = response(Body::new(respond::stream(parts, subscription, permit)));
+    let info = parts.extensions.get::<ConnectionInfo>();
+    if parts.version < Version::HTTP_2 && info.is_some_and(ConnectionInfo::can_be_taken_over) {
+        // The connection ends with the stream: no proxy should keep it for another request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    Ok(response)
 }
 
 fn turned_away(app: &App, reason: &str) -> Response {
-    app.metrics.refused.with_label_values(&[reason]).inc();
+    app.metrics.transport.refused.with_label_values(&[reason]).inc();
     come_back(app, reason)
 }
 
-/// Anything but 200 would end a browser's EventSource for good: it is told when to come back instead.
+/// Anything but 200 would end a browser's EventSource for good: it is told when to come back
+/// instead.
 fn come_back(app: &App, reason: &str) -> Response {
     let block = app.hub.turned_away(reason);
     let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from(block)) });

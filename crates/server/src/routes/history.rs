@@ -3,16 +3,14 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri};
+use http::StatusCode;
 use serde_json::value::RawValue;
 use tidegate_broker::{Page, Read, ResetReason, Span};
 use tidegate_protocol::{Cursor, Event, Format, Position, Topic};
 
 use crate::app::App;
-use crate::caller;
+use crate::extract::{Query, TopicName, caller};
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::segment::TopicName;
 
 /// Events in a page when the caller names no number.
 const PAGE: u32 = 100;
@@ -35,22 +33,22 @@ struct Answer {
 pub(super) async fn get(
     State(app): State<App>,
     name: TopicName,
-    headers: HeaderMap,
-    uri: Uri,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let who = caller::identify(&app, &headers, &uri).await?;
+    let (parts, _) = request.into_parts();
+    let who = caller::identify(&app, &parts).await?;
     let topic = name.parse()?;
     if !app.options.namespaces.may_subscribe(&who, &topic) {
         let detail = format!("The credential does not allow reading {:?}.", topic.as_str());
         return Err(caller::refuse(&who, Some("topic"), detail));
     }
-    let query = Query::of(&uri)?;
+    let query = Query::of(&parts)?;
     let limit = query.number("limit")?.unwrap_or(PAGE);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::invalid("limit", format!("limit must be 1 to {MOST}.")));
     }
-    let since = place(&app, &topic, &query, "since")?;
-    let before = place(&app, &topic, &query, "before")?;
+    let since = position(&app, &topic, &query, "since")?;
+    let before = position(&app, &topic, &query, "before")?;
     let span = match (since, before) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("before", "Only one of since and before can be given."));
@@ -75,21 +73,23 @@ pub(super) async fn delete(
     name: TopicName,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    let (parts, _) = request.into_parts();
+    let who = caller::identify(&app, &parts).await?;
     caller::require_admin(&who)?;
     let topic = name.parse()?;
-    // An application's messages: to forget them is for it to decide, above all where everybody is an admin.
+    // An application's messages: to forget them is for it to decide, above all where everybody is
+    // an admin.
     caller::require_unreserved(&topic)?;
     app.broker().forget(&topic).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The place in the topic's partition that a cursor names.
-fn place(app: &App, topic: &Topic, query: &Query<'_>, name: &str) -> Result<Option<Position>, Problem> {
+/// The position in the topic's partition that a cursor names.
+fn position(app: &App, topic: &Topic, query: &Query, name: &str) -> Result<Option<Position>, Problem> {
     let Some(text) = query.one(name) else { return Ok(None) };
     let cursor = Cursor::parse(text).map_err(|error| Problem::invalid(name, format!("{error}.")))?;
-    let position = cursor.get(topic.partition(app.broker().partitions()));
-    position.map(Some).ok_or_else(|| {
+    let found = cursor.get(topic.partition(app.broker().partitions()));
+    found.map(Some).ok_or_else(|| {
         Problem::invalid(name, "This id has no place for the topic: it is from a stream without it.")
     })
 }
@@ -98,11 +98,11 @@ fn answer(app: &App, topic: Topic, span: Span, page: &Page) -> Result<Answer, Pr
     let partition = topic.partition(app.broker().partitions());
     let last = page.events.last().map(|event| event.mark.position());
     // Going forwards, the next page begins behind this one.
-    let place =
+    let position =
         if page.more && matches!(span, Span::After { .. }) { last.unwrap_or(page.head) } else { page.head };
     Ok(Answer {
         events: page.events.iter().map(|event| object(event)).collect::<Result<_, _>>()?,
-        cursor: Cursor::single(partition, place).to_string(),
+        cursor: Cursor::single(partition, position).to_string(),
         more: page.more,
         reset: page.reset.map(ResetReason::as_str),
         topic,

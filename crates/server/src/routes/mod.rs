@@ -1,14 +1,16 @@
 //! The routes of API v1.
 
+mod alt_svc;
 mod events;
+mod health;
 mod history;
-mod operate;
 mod pages;
 mod poll;
-pub(crate) mod publish;
+mod publish;
 mod users;
 mod ws;
 
+pub use alt_svc::advertise;
 pub use events::stream;
 pub use poll::wait;
 
@@ -21,16 +23,15 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use tidegate_transport::{ConnectionInfo, Unreadable};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::admission::Refused;
 use crate::app::App;
 use crate::application::{self, Application};
-use crate::caller;
-use crate::connection::Connection;
+use crate::extract::{ParsedQuery, caller};
+use crate::policy::Refused;
 use crate::problem::Problem;
-use crate::unreadable::Unreadable;
 
 /// What the main listener serves.
 pub fn public(app: App, applications: Vec<Application>) -> Router {
@@ -46,8 +47,8 @@ pub fn public(app: App, applications: Vec<Application>) -> Router {
         .route("/v1/users/{user}/topics/{topic}", put(users::join).delete(users::leave))
         .route("/v1/users/{user}/topic", put(users::join).delete(users::leave))
         .route("/v1/users/{user}/disconnect", post(users::disconnect))
-        .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz_brief))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz_brief))
         .route("/openapi.json", get(|| async { pages::openapi(openapi) }))
         .route("/docs", get(pages::docs));
     if app.options.page {
@@ -73,10 +74,10 @@ pub fn public(app: App, applications: Vec<Application>) -> Router {
 /// What the admin listener serves: nothing of it is for the outside.
 pub fn admin(app: App) -> Router {
     Router::new()
-        .route("/metrics", get(operate::metrics))
-        .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz))
-        .route("/", get(operate::index))
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/", get(health::index))
         .method_not_allowed_fallback(|| async { Problem::method() })
         .fallback(any(|| async {
             Problem::not_found("The admin listener has /metrics, /healthz and /readyz.")
@@ -93,20 +94,23 @@ struct Gatekeeper {
     streams: Arc<[&'static str]>,
 }
 
-/// Counts requests, and turns them away on connections over the limit. Streams are let through: they say it in their own way.
+/// Counts requests, and turns them away on connections over the limit. Streams are let through:
+/// they say it in their own way.
 async fn gate(
     State(Gatekeeper { app, streams }): State<Gatekeeper>,
     path: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    request.extensions_mut().insert(ParsedQuery::default());
     let unreadable = request.extensions().get::<Unreadable>().copied();
     let path = path.filter(|_| unreadable.is_none());
     let route = path.as_ref().map_or("none", MatchedPath::as_str).to_owned();
-    let overloaded = request.extensions().get::<Connection>().is_some_and(|connection| connection.overloaded);
+    let overloaded =
+        request.extensions().get::<ConnectionInfo>().is_some_and(|connection| connection.overloaded);
     let closing = app.draining() && request.version() <= Version::HTTP_11;
     let mut response = if let Some(Unreadable(status)) = unreadable {
-        Problem::unreadable(status, app.options.limits.header_bytes).into_response()
+        Problem::unreadable(status, app.options.transport.header_bytes).into_response()
     } else if let Some(refusal) = refusal(&app, &route, &request) {
         refusal.into_response()
     } else if overloaded && !streams.contains(&&*route) && !matches!(&*route, "/healthz" | "/readyz") {
@@ -130,12 +134,13 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-/// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish and manage: changes are taken from the
-/// gateway's own pages, allowed origins and this machine's only. Programs send no `Origin`. A page whose own name was made to point here
-/// would read as it likes, for to its browser the gateway is where it came from: it is known by that name.
+/// An open gateway asks for no key, so a page of any site could make its visitors' browsers publish
+/// and manage: changes are taken from the gateway's own pages, allowed origins and this machine's
+/// only. Programs send no `Origin`. A page whose own name was made to point here would read as it
+/// likes, for to its browser the gateway is where it came from: it is known by that name.
 ///
-/// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what may not read an answer may not open one,
-/// with keys as well.
+/// Browsers let pages of any origin open a WebSocket and read it: no CORS holds them back. So what
+/// may not read an answer may not open one, with keys as well.
 fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     let websocket = route == "/v1/ws";
     let open = app.auth.is_open();
@@ -152,8 +157,9 @@ fn refusal(app: &App, route: &str, request: &Request) -> Option<Problem> {
     let origin = request.headers().get(header::ORIGIN)?;
     let allowed = match caller::origin(app, request.headers(), request.uri()) {
         tidegate_auth::Origin::Same if !open => true,
-        // A page whose own host is said to be this gateway's may be a stranger's all the same: a name can be made to point here. Only a
-        // gateway that was opened to the network on purpose is known under names that it can't know.
+        // A page whose own host is said to be this gateway's may be a stranger's all the same: a
+        // name can be made to point here. Only a gateway that was opened to the network on purpose
+        // is known under names that it can't know.
         tidegate_auth::Origin::Same => is_loopback(origin) || !app.options.loopback,
         tidegate_auth::Origin::Allowed => true,
         _ => (open && is_loopback(origin)) || app.options.origins.any(),

@@ -7,12 +7,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::extract::Segment;
 use crate::problem::Problem;
-use crate::segment::Segment;
 
 pub(super) const OPENAPI: &str = include_str!("../pages/openapi.json");
 
-/// The page's own files are all that it loads: no inline script, nothing from elsewhere, and nobody may frame it.
+/// The page's own files are all that it loads: no inline script, nothing from elsewhere, and nobody
+/// may frame it.
 const APP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -38,7 +39,8 @@ pub(super) async fn asset(Segment(name): Segment<String>, headers: HeaderMap) ->
     file(&name, &headers)
 }
 
-/// What the page consists of. Made from `clients/page`, and committed so that building the gateway needs no Node.
+/// What the page consists of. Made from `clients/page`, and committed so that building the gateway
+/// needs no Node.
 static FILES: LazyLock<[File; 4]> = LazyLock::new(|| {
     [
         File::new("", HTML, include_bytes!("../pages/app/index.html")),
@@ -66,7 +68,8 @@ impl File {
     }
 }
 
-/// A file of the page. Browsers ask each time whether theirs is still the one: after an update none mixes old and new.
+/// A file of the page. Browsers ask each time whether theirs is still the one: after an update none
+/// mixes old and new.
 fn file(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let File { kind, bytes, tag, .. } = FILES
         .iter()

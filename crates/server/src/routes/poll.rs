@@ -1,58 +1,56 @@
-//! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and the cursor joins them.
+//! `/v1/poll`: long polling. Each poll is a stream of its own that ends with the first events, and
+//! the cursor joins them.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, header};
 use tidegate_hub::{Batch, Resume};
 use tidegate_protocol::Format;
+use tidegate_transport::{ConnectionInfo, Poll, respond};
 use tokio::time::Instant;
 
-use crate::admission::Refused;
 use crate::app::App;
 use crate::application::Opening;
-use crate::connection::Connection;
-use crate::io::Control;
-use crate::poll::Poll;
+use crate::extract::Query;
+use crate::policy::Refused;
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::receive::{self, Wish};
-use crate::stream::Counted;
+use crate::receive::{self, StreamRequest};
 
-/// How long a poll waits that does not say: below the 30 s after which some proxies and libraries give up.
+/// How long a poll waits that does not say: below the 30 s after which some proxies and libraries
+/// give up.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
 pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let wish = Wish::of(&parts.headers, &parts.uri, "since")?;
-    let timeout =
-        Query::of(&parts.uri)?.number("timeout")?.map_or(TIMEOUT, |n| Duration::from_secs(n.into()));
+    let wanted = StreamRequest::of(&parts, "since")?;
+    let timeout = Query::of(&parts)?.number("timeout")?.map_or(TIMEOUT, |n| Duration::from_secs(n.into()));
     let Some(who) = receive::identify(&app, &parts).await? else {
         return Err(Problem::no_keys());
     };
-    let join = receive::join(&app, &who, wish, Format::Json)?;
+    let join = receive::join(&app, &who, wanted, Format::Json)?;
     let since = match &join.resume {
         Resume::After(since) => since.clone(),
         _ => String::new(),
     };
     // Without a cursor the client has nothing to go on with: it gets one at once.
     let wait = !since.is_empty() && parts.method != Method::HEAD;
-    let place = app.admission.enter(&parts).map_err(Refused::problem)?;
+    let admission = app.admission.enter(&parts).map_err(Refused::problem)?;
     let subscription = app.hub.join(join).await.map_err(|error| receive::refused(&app, &error))?;
-    let counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
-    let mut poll = Poll::new(subscription, app.hub.clone(), counted, since);
+    let permit = app.metrics.transport.stream("poll", admission);
+    let mut poll = Poll::new(subscription, permit, since);
     let mut response = match poll.now(wait) {
         Some(answer) => Body::from(answer).into_response(),
         None => {
-            // A connection that is about to close can't be given back: it stays where it is.
-            let leaves = parts.version == Version::HTTP_11 && !app.draining() && !closes(&parts.headers);
             let deadline = Instant::now() + timeout.min(app.options.limits.poll_timeout);
-            Body::new(poll.until(deadline, driver(&parts), leaves)).into_response()
+            let body = respond::poll(&parts, poll, deadline);
+            // A connection that is about to close can't be given back: it stays where it is.
+            let body = if app.draining() { body } else { body.detached(&parts) };
+            Body::new(body).into_response()
         }
     };
     let headers = response.headers_mut();
@@ -70,30 +68,16 @@ pub async fn wait(
     Opening(join): Opening,
     timeout: Duration,
 ) -> Result<Batch, Problem> {
-    let place = app.admission.enter(parts).map_err(Refused::problem)?;
+    let admission = app.admission.enter(parts).map_err(Refused::problem)?;
     let mut subscription = app.hub.join(join).await.map_err(|error| receive::refused(app, &error))?;
-    let _counted = Counted::new(app.metrics.connections.with_label_values(&["poll"]), place);
-    let connection = driver(parts);
+    let _permit = app.metrics.transport.stream("poll", admission);
+    let connection = parts.extensions.get::<ConnectionInfo>();
     let batch = poll_fn(|cx| {
-        let left = connection.as_ref().is_some_and(|connection| connection.poll_left(cx).is_ready());
+        let left = connection.is_some_and(|connection| connection.poll_client_closed(cx).is_ready());
         subscription.poll_batch(cx, !left)
     });
-    let batch = match tokio::time::timeout(timeout, batch).await {
-        Ok(batch) => batch,
-        Err(_) => poll_fn(|cx| subscription.poll_batch(cx, false)).await,
-    };
-    for event in &batch.events {
-        app.hub.metrics().sent(event.events, event.at);
+    match tokio::time::timeout(timeout, batch).await {
+        Ok(batch) => Ok(batch),
+        Err(_) => Ok(poll_fn(|cx| subscription.poll_batch(cx, false)).await),
     }
-    Ok(batch)
-}
-
-fn driver(parts: &Parts) -> Option<Arc<Control>> {
-    parts.extensions.get::<Connection>().and_then(|connection| connection.driver.clone())
-}
-
-/// Whether the client wants the connection closed behind the answer.
-fn closes(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|option| option.trim().eq_ignore_ascii_case("close"))
 }

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use tidegate_protocol::Topic;
 
 use crate::app::App;
-use crate::caller;
+use crate::extract::{Segment, TopicName, caller};
 use crate::problem::Problem;
-use crate::segment::{Segment, TopicName};
 
 /// Of a membership's path, which has the topic behind it or none.
 #[derive(serde::Deserialize)]
@@ -21,7 +20,8 @@ pub(super) async fn topics(
     Segment(user): Segment<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    let (parts, _) = request.into_parts();
+    let who = caller::identify(&app, &parts).await?;
     if who.user.as_deref() != Some(&user) {
         caller::require_admin(&who)?;
     }
@@ -53,7 +53,8 @@ pub(super) async fn disconnect(
     Segment(user): Segment<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let who = caller::identify(&app, request.headers(), request.uri()).await?;
+    let (parts, _) = request.into_parts();
+    let who = caller::identify(&app, &parts).await?;
     caller::require_admin(&who)?;
     let nodes = app.broker().disconnect(&own(&user)?).await?;
     Ok(Json(json!({ "user": user, "nodes": nodes })))
@@ -66,7 +67,8 @@ async fn set(
     request: Request,
     member: bool,
 ) -> Result<Json<Value>, Problem> {
-    let who = caller::identify(app, request.headers(), request.uri()).await?;
+    let (parts, _) = request.into_parts();
+    let who = caller::identify(app, &parts).await?;
     caller::require_admin(&who)?;
     let topic = name.parse()?;
     caller::require_unreserved(&topic)?;

@@ -1,67 +1,93 @@
 //! `/v1/ws`: WebSocket, by HTTP/1.1 Upgrade and by HTTP/2 extended CONNECT.
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::request::Parts;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, header};
 use tidegate_protocol::Format;
+use tidegate_transport::respond;
+use tidegate_transport::websocket::{Handshake, Refusal, SUBPROTOCOL, Session};
 
-use crate::admission::Refused;
 use crate::app::App;
-use crate::connection::Connection;
-use crate::h2;
+use crate::policy::Refused;
 use crate::problem::Problem;
-use crate::receive::{self, Wish};
-use crate::stream::Counted;
-use crate::ws::{self, Handshake, Session, Way};
+use crate::receive::{self, StreamRequest};
+use crate::websocket::Client;
+
+/// What a message may have besides one event's data: topics, names, keys, white space.
+const ENVELOPE: usize = 16 << 10;
 
 pub(super) async fn open(State(app): State<App>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let handshake = match Handshake::of(&parts) {
         Ok(handshake) => handshake,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refused(refusal),
     };
     let session = match session(app, &parts, handshake).await {
         Ok(session) => session,
-        // A client of a WebSocket is told by the status, for it has no stream yet on which it could be told.
+        // A client of a WebSocket is told by the status, for it has no stream yet on which it could
+        // be told.
         Err(problem) => return problem.into_response(),
     };
-    match handshake.way {
-        Way::Upgrade(_) => {
-            let connection = parts.extensions.get::<Connection>();
-            let Some(driver) = connection.and_then(|connection| connection.driver.as_ref()) else {
-                return Problem::internal().into_response();
-            };
-            driver.upgrade(session);
-        }
-        Way::Connect => {
-            let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
-                return Problem::internal().into_response();
-            };
-            let bound = h2::bind();
-            // Short-lived: ends with the connection at the latest, which is waited for.
-            tokio::spawn(async move {
-                if let Ok(upgraded) = upgrade.await {
-                    ws::run(TokioIo::new(upgraded), Bytes::new(), session, bound).await;
-                }
-            });
-        }
+    match respond::websocket(&mut parts, handshake, session) {
+        Some(response) => response.map(|()| Body::empty()),
+        None => Problem::internal().into_response(),
     }
-    ws::accept(handshake)
 }
 
 async fn session(app: App, parts: &Parts, handshake: Handshake) -> Result<Box<Session>, Problem> {
-    let wish = Wish::of(&parts.headers, &parts.uri, "last_event_id")?;
+    let wanted = StreamRequest::of(parts, "last_event_id")?;
     let who = receive::identify(&app, parts).await?.ok_or_else(Problem::no_keys)?;
-    let join = receive::join(&app, &who, wish, Format::Json)?;
-    let place = app.admission.enter(parts).map_err(Refused::problem)?;
+    let join = receive::join(&app, &who, wanted, Format::Json)?;
+    let admission = app.admission.enter(parts).map_err(Refused::problem)?;
     let subscription = app.hub.join(join).await.map_err(|error| receive::refused(&app, &error))?;
-    let transport = match handshake.way {
-        Way::Upgrade(_) => "ws-h1",
-        Way::Connect => "ws-h2",
-    };
-    let counted = Counted::new(app.metrics.connections.with_label_values(&[transport]), place);
-    Ok(Box::new(Session { app, who, subscription, _counted: counted }))
+    let metrics = &app.metrics.transport;
+    let (permit, closed) = (metrics.stream(handshake.transport(), admission), metrics.ws_closed.clone());
+    let message_bytes = app.options.limits.event_bytes + ENVELOPE;
+    let client = Client::new(app.clone(), who);
+    Ok(Session::new(subscription, client, permit, message_bytes, &app.options.transport, closed))
+}
+
+/// The answer to a request that opens no WebSocket: it says what is missing.
+fn refused(refusal: Refusal) -> Response {
+    let invalid = |field: &str, detail: &str| Problem::invalid(field, detail).into_response();
+    match refusal {
+        Refusal::Http3 => Problem::not_over_h3().into_response(),
+        Refusal::NotConnect => Problem::upgrade_required(
+            "This path is a WebSocket. Over HTTP/2, open it with an extended CONNECT (RFC 8441).",
+        )
+        .into_response(),
+        Refusal::OtherProtocol => {
+            invalid(":protocol", "This path is a WebSocket: :protocol must be \"websocket\".")
+        }
+        Refusal::NotUpgrade => upgrade(Problem::upgrade_required(
+            "This path is a WebSocket: send GET with Upgrade: websocket and Connection: Upgrade over HTTP/1.1. Configure proxies to pass these headers on.",
+        )),
+        Refusal::Version { upgrade: upgrades } => {
+            let problem = Problem::upgrade_required("Sec-WebSocket-Version must be 13.");
+            let mut response = if upgrades { upgrade(problem) } else { problem.into_response() };
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response
+        }
+        Refusal::Subprotocol => {
+            // A browser drops a connection for which none of those that its page asked for was
+            // chosen, and tells the page nothing: the refusal at least says why. Not which were
+            // asked for: a page may have put a token among them.
+            let detail = format!(
+                "The only subprotocol is {SUBPROTOCOL}: offer it, alone or beside others, or offer none. Tokens go in the cookie or in ?access_token=."
+            );
+            invalid("Sec-WebSocket-Protocol", &detail)
+        }
+        Refusal::Body => invalid("Content-Length", "The request that opens a WebSocket has no body."),
+        Refusal::Key => invalid("Sec-WebSocket-Key", "Sec-WebSocket-Key must be 16 bytes in base64."),
+    }
+}
+
+/// With what to upgrade to: for HTTP/1.1 only.
+fn upgrade(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response
 }

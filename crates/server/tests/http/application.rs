@@ -59,8 +59,8 @@ async fn poll(
     Ok(Json(json!(batch.events.len())))
 }
 
-async fn echo(caller: Caller, uri: http::Uri, Body(said): Body<Value>) -> Result<Json<Value>, Problem> {
-    let times = Query::of(&uri)?.number("times")?;
+async fn echo(caller: Caller, query: Query, Body(said): Body<Value>) -> Result<Json<Value>, Problem> {
+    let times = query.number("times")?;
     Ok(Json(json!({ "user": caller.user()?, "admin": caller.is_admin(), "said": said, "times": times })))
 }
 

@@ -59,7 +59,7 @@ async fn a_header_of_a_megabyte_and_other_rubbish() {
 #[tokio::test]
 async fn a_slow_client_is_let_go() {
     let mut http_options = options();
-    http_options.limits.header_timeout = Duration::from_millis(400);
+    http_options.transport.header_timeout = Duration::from_millis(400);
     http_options.limits.body_timeout = Duration::from_millis(400);
     let node = Node::start(Setup { http: Some(http_options), ..Setup::default() }).await;
     for start in ["", "P", "PRI * HTTP/2", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: "] {
@@ -75,7 +75,7 @@ async fn a_slow_client_is_let_go() {
 #[tokio::test]
 async fn beyond_the_connections_streams_wait_and_requests_are_turned_away() {
     let mut http_options = options();
-    http_options.limits.connections = 1;
+    http_options.transport.connections = 1;
     let node = Node::start(Setup { http: Some(http_options), ..Setup::default() }).await;
     let mut first = Sse::open(&node.url("/v1/events?topic=a")).await;
     first.next_named("tidegate:ready").await;

@@ -114,7 +114,7 @@ async fn a_drain_says_goaway_and_lets_streams_end_one_by_one() {
         retention: Namespaces::default().default.retention,
         key: None,
     };
-    node.hub.broker().publish(vec![publication]).await.remove(0).unwrap();
+    node.app.broker().publish(vec![publication]).await.remove(0).unwrap();
     for stream in &mut streams {
         stream.until("after the goaway").await;
     }

@@ -189,7 +189,7 @@ async fn a_drain_says_so_to_connections_and_streams() {
         retention: options().namespaces.default.retention,
         key: None,
     };
-    assert!(node.hub.broker().publish(vec![last]).await[0].is_ok());
+    assert!(node.app.broker().publish(vec![last]).await[0].is_ok());
     node.hub.drain(Duration::from_millis(300));
     for stream in &mut streams {
         assert_eq!(stream.collect_data(1).await, ["until the end"]);
@@ -278,15 +278,14 @@ async fn pages_of_allowed_origins_may_ask() {
 
 #[tokio::test]
 async fn limits_hold() {
-    let limits = Limits {
-        body_bytes: 100_000,
-        body_timeout: Duration::from_millis(300),
-        header_bytes: 8_192,
-        ..Limits::default()
-    };
-    let (_node, connection) =
-        Node::h3(Setup { http: Some(tidegate_server::Options { limits, ..options() }), ..Setup::default() })
-            .await;
+    let limits = Limits { body_timeout: Duration::from_millis(300), ..Limits::default() };
+    let transport =
+        tidegate_transport::Options { body_bytes: 100_000, header_bytes: 8_192, ..Default::default() };
+    let (_node, connection) = Node::h3(Setup {
+        http: Some(tidegate_server::Options { limits, transport, ..options() }),
+        ..Setup::default()
+    })
+    .await;
     let events: Vec<Value> =
         (0..2).map(|n| json!({"topic": "a", "data": format!("{n}{}", "x".repeat(40_000))})).collect();
     let answer = connection.send(Method::POST, "/v1/publish", &[], Some(&json!(events).to_string())).await;
@@ -326,8 +325,8 @@ async fn a_body_must_have_the_length_it_announces() {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_told_or_refused() {
-    let limits = Limits { connections: 1, ..Limits::default() };
-    let http = tidegate_server::Options { limits, ..options() };
+    let transport = tidegate_transport::Options { connections: 1, ..Default::default() };
+    let http = tidegate_server::Options { transport, ..options() };
     let (node, first) = Node::h3(Setup { http: Some(http), ..Setup::default() }).await;
     let (base, pem) = node.h3_base();
     let second = H3::connect(&base, &pem).await;

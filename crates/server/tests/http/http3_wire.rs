@@ -5,9 +5,9 @@ use std::time::Duration;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use reqwest::Method;
 use serde_json::json;
-use tidegate_server::Limits;
 use tidegate_testkit::http::publish;
 use tidegate_testkit::{H3, Sse, eventually};
+use tidegate_transport::Options;
 use tokio::net::UdpSocket;
 
 use crate::node::{Node, Setup, options};
@@ -66,8 +66,8 @@ async fn write_on(stream: &mut quinn::SendStream, most: usize) -> WriteError {
     panic!("the server took {most} bytes");
 }
 
-async fn node(limits: Limits) -> (Node, quinn::Connection) {
-    let http = tidegate_server::Options { limits, ..options() };
+async fn node(transport: Options) -> (Node, quinn::Connection) {
+    let http = tidegate_server::Options { transport, ..options() };
     let node = Node::start(Setup { h3: true, http: Some(http), ..Setup::default() }).await;
     let (base, pem) = node.h3_base();
     let connection = H3::raw(&base, &pem).await;
@@ -76,7 +76,7 @@ async fn node(limits: Limits) -> (Node, quinn::Connection) {
 
 #[tokio::test]
 async fn frames_without_end_are_not_kept() {
-    let (node, connection) = node(Limits { body_bytes: 100_000, ..Limits::default() }).await;
+    let (node, connection) = node(Options { body_bytes: 100_000, ..Options::default() }).await;
     let mut control = control(&connection).await;
     // As a head, as a frame of a kind that nobody knows before it, and as one behind it, in a body that is read and in one that is not.
     for (begin, code) in [
@@ -101,7 +101,7 @@ async fn frames_without_end_are_not_kept() {
 
 #[tokio::test]
 async fn a_body_before_its_head_ends_the_connection_and_no_other() {
-    let (node, connection) = node(Limits::default()).await;
+    let (node, connection) = node(Options::default()).await;
     let (base, pem) = node.h3_base();
     let other = H3::raw(&base, &pem).await;
     let _control = (control(&connection).await, control(&other).await);
@@ -118,8 +118,8 @@ async fn a_body_before_its_head_ends_the_connection_and_no_other() {
 
 #[tokio::test]
 async fn a_head_has_its_time_and_a_connection_its_first_request() {
-    let limits = Limits { header_timeout: Duration::from_millis(300), ..Limits::default() };
-    let (_node, connection) = node(limits).await;
+    let transport = Options { header_timeout: Duration::from_millis(300), ..Options::default() };
+    let (_node, connection) = node(transport).await;
     let _control = control(&connection).await;
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&get()[..5]).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_head_has_its_time_and_a_connection_its_first_request() {
     assert_eq!(error, reset);
     still_answers(&connection).await;
 
-    let idle = Limits { header_timeout: Duration::from_millis(300), ..Limits::default() };
+    let idle = Options { header_timeout: Duration::from_millis(300), ..Options::default() };
     let (_node, idle) = self::node(idle).await;
     assert!(matches!(idle.closed().await, ConnectionError::ApplicationClosed(_)));
 }

@@ -6,10 +6,10 @@ use tidegate_auth::{ApiKey, Authenticator, JwtKey, JwtOptions, KeyMaterial, Mode
 use tidegate_broker::{Local, LocalOptions};
 use tidegate_hub::Hub;
 use tidegate_protocol::Pattern;
-use tidegate_server::h3::{Http3, advertise};
-use tidegate_server::tls::Certificates;
-use tidegate_server::{App, Application, Listener, Metrics, Options, Shutdown, admin, public, serve};
+use tidegate_server::{App, Application, Metrics, Options, admin, advertise, public};
 use tidegate_testkit::{DEADLINE, H3};
+use tidegate_transport::tls::Certificates;
+use tidegate_transport::{Http3, Listener, Shutdown, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -71,8 +71,8 @@ impl Node {
         local.memberships = setup.memberships.unwrap_or(local.memberships);
         let (broker, deliveries) = Local::new(local, metrics);
         let hub_metrics = tidegate_hub::Metrics::new(&registry).unwrap();
-        let hub =
-            Hub::start(setup.hub.unwrap_or_default(), broker, deliveries, hub_metrics, &Default::default());
+        let hub_options = setup.hub.unwrap_or_default();
+        let hub = Hub::start(hub_options, broker.clone(), deliveries, hub_metrics, &Default::default());
         let mut auth = tidegate_auth::Options { mode: Mode::Open, ..tidegate_auth::Options::default() };
         if setup.keyed {
             auth.mode = Mode::Keys;
@@ -90,8 +90,8 @@ impl Node {
         }
         let options = setup.http.unwrap_or_else(options);
         let metrics = Metrics::new(&registry).unwrap();
-        let limits = options.limits.clone();
-        let app = App::new(options, Authenticator::new(&auth).unwrap(), hub.clone(), metrics.clone());
+        let (transport, counted) = (options.transport.clone(), metrics.transport.clone());
+        let app = App::new(options, Authenticator::new(&auth).unwrap(), broker, hub.clone(), metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, admin_addr) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
@@ -106,13 +106,13 @@ impl Node {
             public(app.clone(), setup.application.map(|make| make(app.clone())).into_iter().collect());
         let mut h3 = None;
         if let (true, Some(certificates)) = (setup.h3, &tls) {
-            let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &limits, "").unwrap();
-            let http3 = http3.serve(router.clone(), limits.clone(), metrics.clone(), shutdown.clone());
+            let http3 = Http3::new(UdpSocket::bind(addr).unwrap(), certificates, &transport, "").unwrap();
+            let http3 = http3.serve(router.clone(), transport.clone(), counted.clone(), shutdown.clone());
             h3 = (!setup.udp_blocked).then(|| tokio::spawn(http3));
             router = advertise(router, app.clone(), addr.port());
         }
-        tokio::spawn(serve(listener, router, limits.clone(), metrics.clone(), shutdown.clone()));
-        tokio::spawn(serve(admin_listener, admin(app.clone()), limits, metrics, shutdown.clone()));
+        tokio::spawn(serve(listener, router, transport.clone(), counted.clone(), shutdown.clone()));
+        tokio::spawn(serve(admin_listener, admin(app.clone()), transport, counted, shutdown.clone()));
         Self { addr, admin: admin_addr, hub, shutdown, tls, app, h3 }
     }
 

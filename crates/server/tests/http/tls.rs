@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_server::tls::Certificates;
 use tidegate_testkit::http::{client, publish, publish_as};
 use tidegate_testkit::sse::{Builder, End};
 use tidegate_testkit::{Sse, eventually};
+use tidegate_transport::tls::Certificates;
 
 use crate::node::{API_KEY, Node, Setup, token};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quinn::crypto::rustls::QuicClientConfig;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
-use tidegate_server::tls::{Certificates, Reloaded};
+use tidegate_transport::tls::{Certificates, Reloaded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

@@ -146,7 +146,7 @@ async fn http_without_tls_is_told() {
 #[tokio::test]
 async fn a_handshake_has_its_time() {
     let mut http = options();
-    http.limits.header_timeout = Duration::from_millis(300);
+    http.transport.header_timeout = Duration::from_millis(300);
     let node = Node::start(Setup { http: Some(http), ..setup() }).await;
     for begin in [&b""[..], b"\x16\x03\x01\x02"] {
         let mut socket = TcpStream::connect(node.addr()).await.unwrap();

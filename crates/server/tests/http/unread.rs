@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::any;
 use bytes::Bytes;
 use serde_json::json;
-use tidegate_server::{App, Application, Limits};
+use tidegate_server::{App, Application};
 use tidegate_testkit::http::publish;
 use tidegate_testkit::{DEADLINE, eventually};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -107,7 +107,7 @@ async fn a_refusal_reaches_a_client_with_tls() {
 #[tokio::test]
 async fn a_connection_over_the_limit_hears_so_while_it_sends() {
     let mut http = options();
-    http.limits.connections = 1;
+    http.transport.connections = 1;
     let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
     let mut first = TcpStream::connect(node.addr()).await.unwrap();
     first.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -138,8 +138,8 @@ async fn a_connection_outlives_a_refusal() {
 
 #[tokio::test]
 async fn what_no_route_reads_has_bounds() {
-    let http =
-        tidegate_server::Options { limits: Limits { body_bytes: 100_000, ..Limits::default() }, ..options() };
+    let transport = tidegate_transport::Options { body_bytes: 100_000, ..Default::default() };
+    let http = tidegate_server::Options { transport, ..options() };
     let node = Node::start(Setup { keyed: true, http: Some(http), ..Setup::default() }).await;
     // More than the bound: the answer says that the connection ends with it, and it does.
     let mut socket = TcpStream::connect(node.addr()).await.unwrap();
@@ -172,8 +172,8 @@ async fn what_no_route_reads_has_bounds() {
 
 #[tokio::test]
 async fn an_http2_client_is_answered_before_its_stream_is_reset() {
-    let http =
-        tidegate_server::Options { limits: Limits { body_bytes: 100_000, ..Limits::default() }, ..options() };
+    let transport = tidegate_transport::Options { body_bytes: 100_000, ..Default::default() };
+    let http = tidegate_server::Options { transport, ..options() };
     let node = Node::start(Setup { keyed: true, http: Some(http), ..Setup::default() }).await;
     let socket = TcpStream::connect(node.addr()).await.unwrap();
     let (mut client, connection) = h2::client::handshake(socket).await.unwrap();

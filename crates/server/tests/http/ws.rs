@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_server::tls::Certificates;
 use tidegate_testkit::http::publish;
 use tidegate_testkit::ws::{Builder, Close};
 use tidegate_testkit::{Sse, WebSocket, eventually};
+use tidegate_transport::tls::Certificates;
 
 use crate::node::{Node, Setup};
 use crate::ws_bounds::refused;

@@ -288,7 +288,7 @@ async fn what_comes_with_the_handshake_and_in_pieces_is_heard() {
 #[tokio::test]
 async fn who_says_too_much_is_told_and_then_closed() {
     let mut http = options();
-    http.limits.ws_messages = 5;
+    http.transport.ws_messages = 5;
     let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
     let mut socket = ready(&node, "topic=a", false).await;
     for _ in 0..60 {

@@ -14,7 +14,7 @@ use crate::ws_bounds::{by_hand, to_the_end};
 /// A node that takes ten frames at once besides those that begin a message.
 async fn node() -> Node {
     let mut http = options();
-    http.limits.ws_frames = 5;
+    http.transport.ws_frames = 5;
     Node::start(Setup { http: Some(http), ..Setup::default() }).await
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_auth::{Authenticator, Mode};
 use tidegate_protocol::{EventName, Topic};
-use tidegate_server::tls::{Certificates, File};
+use tidegate_transport::tls::{Certificates, File};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Origins, Problem, Problems, Tls};
