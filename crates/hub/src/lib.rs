@@ -6,23 +6,16 @@
 //! Locks are taken in one order: a channel's, then an emitter's. Neither is held across an `.await`, and no map guard is held while
 //! a lock is waited for, but in the reaper, which says why.
 
-mod blocks;
-mod channel;
+mod catch_up;
+mod close_reason;
+mod control_events;
 mod dispatch;
-mod emitter;
-mod flush;
 mod item;
-mod join;
-mod level;
-mod members;
 mod metrics;
 mod options;
-mod outbox;
-mod plan;
-mod registry;
-mod replay;
-mod resync;
-mod seen;
+mod subscriber;
+mod topics;
+mod users;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -38,16 +31,17 @@ use tidegate_tasks::Tasks;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use blocks::Word;
-pub use emitter::{Batch, Chunk, Flushed, Leave, Sink, Subscription, Watch};
-pub use join::{Error, Join, Resume, Scope};
+pub use catch_up::{Error, Join, Resume, Scope};
+pub use close_reason::Leave;
+pub use control_events::Word;
 pub use metrics::Metrics;
 pub use options::{Greeting, Heartbeat, Manner, Options};
+pub use subscriber::{Batch, Chunk, Flushed, Sink, Subscription, Watch};
 
-use channel::Channel;
-use members::User;
-use replay::Flights;
-use seen::Seen;
+use catch_up::Flights;
+use dispatch::Seen;
+use topics::Channel;
+use users::{User, resync};
 use wheel::Wheel;
 
 /// The registry of one node: a cheap handle, cloned into every route.

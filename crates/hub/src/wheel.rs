@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use rand::Rng;
 use tokio::time::Instant;
 
-use crate::blocks::Word;
-use crate::emitter::Emitter;
-use crate::{Inner, Leave, blocks};
+use crate::control_events::Word;
+use crate::subscriber::Emitter;
+use crate::{Inner, Leave, control_events};
 
 /// Time in steps of the wheel since it started.
 pub(crate) type Tick = u32;
@@ -128,7 +128,7 @@ impl Inner {
             let style = emitter.manner.as_ref().map_or(&self.options.heartbeat_style, |manner| &manner.style);
             emitter.tell(now, Word::Heartbeat, |format, cursor| {
                 let moved = self.seen.refresh(cursor);
-                let block = blocks::heartbeat(format, style, moved.as_ref());
+                let block = control_events::heartbeat(format, style, moved.as_ref());
                 if let Some(moved) = moved {
                     *cursor = moved;
                 }

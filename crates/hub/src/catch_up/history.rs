@@ -11,10 +11,10 @@ use tidegate_broker::{Error, Page, Read, ResetReason, Span};
 use tidegate_protocol::{Position, Topic};
 use tokio::sync::oneshot;
 
+use super::watermark::Short;
 use crate::Inner;
-use crate::channel::Channel;
 use crate::item::Item;
-use crate::level::Short;
+use crate::topics::Channel;
 
 /// Reads under way: the same read by many reconnecting clients runs once.
 #[derive(Default)]

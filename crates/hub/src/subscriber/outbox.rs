@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::blocks::Word;
+use crate::control_events::Word;
 
 /// What waits for one connection: shared frames, nothing allocated while empty.
 ///

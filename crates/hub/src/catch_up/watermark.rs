@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use tidegate_protocol::{Cursor, Partition, Position, Topic};
 
-use crate::channel::Channel;
+use crate::catch_up::Found;
+use crate::dispatch::Seen;
 use crate::item::Item;
-use crate::replay::Found;
-use crate::seen::Seen;
+use crate::topics::Channel;
 
 /// The channels of which more must be read, each from where: without it, the level lies before the place at which the subscription was
 /// confirmed, and what is between may never be dispatched.

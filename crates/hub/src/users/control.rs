@@ -10,12 +10,13 @@ use slab::Slab;
 use tidegate_broker::{Control, Error, ResetReason, Span};
 use tidegate_protocol::{Cursor, Position, Topic};
 
-use crate::blocks::Word;
-use crate::channel::Channel;
-use crate::emitter::{Change, Emitter, Leave, Merge, Release};
+use crate::catch_up::Found;
+use crate::catch_up::watermark;
+use crate::control_events::Word;
 use crate::item::Item;
-use crate::replay::Found;
-use crate::{Inner, Scope, blocks, level};
+use crate::subscriber::{Change, Emitter, Leave, Merge, Release};
+use crate::topics::Channel;
+use crate::{Inner, Scope, control_events};
 
 /// A user's emitters on this node.
 pub(crate) struct User {
@@ -116,7 +117,7 @@ impl Inner {
             if !emitter.note(change.clone()) {
                 self.unseat_all(emitter, true, |seat| topics.contains(seat));
                 emitter.note_or_tell(change.clone(), self.wheel.now(), |format, cursor| {
-                    blocks::topics(format, cursor, false, topics)
+                    control_events::topics(format, cursor, false, topics)
                 });
             }
         } else if emitter.hold(change) {
@@ -197,10 +198,10 @@ impl Inner {
             let channels = emitter.channels();
             let mut short = Vec::new();
             let released = emitter.release(self.wheel.now(), |merge, held| {
-                match level::find(&self.seen, &base, merge.place(), &channels, &found, held) {
+                match watermark::find(&self.seen, &base, merge.place(), &channels, &found, held) {
                     Ok(level) => {
                         for (added, topics) in &told {
-                            let say = blocks::topics(merge.format(), merge.place(), *added, topics);
+                            let say = control_events::topics(merge.format(), merge.place(), *added, topics);
                             merge.say(Word::Topics, say);
                         }
                         // Stragglers from before: those between them and the beginning may never come.
@@ -261,7 +262,7 @@ impl Inner {
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
             merge.say(
                 Word::Reset,
-                blocks::reset(merge.format(), merge.place(), std::slice::from_ref(topic), *reason),
+                control_events::reset(merge.format(), merge.place(), std::slice::from_ref(topic), *reason),
             );
         }
         let (mut items, mut new) = (Vec::new(), Vec::new());
@@ -269,7 +270,7 @@ impl Inner {
             new.push(channel);
             items.extend(page.items);
         }
-        level::cut(&mut items, level);
+        watermark::cut(&mut items, level);
         items.append(held);
         Item::sort(&mut items);
         let place = merge.place().clone();

@@ -1,9 +1,10 @@
+mod attachments;
+mod handle;
 mod holding;
-mod leave;
-mod seats;
+mod outbox;
+mod registry;
 mod sink;
 mod state;
-mod subscription;
 mod watch;
 
 use std::sync::Arc;
@@ -13,21 +14,21 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_protocol::{Cursor, Format};
 
+pub(crate) use crate::close_reason::Leave;
+pub(crate) use attachments::Seat;
+pub use handle::{Batch, Chunk, Subscription};
 pub(crate) use holding::{Change, Release};
-pub use leave::Leave;
-pub(crate) use seats::Seat;
 pub use sink::{Flushed, Sink};
 pub(crate) use state::{Joined, Merge};
 use state::{Phase, State};
-pub use subscription::{Batch, Chunk, Subscription};
 pub use watch::Watch;
 
-use crate::blocks::Word;
+use crate::control_events::Word;
 use crate::item::Item;
-use crate::members::User;
-use crate::outbox::Outbox;
+use crate::users::User;
 use crate::wheel::Tick;
-use crate::{Manner, Options, Scope, blocks};
+use crate::{Manner, Options, Scope, control_events};
+use outbox::Outbox;
 
 /// One connection as the hub sees it.
 pub(crate) struct Emitter {
@@ -132,7 +133,7 @@ impl Emitter {
     pub(crate) fn close(&self, reason: Leave, options: &Options) {
         let mut state = self.state.lock();
         let cut = reason == Leave::SlowConsumer;
-        let goodbye = (!cut).then(|| blocks::closing(state.format, options.retry, reason.as_str()));
+        let goodbye = (!cut).then(|| control_events::closing(state.format, options.retry, reason.as_str()));
         let waker = state.close(reason, goodbye);
         drop(state);
         if let Some(waker) = waker {

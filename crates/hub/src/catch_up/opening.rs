@@ -7,14 +7,15 @@ use std::time::Instant;
 
 use tidegate_protocol::{Cursor, Format, Partition, Topic};
 
-use crate::blocks::{Ready, Word};
-use crate::channel::Channel;
-use crate::emitter::{Emitter, Leave, Merge, Release, Subscription};
+use super::resume_plan::Plan;
+use super::watermark;
+use crate::catch_up::Found;
+use crate::control_events::{Ready, Word};
 use crate::item::Item;
-use crate::plan::Plan;
-use crate::replay::Found;
+use crate::subscriber::{Emitter, Leave, Merge, Release, Subscription};
+use crate::topics::Channel;
 use crate::wheel::Tick;
-use crate::{Hub, Inner, Manner, blocks, level};
+use crate::{Hub, Inner, Manner, control_events};
 
 /// A wish to receive.
 #[derive(Clone)]
@@ -112,7 +113,7 @@ impl Hub {
     /// The closing block for a stream that could not be opened: a client gets it with 200 and comes back later.
     pub fn turned_away(&self, reason: &str) -> Vec<u8> {
         // Later than after a stream that ended: what turned it away may take a while.
-        blocks::closing(Format::Sse, self.0.options.retry * 4, reason)
+        control_events::closing(Format::Sse, self.0.options.retry * 4, reason)
     }
 }
 
@@ -168,7 +169,7 @@ impl Inner {
             loop {
                 let mut short = Vec::new();
                 let released = emitter.release(self.wheel.now(), |merge, held| {
-                    match level::find(&self.seen, &base, merge.place(), &channels, &found, held) {
+                    match watermark::find(&self.seen, &base, merge.place(), &channels, &found, held) {
                         Ok(level) => {
                             let ready =
                                 Begin { plan: plan.clone(), level, channels: &channels, subscription, join };
@@ -232,7 +233,7 @@ impl Inner {
             }
             items.extend(page.items);
         }
-        level::cut(&mut items, &level);
+        watermark::cut(&mut items, &level);
         items.extend(held);
         Item::sort(&mut items);
         let options = &self.options;
@@ -251,13 +252,13 @@ impl Inner {
             user,
             topics: &topics,
         };
-        merge.say(Word::Ready, blocks::ready(format, &ready));
+        merge.say(Word::Ready, control_events::ready(format, &ready));
         if let Some(greeting) = join.manner.as_ref().and_then(|manner| manner.greeting.as_ref()) {
-            merge.say(Word::Greeting, blocks::greeting(format, greeting));
+            merge.say(Word::Greeting, control_events::greeting(format, greeting));
         }
         for (reason, topics) in &plan.resets {
             self.metrics.resets.with_label_values(&[reason.as_str()]).inc();
-            merge.say(Word::Reset, blocks::reset(format, &start, topics, *reason));
+            merge.say(Word::Reset, control_events::reset(format, &start, topics, *reason));
         }
         *merge.cursor() = start;
         let mut bytes = 0;

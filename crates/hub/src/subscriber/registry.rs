@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use tidegate_protocol::Topic;
 
 use crate::Inner;
-use crate::channel::Channel;
-use crate::emitter::{Emitter, Leave, Seat};
-use crate::join::Error;
-use crate::members::User;
+use crate::catch_up::Error;
+use crate::subscriber::{Emitter, Leave, Seat};
+use crate::topics::Channel;
+use crate::users::User;
 use crate::wheel::Tick;
 
 impl Inner {

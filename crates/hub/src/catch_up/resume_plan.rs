@@ -5,8 +5,8 @@ use tidegate_broker::{ResetReason, Span};
 use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
 
 use crate::Resume;
-use crate::channel::Channel;
 use crate::item::Item;
+use crate::topics::Channel;
 
 /// Where each partition of a join begins, and what must be said about it.
 #[derive(Clone)]

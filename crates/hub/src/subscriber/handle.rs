@@ -7,7 +7,7 @@ use tidegate_protocol::{Cursor, Topic};
 use super::state::Phase;
 use super::{Change, Emitter, Leave};
 use crate::Inner;
-use crate::blocks::Word;
+use crate::control_events::Word;
 
 /// Bytes for the socket.
 #[derive(Debug)]

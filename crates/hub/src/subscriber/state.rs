@@ -9,13 +9,13 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::MutexGuard;
 use tidegate_protocol::{Cursor, Format, Frame};
 
+use super::outbox::{Entry, Outbox};
 use super::{Change, Chunk, Leave, Next, Seat, Sink};
-use crate::blocks::Word;
+use crate::control_events::Word;
 use crate::item::Item;
-use crate::members::User;
-use crate::outbox::{Entry, Outbox};
+use crate::users::User;
 use crate::wheel::Tick;
-use crate::{Options, blocks};
+use crate::{Options, control_events};
 
 pub(super) struct State {
     pub(super) format: Format,
@@ -285,7 +285,7 @@ impl Merge<'_> {
     pub(crate) fn close(&mut self, reason: Leave, options: &Options) {
         let waker = self
             .state
-            .close(reason, Some(blocks::closing(self.state.format, options.retry, reason.as_str())));
+            .close(reason, Some(control_events::closing(self.state.format, options.retry, reason.as_str())));
         self.state.waker = waker;
     }
 }

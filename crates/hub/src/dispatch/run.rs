@@ -7,9 +7,10 @@ use std::task::Waker;
 use tidegate_broker::{Deliveries, Delivery, ResetReason};
 use tidegate_protocol::{Event, Partition, Position, Topic};
 
-use crate::emitter::{Emitter, Given, Joined, Next};
+use super::flush;
 use crate::item::Item;
-use crate::{Inner, Options, blocks, flush};
+use crate::subscriber::{Emitter, Given, Joined, Next};
+use crate::{Inner, Options, control_events};
 
 /// Events, and bytes of them, handed on before the writers get their turn: a flood must reach sockets while it lasts, or outboxes would fill
 /// for nothing, and clients that read be cut. At most half of what an outbox takes.
@@ -169,7 +170,7 @@ impl Inner {
                 if cursor.get(partition).is_none_or(|place| place.epoch != position.epoch) {
                     cursor.set(partition, position);
                 }
-                blocks::reset(format, cursor, &topics, reason)
+                control_events::reset(format, cursor, &topics, reason)
             });
             if told {
                 self.metrics.resets.with_label_values(&[reason.as_str()]).inc();

@@ -7,8 +7,8 @@ use slab::Slab;
 use tidegate_protocol::{Partition, Position, Topic};
 
 use crate::Options;
-use crate::emitter::Emitter;
 use crate::item::Item;
+use crate::subscriber::Emitter;
 use crate::wheel::Tick;
 
 /// One topic on this node: its emitters and its most recent events.

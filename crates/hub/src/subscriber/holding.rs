@@ -7,7 +7,7 @@ use tidegate_protocol::{Cursor, Format, Position, Topic};
 
 use super::Emitter;
 use super::state::{self, Held, Merge, Phase};
-use crate::blocks::Word;
+use crate::control_events::Word;
 use crate::item::Item;
 use crate::wheel::Tick;
 

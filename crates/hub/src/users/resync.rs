@@ -7,9 +7,9 @@ use std::time::Duration;
 use tidegate_broker::Error;
 use tidegate_protocol::Topic;
 
-use crate::emitter::{Change, Emitter, Leave};
-use crate::members::User;
-use crate::{Inner, Scope, blocks};
+use crate::subscriber::{Change, Emitter, Leave};
+use crate::users::User;
+use crate::{Inner, Scope, control_events};
 
 /// Users asked for in one exchange: no reply of megabytes.
 const USERS: usize = 500;
@@ -33,7 +33,7 @@ impl Inner {
             // Not left for the next gap: a broker that is only slow says no other.
             while let Err(error) = self.resync_some(users).await {
                 tracing::warn!(%error, "memberships and disconnects can't be read anew yet");
-                tokio::time::sleep(Duration::from_millis(blocks::jittered(pause))).await;
+                tokio::time::sleep(Duration::from_millis(control_events::jittered(pause))).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
         }

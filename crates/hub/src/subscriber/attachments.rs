@@ -7,7 +7,7 @@ use tidegate_protocol::{Cursor, Partition, Position, Topic};
 
 use super::Emitter;
 use super::state::Phase;
-use crate::channel::Channel;
+use crate::topics::Channel;
 
 /// An emitter's place in a channel.
 pub(crate) struct Seat {

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::Inner;
-use crate::emitter::Emitter;
+use crate::subscriber::Emitter;
 
 /// Sockets that one worker takes at a time: some hundred microseconds of work, so that the last ones of all end about together.
 const SHARE: usize = 32;
