@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tidegate_broker::ResetReason;
 
-use crate::Leave;
+use crate::close_reason::CloseReason;
 
 /// What the hub counts. No label names a user or a topic.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Metrics {
             )?,
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for reason in Leave::ALL {
+        for reason in CloseReason::ALL {
             metrics.leaves.with_label_values(&[reason.as_str()]);
             metrics.dropped.with_label_values(&[reason.as_str()]);
         }

@@ -57,8 +57,8 @@ pub enum Heartbeat {
 
 /// How one stream differs from the node's settings: an application's clients may expect what another server did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manner {
-    /// Said once, after `tidegate:ready`.
+pub struct StreamOverrides {
+    /// Sent once, after `tidegate:ready`.
     pub greeting: Option<Greeting>,
     /// As [`Options::heartbeat`].
     pub heartbeat: Duration,

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::Inner;
-use crate::subscriber::Emitter;
+use crate::subscriber::{Subscriber, Subscribers};
 
 /// Sockets that one worker takes at a time: some hundred microseconds of work, so that the last ones of all end about together.
 const SHARE: usize = 32;
@@ -19,27 +18,27 @@ const WORTH: usize = 128;
 
 /// A round's sockets.
 struct Round {
-    hub: Arc<Inner>,
-    emitters: Vec<Arc<Emitter>>,
-    /// How many have been taken by somebody.
+    subscribers: Arc<Subscribers>,
+    pending: Vec<Arc<Subscriber>>,
+    /// How many have been taken.
     taken: AtomicUsize,
     /// How many have been written to.
     done: AtomicUsize,
     over: Notify,
 }
 
-/// Flushes them all and leaves `emitters` empty. Returns when all have been written to: the dispatch must not run ahead of the writers, or
+/// Flushes them all and leaves `pending` empty. Returns when all have been written to: the dispatch must not run ahead of the writers, or
 /// outboxes would fill up in a flood that the sockets could take.
-pub(crate) async fn all(hub: &Arc<Inner>, emitters: &mut Vec<Arc<Emitter>>) {
-    let helpers = (emitters.len() / WORTH).min(Handle::current().metrics().num_workers()).saturating_sub(1);
+pub(crate) async fn all(subscribers: &Arc<Subscribers>, pending: &mut Vec<Arc<Subscriber>>) {
+    let helpers = (pending.len() / WORTH).min(Handle::current().metrics().num_workers()).saturating_sub(1);
     if helpers == 0 {
-        let now = hub.wheel.now();
-        emitters.drain(..).for_each(|emitter| emitter.flush(&hub.metrics, now));
+        let now = subscribers.clock().now();
+        pending.drain(..).for_each(|subscriber| subscriber.flush(subscribers.metrics(), now));
         return;
     }
     let round = Arc::new(Round {
-        hub: Arc::clone(hub),
-        emitters: std::mem::take(emitters),
+        subscribers: Arc::clone(subscribers),
+        pending: std::mem::take(pending),
         taken: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         over: Notify::new(),
@@ -51,20 +50,20 @@ pub(crate) async fn all(hub: &Arc<Inner>, emitters: &mut Vec<Arc<Emitter>>) {
     }
     round.work();
     // Not for the helpers to end: one that never got a core has nothing to do any more.
-    while round.done.load(Ordering::Acquire) < round.emitters.len() {
+    while round.done.load(Ordering::Acquire) < round.pending.len() {
         round.over.notified().await;
     }
 }
 
 impl Round {
     fn work(&self) {
-        let now = self.hub.wheel.now();
+        let now = self.subscribers.clock().now();
         loop {
             let from = self.taken.fetch_add(SHARE, Ordering::Relaxed);
-            let Some(rest) = self.emitters.get(from..).filter(|rest| !rest.is_empty()) else { return };
+            let Some(rest) = self.pending.get(from..).filter(|rest| !rest.is_empty()) else { return };
             let share = &rest[..rest.len().min(SHARE)];
             let _seen_to = Share { round: self, count: share.len() };
-            share.iter().for_each(|emitter| emitter.flush(&self.hub.metrics, now));
+            share.iter().for_each(|subscriber| subscriber.flush(self.subscribers.metrics(), now));
         }
     }
 }
@@ -78,7 +77,7 @@ struct Share<'a> {
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         let done = self.round.done.fetch_add(self.count, Ordering::AcqRel) + self.count;
-        if done == self.round.emitters.len() {
+        if done == self.round.pending.len() {
             self.round.over.notify_one();
         }
     }

@@ -1,32 +1,51 @@
-//! Which channels an emitter sits in, and where it stands in their partitions.
+//! Which topics a subscriber is attached to, and where it stands in their partitions.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidegate_protocol::{Cursor, Partition, Position, Topic};
 
-use super::Emitter;
-use super::state::Phase;
-use crate::topics::Channel;
+use super::{Subscriber, TopicState};
+use crate::change::Basis;
 
-/// An emitter's place in a channel.
-pub(crate) struct Seat {
-    pub(crate) channel: Arc<Channel>,
-    pub(crate) key: usize,
-    /// The client asked for the topic, or it is the user's own: it stays when the membership goes.
-    pub(crate) asked: bool,
+/// A subscriber's slot in a topic.
+pub(super) struct Attachment {
+    pub(super) topic: Arc<TopicState>,
+    pub(super) key: usize,
+    pub(super) basis: Basis,
 }
 
-impl Emitter {
-    /// The channels at which it has a seat.
-    pub(crate) fn channels(&self) -> Vec<Arc<Channel>> {
-        self.state.lock().seats.iter().map(|seat| Arc::clone(&seat.channel)).collect()
+/// Which attachments a detachment may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detach {
+    /// Those that only a membership gave.
+    Memberships,
+    /// Those that the client asked for as well.
+    All,
+}
+
+impl Subscriber {
+    /// The states of the topics that it is attached to.
+    pub(crate) fn topic_states(&self) -> Vec<Arc<TopicState>> {
+        self.state.lock().attachments.iter().map(|attachment| Arc::clone(&attachment.topic)).collect()
     }
 
-    /// Puts its place in a partition that it had no topic in so far, or none since the partition's epoch began.
-    pub(crate) fn place(&self, partition: Partition, position: Position) {
+    /// The topics that it receives, and why.
+    pub(crate) fn topics(&self) -> Vec<(Topic, Basis)> {
+        let state = self.state.lock();
+        state.attachments.iter().map(|one| (one.topic.topic.clone(), one.basis)).collect()
+    }
+
+    /// How many topics its client asked for, the user's own among them.
+    pub(crate) fn requested(&self) -> usize {
+        self.state.lock().attachments.iter().filter(|one| one.basis == Basis::Request).count()
+    }
+
+    /// Sets its position in a partition that it had no topic in so far, or none since the partition's
+    /// epoch began.
+    pub(crate) fn begin_at(&self, partition: Partition, position: Position) {
         let mut state = self.state.lock();
-        if state.cursor.get(partition).is_none_or(|place| place.epoch != position.epoch) {
+        if state.cursor.get(partition).is_none_or(|at| at.epoch != position.epoch) {
             state.cursor.set(partition, position);
         }
     }
@@ -36,48 +55,34 @@ impl Emitter {
         self.state.lock().cursor.clone()
     }
 
-    /// Takes a seat's note. False if the stream has ended: the caller must give the seat back.
-    pub(crate) fn seat(&self, seat: Seat) -> bool {
+    /// Takes an attachment. False if the stream has ended: the caller must detach it.
+    pub(super) fn add_attachment(&self, attachment: Attachment) -> bool {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Closed(..)) {
+        if state.phase.close_reason().is_some() {
             return false;
         }
-        state.seats.push(seat);
+        state.attachments.push(attachment);
         true
     }
 
-    /// Those of `topics` at which it has no seat, each once. With `asked`, its seats at the others
-    /// outlive the membership.
-    pub(crate) fn without_seat<'a>(&self, topics: &'a [Topic], asked: bool) -> Vec<&'a Topic> {
-        let mut without: HashSet<&Topic> = topics.iter().collect();
-        for seat in &mut self.state.lock().seats {
-            if without.remove(&seat.channel.topic) {
-                seat.asked |= asked;
+    /// Notes that it is to receive these topics on this basis: a request outlives the membership.
+    /// Returns those that it is not attached to yet, each once.
+    pub(super) fn claim<'a>(&self, topics: &'a [Topic], basis: Basis) -> Vec<&'a Topic> {
+        let mut missing: HashSet<&Topic> = topics.iter().collect();
+        for attachment in &mut self.state.lock().attachments {
+            if missing.remove(&attachment.topic.topic) && basis == Basis::Request {
+                attachment.basis = basis;
             }
         }
-        topics.iter().filter(|topic| without.remove(topic)).collect()
+        topics.iter().filter(|topic| missing.remove(topic)).collect()
     }
 
-    /// Whether it has a seat at `topic`.
-    pub(crate) fn has_seat(&self, topic: &Topic) -> bool {
-        self.state.lock().seats.iter().any(|seat| seat.channel.topic == *topic)
-    }
-
-    /// Takes the seats back at the topics that `which` names: those that only memberships gave or,
-    /// with `asked`, all.
-    pub(crate) fn unseat(&self, asked: bool, which: impl Fn(&Topic) -> bool) -> Vec<Seat> {
+    /// Takes the attachments to the topics that `which` names.
+    pub(super) fn take_attachments(&self, detach: Detach, which: impl Fn(&Topic) -> bool) -> Vec<Attachment> {
         let mut state = self.state.lock();
-        let goes = |seat: &mut Seat| (asked || !seat.asked) && which(&seat.channel.topic);
-        state.seats.extract_if(.., goes).collect()
-    }
-
-    /// How many topics its client asked for, the user's own among them.
-    pub(crate) fn asked(&self) -> usize {
-        self.state.lock().seats.iter().filter(|seat| seat.asked).count()
-    }
-
-    /// The topics it receives, and whether each was asked for.
-    pub(crate) fn topics(&self) -> Vec<(Topic, bool)> {
-        self.state.lock().seats.iter().map(|seat| (seat.channel.topic.clone(), seat.asked)).collect()
+        let goes = |one: &mut Attachment| {
+            (detach == Detach::All || one.basis == Basis::Membership) && which(&one.topic.topic)
+        };
+        state.attachments.extract_if(.., goes).collect()
     }
 }

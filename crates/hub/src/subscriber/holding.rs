@@ -1,85 +1,82 @@
 //! Holding live events back: while a stream is opened, or what it receives changes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use tidegate_protocol::{Cursor, Format, Position, Topic};
+use tidegate_protocol::{Cursor, Format, Topic};
 
-use super::Emitter;
-use super::state::{self, Held, Merge, Phase};
-use crate::control_events::Word;
+use super::Subscriber;
+use super::batch::InitialBatch;
+use super::state::{self, Held, Phase};
+use crate::change::Change;
+use crate::clock::Tick;
+use crate::control_events::ControlEvent;
 use crate::item::Item;
-use crate::wheel::Tick;
 
-/// A change of what a stream receives.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    /// The user became a member: what was published since the position belongs to the stream.
-    Joined(Vec<(Topic, Option<Position>)>),
-    /// The user is no member any more.
-    Left(HashSet<Topic>),
-    /// The client wants these, beginning with what comes.
-    Asked(Vec<Topic>),
-    /// The client does not want these any more.
-    Dropped(Vec<Topic>),
-}
-
-/// What became of the wish to go live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Release {
+/// What became of the attempt to go live.
+#[derive(Debug)]
+pub(crate) enum Release<B> {
     /// Live now, or the stream has ended.
     Done,
-    /// Memberships changed meanwhile: apply [`Emitter::next_change`] first.
+    /// Changes came meanwhile: apply [`Subscriber::next_change`] first.
     Changed,
     /// Events were lost meanwhile: what was read and held is worth nothing, and was dropped.
-    Reset,
+    Lost,
     /// What was read does not reach far enough yet.
-    Uneven,
+    Behind(B),
 }
 
-impl Emitter {
-    /// Holds back live events from now on, for the change to come. True if whoever asked must see to the change; false if somebody is at it.
-    pub(crate) fn hold(&self, change: Change) -> bool {
+/// Who applies a change that was given to a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// The caller: live events are held back from now on.
+    Started,
+    /// The catch-up that is under way; or the stream has ended.
+    Queued,
+}
+
+impl Subscriber {
+    /// Holds back live events from now on, for the change to come.
+    pub(crate) fn hold(&self, change: Change) -> Hold {
         let mut state = self.state.lock();
         match &mut state.phase {
-            Phase::Closed(..) => false,
-            Phase::Held(held) => {
-                held.changes.push_back(change);
-                false
-            }
+            Phase::Held(held) => held.changes.push_back(change),
             Phase::Live => {
                 let held = Held { changes: VecDeque::from([change]), ..Held::default() };
                 state.phase = Phase::Held(Box::new(held));
-                true
+                return Hold::Started;
             }
+            Phase::Closing(_) | Phase::Cut(_) => {}
         }
+        Hold::Queued
     }
 
-    /// Tells whoever is at a change already of another one. False if nobody is.
-    pub(crate) fn note(&self, change: Change) -> bool {
+    /// Leaves a change to the catch-up that is under way. False if there is none.
+    pub(crate) fn queue_change(&self, change: Change) -> bool {
         let mut state = self.state.lock();
         let Phase::Held(held) = &mut state.phase else { return false };
         held.changes.push_back(change);
         true
     }
 
-    /// The same for one that has been done: if nobody is at a change, the client is told what `say` says.
-    pub(crate) fn note_or_tell(
+    /// The same for a change that has been made. If no catch-up is under way, the client gets the
+    /// `tidegate:unsubscribed` that `event` makes.
+    pub(crate) fn queue_or_announce(
         &self,
         change: Change,
         now: Tick,
-        say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
+        event: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
     ) {
         let mut state = self.state.lock();
         match &mut state.phase {
             Phase::Held(held) => held.changes.push_back(change),
-            Phase::Live => self.speak(state, now, Word::Topics, say),
-            Phase::Closed(..) => {}
+            Phase::Live => self.send_control(state, now, ControlEvent::Topics, event),
+            Phase::Closing(_) | Phase::Cut(_) => {}
         }
     }
 
     /// Drops what is held back of these topics.
-    pub(crate) fn forgo(&self, topics: &[Topic]) {
+    pub(crate) fn drop_held(&self, topics: &[Topic]) {
         if let Phase::Held(held) = &mut self.state.lock().phase {
             held.items.retain(|item| !topics.contains(&item.event.topic));
             held.bytes = held.items.iter().map(Item::weight).sum();
@@ -94,45 +91,45 @@ impl Emitter {
         }
     }
 
-    /// Events were lost: a live stream's client is told so, and whoever is at a join or a change that what is being read is worth nothing.
-    /// True: the client was told.
-    pub(crate) fn lose(&self, now: Tick, say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) -> bool {
+    /// Events were lost: the client of a live stream gets the reset that `event` makes, and a catch-up
+    /// that is under way learns that what it reads is worth nothing. True: the client got it.
+    pub(crate) fn lose(&self, now: Tick, event: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) -> bool {
         let mut state = self.state.lock();
         match &mut state.phase {
             Phase::Live => {
-                self.speak(state, now, Word::Reset, say);
+                self.send_control(state, now, ControlEvent::Reset, event);
                 return true;
             }
-            Phase::Held(held) => held.reset = true,
-            Phase::Closed(..) => {}
+            Phase::Held(held) => held.lost = true,
+            Phase::Closing(_) | Phase::Cut(_) => {}
         }
         false
     }
 
-    /// Ends the time of holding back, unless something came up: calls `merge` with the events held. If that gives false, it has queued nothing,
-    /// and the holding back goes on.
-    pub(crate) fn release(
+    /// Goes live, unless something came up: `write` queues the batch, with the events held. If it
+    /// fails, it has queued nothing, and the holding back goes on.
+    pub(crate) fn release<B>(
         &self,
         now: Tick,
-        merge: impl FnOnce(&mut Merge<'_>, &mut Vec<Item>) -> bool,
-    ) -> Release {
+        write: impl FnOnce(&mut InitialBatch<'_>, &mut Vec<Item>) -> Result<(), B>,
+    ) -> Release<B> {
         let mut state = self.state.lock();
         let Phase::Held(held) = &mut state.phase else { return Release::Done };
-        if held.reset {
+        if held.lost {
             let changes = std::mem::take(&mut held.changes);
             **held = Held { changes, ..Held::default() };
-            return Release::Reset;
+            return Release::Lost;
         }
         if !held.changes.is_empty() {
             return Release::Changed;
         }
         if let Phase::Held(mut held) = std::mem::replace(&mut state.phase, Phase::Live)
-            && !merge(&mut Merge { state: &mut state }, &mut held.items)
+            && let Err(behind) = write(&mut InitialBatch::new(&mut state), &mut held.items)
         {
             state.phase = Phase::Held(held);
-            return Release::Uneven;
+            return Release::Behind(behind);
         }
-        self.last.store(now, Ordering::Relaxed);
+        self.last_write_at.store(now, Ordering::Relaxed);
         state::wake(state);
         Release::Done
     }

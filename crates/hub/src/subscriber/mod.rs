@@ -1,54 +1,68 @@
+//! One receiving stream: its outbox, its phase, where it writes, and why it ended.
+
 mod attachments;
-mod handle;
+mod batch;
+mod frames;
 mod holding;
 mod outbox;
 mod registry;
 mod sink;
 mod state;
-mod watch;
+mod taking;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_protocol::{Cursor, Format};
 
-pub(crate) use crate::close_reason::Leave;
-pub(crate) use attachments::Seat;
-pub use handle::{Batch, Chunk, Subscription};
-pub(crate) use holding::{Change, Release};
+pub(crate) use attachments::Detach;
+pub(crate) use batch::InitialBatch;
+pub(crate) use frames::SharedFrames;
+pub(crate) use holding::{Hold, Release};
+pub(crate) use registry::Subscribers;
 pub use sink::{Flushed, Sink};
-pub(crate) use state::{Joined, Merge};
 use state::{Phase, State};
-pub use watch::Watch;
+pub use taking::{Batch, Chunk};
 
-use crate::control_events::Word;
+use crate::clock::Tick;
+use crate::close_reason::CloseReason;
+use crate::control_events::{self, ControlEvent};
 use crate::item::Item;
-use crate::users::User;
-use crate::wheel::Tick;
-use crate::{Manner, Options, Scope, control_events};
-use outbox::Outbox;
+use crate::join::{Join, Scope};
+use crate::options::{Options, StreamOverrides};
 
-/// One connection as the hub sees it.
-pub(crate) struct Emitter {
+/// A topic with its subscribers.
+pub(crate) type TopicState = crate::topics::TopicState<Subscriber>;
+/// A user with its subscribers.
+pub(crate) type User = crate::users::User<Subscriber>;
+type UserSlot = crate::users::UserSlot<Subscriber>;
+
+/// One receiving stream as the hub sees it.
+pub(crate) struct Subscriber {
     pub(crate) id: u64,
     /// What it carries of its user's.
     pub(crate) scope: Scope,
     state: Mutex<State>,
     /// When something was last queued: heartbeats go to the silent only.
-    pub(crate) last: AtomicU32,
-    /// When the credential expires; [`Tick::MAX`]: never.
-    pub(crate) expires: Tick,
-    /// When it is too old.
-    pub(crate) oldest: Tick,
-    /// When the drain takes it.
-    pub(crate) drains: AtomicU32,
+    last_write_at: AtomicU32,
+    pub(crate) deadlines: Deadlines,
+    /// When the drain closes it.
+    drain_at: AtomicU32,
     /// How it differs from the node's settings.
-    pub(crate) manner: Option<Arc<Manner>>,
+    pub(crate) overrides: Option<Arc<StreamOverrides>>,
 }
 
-/// What became of an item given to an emitter.
+/// When a stream ends by itself; [`Tick::MAX`]: never.
+pub(crate) struct Deadlines {
+    /// Its credential expires.
+    pub(crate) expires_at: Tick,
+    /// It has reached the age that a stream may have.
+    pub(crate) max_age_at: Tick,
+}
+
+/// What became of events that were given to a subscriber.
 pub(crate) enum Given {
     /// Nothing to do: a repeat, held, or the stream has ended.
     Nothing,
@@ -60,59 +74,45 @@ pub(crate) enum Given {
 
 /// What is to be done when all that came together has been queued.
 pub(crate) enum Next {
-    /// Nothing: somebody is at it.
+    /// Nothing: a task is at it already.
     Nothing,
-    /// [`Emitter::flush`].
+    /// [`Subscriber::flush`].
     Flush,
     /// The writer is asleep.
     Wake(Waker),
 }
 
-impl Emitter {
-    pub(crate) fn new(
-        id: u64,
-        format: Format,
-        scope: Scope,
-        now: Tick,
-        expires: Tick,
-        oldest: Tick,
-        manner: Option<Arc<Manner>>,
-    ) -> Self {
+/// The end of a stream, which is counted once.
+struct Departure {
+    /// `None`: it was never opened.
+    reason: Option<CloseReason>,
+    /// Events that were thrown away with it.
+    dropped: usize,
+}
+
+impl Subscriber {
+    fn new(id: u64, now: Tick, deadlines: Deadlines, join: &Join) -> Self {
         Self {
             id,
-            scope,
-            state: Mutex::new(State {
-                format,
-                cursor: Cursor::default(),
-                outbox: Outbox::default(),
-                waker: None,
-                phase: Phase::Held(Box::default()),
-                seats: Vec::new(),
-                user: None,
-                joined: false,
-                gone: false,
-                evicted: 0,
-                sink: None,
-                blocked: None,
-                due: false,
-            }),
-            last: AtomicU32::new(now),
-            expires,
-            oldest,
-            drains: AtomicU32::new(Tick::MAX),
-            manner,
+            scope: join.scope,
+            state: Mutex::new(State::new(join.format)),
+            last_write_at: AtomicU32::new(now),
+            deadlines,
+            drain_at: AtomicU32::new(Tick::MAX),
+            overrides: join.manner.clone(),
         }
     }
 
-    /// Gives it events of one topic, in order. `joined` is the same for every connection they are given to.
-    pub(crate) fn give(&self, items: &[Item], joined: &Joined, now: Tick, options: &Options) -> Given {
+    /// Gives it events of one topic, in order. `frames` is the same for every subscriber that gets them.
+    pub(crate) fn give(&self, items: &[Item], frames: &SharedFrames, now: Tick, options: &Options) -> Given {
         let mut state = self.state.lock();
         let fits = match &mut state.phase {
-            Phase::Closed(..) => return Given::Nothing,
+            Phase::Closing(_) | Phase::Cut(_) => return Given::Nothing,
             Phase::Held(held) => {
                 held.bytes += items.iter().map(Item::weight).sum::<usize>();
                 held.items.extend_from_slice(items);
-                // A join takes milliseconds; what piles up meanwhile is bounded like what piles up later.
+                // A catch-up takes milliseconds; what piles up meanwhile is bounded like what piles up
+                // later.
                 if held.items.len() <= items.len()
                     || (held.items.len() <= options.outbox_events && held.bytes <= 2 * options.outbox_bytes)
                 {
@@ -120,20 +120,19 @@ impl Emitter {
                 }
                 false
             }
-            Phase::Live => state.push(items, joined, options),
+            Phase::Live => state.push(items, frames, options),
         };
         if !fits {
-            return Given::Evicted(state.close(Leave::SlowConsumer, None).map_or(Next::Nothing, Next::Wake));
+            return Given::Evicted(state.evict().map_or(Next::Nothing, Next::Wake));
         }
-        self.last.store(now, Ordering::Relaxed);
+        self.last_write_at.store(now, Ordering::Relaxed);
         Given::Queued(state.outbox.bytes(), state.next())
     }
 
-    /// Ends the stream: what is queued goes out, then `goodbye`. Does nothing to a stream that has ended.
-    pub(crate) fn close(&self, reason: Leave, options: &Options) {
+    /// Ends the stream: what is queued goes out, then the goodbye. Does nothing to one that has ended.
+    fn close(&self, reason: CloseReason, options: &Options) {
         let mut state = self.state.lock();
-        let cut = reason == Leave::SlowConsumer;
-        let goodbye = (!cut).then(|| control_events::closing(state.format, options.retry, reason.as_str()));
+        let goodbye = control_events::closing(state.format, options.retry, reason.as_str());
         let waker = state.close(reason, goodbye);
         drop(state);
         if let Some(waker) = waker {
@@ -141,93 +140,81 @@ impl Emitter {
         }
     }
 
-    /// Queues something of the gateway's own, if the stream is live and, for a heartbeat, nothing waits.
-    pub(crate) fn tell(&self, now: Tick, word: Word, say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) {
+    /// Queues a heartbeat, if the stream is live and nothing waits.
+    pub(crate) fn heartbeat(&self, now: Tick, event: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) {
         let state = self.state.lock();
-        let silent = state.outbox.is_empty() && state.blocked.is_none();
-        if matches!(state.phase, Phase::Live) && (silent || word != Word::Heartbeat) {
-            self.speak(state, now, word, say);
+        let silent = state.outbox.is_empty() && state.blocked_since.is_none();
+        if matches!(state.phase, Phase::Live) && silent {
+            self.send_control(state, now, ControlEvent::Heartbeat, event);
         }
     }
 
-    fn speak(
+    fn send_control(
         &self,
         mut state: MutexGuard<'_, State>,
         now: Tick,
-        word: Word,
-        say: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
+        event: ControlEvent,
+        bytes: impl FnOnce(Format, &mut Cursor) -> Vec<u8>,
     ) {
         let format = state.format;
-        let bytes = say(format, &mut state.cursor);
-        state.say(word, bytes);
-        self.last.store(now, Ordering::Relaxed);
+        let bytes = bytes(format, &mut state.cursor);
+        state.push_control(event, bytes);
+        self.last_write_at.store(now, Ordering::Relaxed);
         state::wake(state);
     }
 
-    fn poll(&self, cx: &mut Context<'_>, most: usize) -> Poll<Option<Chunk>> {
-        let mut state = self.state.lock();
-        if let Some(chunk) = state.take(most) {
-            return Poll::Ready(Some(chunk));
-        }
-        if matches!(state.phase, Phase::Closed(..)) {
-            return Poll::Ready(None);
-        }
-        state.park(cx);
-        Poll::Pending
+    pub(crate) fn last_write_at(&self) -> Tick {
+        self.last_write_at.load(Ordering::Relaxed)
     }
 
-    /// Notes the user's count that it is part of.
-    pub(crate) fn belongs(&self, user: (Arc<User>, usize)) {
-        self.state.lock().user = Some(user);
+    pub(crate) fn drain_at(&self) -> Tick {
+        self.drain_at.load(Ordering::Relaxed)
     }
 
-    /// Whose it is, while it is part of the count.
+    pub(crate) fn set_drain_at(&self, at: Tick) {
+        self.drain_at.store(at, Ordering::Relaxed);
+    }
+
+    /// Its user, while it is counted among the user's streams.
     pub(crate) fn user(&self) -> Option<Arc<User>> {
-        self.state.lock().user.as_ref().map(|(user, _)| Arc::clone(user))
+        self.state.lock().user.as_ref().map(|slot| Arc::clone(&slot.user))
     }
 
     /// It is open: its end will be counted.
     pub(crate) fn opened(&self) {
-        self.state.lock().joined = true;
+        self.state.lock().opened = true;
     }
 
-    /// Gives its seats and its place among its user's streams back, if it has ended: it gets nothing more.
-    pub(crate) fn vacate(&self) -> (Vec<Seat>, Option<(Arc<User>, usize)>) {
-        let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Closed(..)) {
-            (std::mem::take(&mut state.seats), state.user.take())
-        } else {
-            (Vec::new(), None)
-        }
+    /// Ends it when the hub is gone before it.
+    pub(crate) fn abandon(&self) {
+        self.depart();
     }
 
-    /// Marks it gone. The first time, says why (`None`: it was never opened) and how many events went with it.
-    pub(crate) fn depart(&self) -> Option<(Option<Leave>, usize)> {
+    /// Marks it gone and returns how it ended, the first time.
+    fn depart(&self) -> Option<Departure> {
         let mut state = self.state.lock();
-        let reason = match state.phase {
-            Phase::Closed(reason, _) => reason,
-            _ => Leave::Client,
-        };
-        state.phase = Phase::Closed(reason, true);
+        let reason = state.phase.close_reason().unwrap_or(CloseReason::Client);
+        state.phase = Phase::Cut(reason);
         let dropped = state.outbox.events() + state.evicted;
         state.outbox.clear();
         state.waker = None;
         state.sink = None;
-        let first = !std::mem::replace(&mut state.gone, true);
-        first.then(|| (state.joined.then_some(reason), dropped))
+        let first = !std::mem::replace(&mut state.departed, true);
+        first.then(|| Departure { reason: state.opened.then_some(reason), dropped })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::attachments::Attachment;
     use super::*;
 
-    /// What an idle stream costs here; docs/benchmarks.md has the other parts. What makes it larger should be worth that.
+    /// What an idle stream costs here; docs/benchmarks.md has the other parts. What makes it larger
+    /// should be worth that.
     #[test]
-    fn an_idle_emitter_is_small() {
-        let (emitter, seat, subscription) =
-            (size_of::<Emitter>(), size_of::<Seat>(), size_of::<Subscription>());
-        assert!(emitter <= 288, "{emitter} bytes");
-        assert_eq!((seat, subscription), (24, 16));
+    fn an_idle_subscriber_is_small() {
+        let (subscriber, attachment) = (size_of::<Subscriber>(), size_of::<Attachment>());
+        assert!(subscriber <= 288, "{subscriber} bytes");
+        assert_eq!(attachment, 24);
     }
 }

@@ -1,15 +1,18 @@
-//! After a time in which controls may have been missed: memberships and disconnects are read anew.
+//! After a time in which control messages may have been missed: memberships and disconnects are read
+//! again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng as _;
 use tidegate_broker::Error;
 use tidegate_protocol::Topic;
 
-use crate::subscriber::{Change, Emitter, Leave};
-use crate::users::User;
-use crate::{Inner, Scope, control_events};
+use super::{Streams, User, Users};
+use crate::change::{Basis, Change};
+use crate::close_reason::CloseReason;
+use crate::join::Scope;
 
 /// Users asked for in one exchange: no reply of megabytes.
 const USERS: usize = 500;
@@ -17,74 +20,92 @@ const USERS: usize = 500;
 /// Between attempts while the broker does not answer, doubled each time up to the second one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Does it after every gap, one at a time. Gaps that come meanwhile count as one more.
-pub(crate) async fn run(hub: Arc<Inner>) {
-    loop {
-        hub.gap.notified().await;
-        hub.resync().await;
+impl<S> Users<S> {
+    /// Reads them after every gap, one at a time. Gaps that come meanwhile count as one more.
+    pub(crate) async fn resync<A>(self: Arc<Self>, streams: Arc<A>)
+    where
+        A: Streams<Stream = S>,
+    {
+        loop {
+            self.gap.notified().await;
+            self.resync_all(&streams).await;
+        }
     }
-}
 
-impl Inner {
-    async fn resync(self: &Arc<Self>) {
-        let users: Vec<Arc<User>> = self.users.iter().map(|user| Arc::clone(&user)).collect();
+    async fn resync_all<A: Streams<Stream = S>>(&self, streams: &Arc<A>) {
+        let users: Vec<Arc<User<S>>> = self.users.iter().map(|user| Arc::clone(&user)).collect();
         for users in users.chunks(USERS) {
             let mut pause = PAUSE.0;
-            // Not left for the next gap: a broker that is only slow says no other.
-            while let Err(error) = self.resync_some(users).await {
-                tracing::warn!(%error, "memberships and disconnects can't be read anew yet");
-                tokio::time::sleep(Duration::from_millis(control_events::jittered(pause))).await;
+            // Not left for the next gap: a broker that is only slow reports no other.
+            while let Err(error) = self.resync_some(users, streams).await {
+                tracing::warn!(%error, "re-reading memberships failed, will retry");
+                let jitter = rand::rng().random_range(0.5..1.5);
+                tokio::time::sleep(pause.mul_f64(jitter)).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
         }
     }
 
-    async fn resync_some(self: &Arc<Self>, users: &[Arc<User>]) -> Result<(), Error> {
+    async fn resync_some<A>(&self, users: &[Arc<User<S>>], streams: &Arc<A>) -> Result<(), Error>
+    where
+        A: Streams<Stream = S>,
+    {
         let topics: Vec<Topic> = users.iter().map(|user| user.topic.clone()).collect();
         let counts = self.broker.disconnects(&topics).await?;
         for (user, count) in users.iter().zip(counts) {
             if user.missed_disconnect(count) {
-                user.all().iter().for_each(|emitter| self.close(emitter, Leave::Disconnected));
+                for stream in user.streams() {
+                    streams.close(&stream, CloseReason::Disconnected);
+                }
             } else {
-                self.align(user).await?;
+                self.align(user, streams).await?;
             }
         }
         Ok(())
     }
 
     /// Makes the streams of a user receive what the memberships say.
-    async fn align(self: &Arc<Self>, user: &User) -> Result<(), Error> {
+    async fn align<A>(&self, user: &User<S>, streams: &Arc<A>) -> Result<(), Error>
+    where
+        A: Streams<Stream = S>,
+    {
         loop {
-            let before = *user.changes.lock();
-            let members: HashSet<Topic> = self.broker.memberships(&user.topic).await?.into_iter().collect();
-            let changes = user.changes.lock();
-            // A change that was told since may be newer than what was read, and must not be undone. The next one waits for the lock.
+            let before = *user.changes();
+            let memberships = self.memberships(user).await?.into_iter().collect();
+            let changes = user.changes();
+            // A change received since may be newer than what was read, and must not be undone. The
+            // next one waits for the lock.
             if *changes == before {
-                user.all().iter().for_each(|emitter| self.align_one(emitter, &members));
+                user.streams().iter().for_each(|stream| align_stream(streams, stream, &memberships));
                 return Ok(());
             }
         }
     }
+}
 
-    fn align_one(self: &Arc<Self>, emitter: &Arc<Emitter>, members: &HashSet<Topic>) {
-        let seats = emitter.topics();
-        if emitter.scope != Scope::Own {
-            let ended = seats.iter().any(|(topic, _)| !members.contains(topic));
-            if emitter.scope == Scope::Membership && ended {
-                self.close(emitter, Leave::Disconnected);
+fn align_stream<A: Streams>(streams: &Arc<A>, stream: &Arc<A::Stream>, memberships: &HashSet<Topic>) {
+    let topics = A::topics(stream);
+    match A::scope(stream) {
+        Scope::Topics => {}
+        Scope::Membership => {
+            if topics.iter().any(|(topic, _)| !memberships.contains(topic)) {
+                streams.close(stream, CloseReason::Disconnected);
             }
-            return;
         }
-        let gone = seats.iter().filter(|(topic, asked)| !asked && !members.contains(topic));
-        let gone: HashSet<Topic> = gone.map(|(topic, _)| topic.clone()).collect();
-        if !gone.is_empty() {
-            self.change(emitter, Change::Left(gone));
-        }
-        let has: HashSet<&Topic> = seats.iter().map(|(topic, _)| topic).collect();
-        let new = members.iter().filter(|topic| !has.contains(topic));
-        let new: Vec<_> = new.map(|topic| (topic.clone(), None)).collect();
-        if !new.is_empty() {
-            self.change(emitter, Change::Joined(new));
+        Scope::Own => {
+            let left = topics
+                .iter()
+                .filter(|(topic, basis)| *basis == Basis::Membership && !memberships.contains(topic));
+            let left: HashSet<Topic> = left.map(|(topic, _)| topic.clone()).collect();
+            if !left.is_empty() {
+                streams.change(stream, Change::Left(left));
+            }
+            let has: HashSet<&Topic> = topics.iter().map(|(topic, _)| topic).collect();
+            let joined = memberships.iter().filter(|topic| !has.contains(topic));
+            let joined: Vec<_> = joined.map(|topic| (topic.clone(), None)).collect();
+            if !joined.is_empty() {
+                streams.change(stream, Change::Joined(joined));
+            }
         }
     }
 }
