@@ -1,170 +1,144 @@
-//! Opening a stream: subscribe, hold live events back, read history, merge, go live.
-
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
+use futures_util::future::try_join;
+use tidegate_broker::Error;
 use tidegate_protocol::{Cursor, Partition, Topic};
 
-use super::CatchUp;
-use super::history::Found;
+use super::machine::{Gathered, Run};
 use super::resume_plan::ResumePlan;
-use super::watermark::{self, Reach};
 use crate::change::Basis;
 use crate::close_reason::CloseReason;
 use crate::control_events::{self, ControlEvent, Ready};
 use crate::item::Item;
-use crate::join::{self, Join, Scope};
-use crate::subscriber::{Detach, InitialBatch, Release, Subscriber, TopicState};
+use crate::join::{Join, Scope};
+use crate::subscriber::{Detach, InitialBatch, Subscribers};
 
-impl CatchUp {
-    /// Opens a stream. When this returns, every event published from now on reaches it.
-    pub(crate) async fn open(&self, subscriber: &Arc<Subscriber>, join: &Join) -> Result<(), join::Error> {
-        if let Some(user) = &join.user {
-            self.subscribers.attach_user(user, subscriber)?;
-        }
-        let options = self.subscribers.options();
-        match tokio::time::timeout(options.join_timeout, self.open_attached(subscriber, join)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(join::Error::Unavailable(error.to_string())),
-            Err(_) => return Err(join::Error::Unavailable(self.broker.health().detail)),
-        }
-        self.subscribers.metrics().joins.inc();
-        subscriber.opened();
+/// A stream that begins.
+pub(super) struct Opening<'a> {
+    join: &'a Join,
+    /// Made again whenever something is gathered.
+    plan: ResumePlan,
+    /// The stream's name, unique in the deployment.
+    connection: String,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(join: &'a Join, connection: String) -> Self {
+        Self { join, plan: ResumePlan::new(&join.resume, &[], &Cursor::default()), connection }
+    }
+
+    /// Attaches the memberships and reads what was missed of all topics.
+    pub(super) async fn gather(&mut self, run: &mut Run<'_>) -> Result<(), Error> {
+        self.ask_for_user(run).await?;
+        let topics = run.subscriber.topic_states();
+        self.plan = ResumePlan::new(&self.join.resume, &topics, &run.base);
+        let reads = self.plan.reads(&topics, run.hub.subscribers.options().replay_events);
+        let base = &run.base;
+        let reads = run.hub.history.gather(reads, |topic, position| {
+            base.get(topic.partition)
+                .is_some_and(|head| head.epoch == position.epoch && position.offset <= head.offset)
+        });
+        run.found = reads.await?;
         Ok(())
     }
 
-    async fn open_attached(
-        &self,
-        subscriber: &Arc<Subscriber>,
-        join: &Join,
-    ) -> Result<(), tidegate_broker::Error> {
-        let mut topics = join.topics.clone();
-        if join.scope == Scope::Own {
-            topics.extend(join.user.clone());
+    /// Learns what has to be known of the stream's user, and attaches the memberships.
+    async fn ask_for_user(&self, run: &mut Run<'_>) -> Result<(), Error> {
+        let Some(user) = run.subscriber.user() else { return Ok(()) };
+        let users = run.hub.subscribers.users();
+        if self.join.scope != Scope::Own {
+            return users.learn_disconnects(&user).await;
         }
-        self.subscribers.attach(subscriber, &topics, Basis::Request);
-        let mut base = self.confirm(subscriber).await?;
-        loop {
-            let users = self.subscribers.users();
-            if let Some(user) = &subscriber.user() {
-                users.learn_disconnects(user).await?;
-            }
-            if let Some(user) = &subscriber.user().filter(|_| join.scope == Scope::Own) {
-                // What is read below contains them.
-                while subscriber.next_change().is_some() {}
-                let memberships = users.memberships(user).await?;
-                let known: HashSet<&Topic> = memberships.iter().collect();
-                self.subscribers.detach(subscriber, Detach::Memberships, |topic| !known.contains(topic));
-                if !self.subscribers.attach(subscriber, &memberships, Basis::Membership).is_empty() {
-                    base = self.confirm(subscriber).await?;
-                }
-            }
-            let topics = subscriber.topic_states();
-            let plan = ResumePlan::new(&join.resume, &topics, &base);
-            let limit = self.subscribers.options().replay_events;
-            let mut found = self
-                .history
-                .gather(plan.reads(&topics, limit), |topic, position| {
-                    base.get(topic.partition)
-                        .is_some_and(|head| head.epoch == position.epoch && position.offset <= head.offset)
-                })
-                .await?;
-            loop {
-                let now = self.subscribers.clock().now();
-                let released = subscriber.release(now, |batch, held| {
-                    let reach = Reach {
-                        seen: &self.seen,
-                        base: &base,
-                        cursor: batch.cursor(),
-                        topics: &topics,
-                        found: &found,
-                        held,
-                    };
-                    let watermark = reach.watermark()?;
-                    let begin = Begin { plan: plan.clone(), watermark, topics: &topics, subscriber, join };
-                    self.begin(batch, std::mem::take(held), begin, std::mem::take(&mut found));
-                    Ok(())
-                });
-                match released {
-                    Release::Done => return Ok(()),
-                    Release::Changed => break,
-                    Release::Behind(behind) => self.history.read_on(&mut found, behind).await?,
-                    Release::Lost => {
-                        base = self.confirm(subscriber).await?;
-                        break;
-                    }
-                }
-            }
-        }
+        // What is read below contains them.
+        while run.subscriber.next_change().is_some() {}
+        // In one round trip. No order between the two is needed: the user's own topic was confirmed
+        // before either is asked for, so from here on a disconnect or a change of membership is
+        // received, or a gap is. After a gap the count is compared with the one learned here, which is
+        // asked for as early as can be, and is known before the stream goes live.
+        let (_, memberships) = try_join(users.learn_disconnects(&user), users.memberships(&user)).await?;
+        let known: HashSet<&Topic> = memberships.iter().collect();
+        let detach = Detach::Memberships;
+        run.hub.subscribers.detach(run.subscriber, detach, |topic| !known.contains(topic));
+        run.attach(&memberships, Basis::Membership).await?;
+        Ok(())
     }
 
-    /// Queues the beginning of the stream: ready, resets, what was missed in order.
-    fn begin(&self, batch: &mut InitialBatch<'_>, held: Vec<Item>, begin: Begin<'_>, found: Found) {
-        let Begin { mut plan, watermark, topics, subscriber, join } = begin;
-        let mut items = Vec::new();
+    /// Queues the initial batch: ready, resets, what was missed in order.
+    pub(super) fn write(
+        &mut self,
+        subscribers: &Subscribers,
+        batch: &mut InitialBatch<'_>,
+        gathered: Gathered<'_>,
+    ) {
         let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
-        for (topic, page) in found {
-            if let Some(reason) = page.reset {
-                plan.reset(&topic, reason, page.head);
+        for (topic, history) in &gathered.found {
+            if let Some(reason) = history.reset {
+                self.plan.reset(topic, reason, history.head);
             }
-            if let (true, Some(last)) = (page.more && !plan.backwards(), page.items.last()) {
+            if let (true, Some(last)) = (history.more && !self.plan.backwards(), history.items.last()) {
                 let horizon = horizons.entry(topic.partition).or_insert(u64::MAX);
                 *horizon = (*horizon).min(last.event.mark.offset);
             }
-            items.extend(page.items);
         }
-        watermark::cut(&mut items, &watermark);
-        items.extend(held);
-        Item::sort(&mut items);
-        let options = self.subscribers.options();
-        items.retain(|item| !plan.is_past(item));
-        let start = plan.start(&items);
-        let topics: Vec<Topic> = topics.iter().map(|topic| topic.topic.clone()).collect();
-        let connection = format!("{}-{:x}", options.node, subscriber.id);
-        let user = join.user.as_ref().and_then(Topic::owner);
-        let format = batch.format();
+        let topics: Vec<Topic> = gathered.topics.iter().map(|topic| topic.topic.clone()).collect();
+        let mut items = gathered.into_items();
+        items.retain(|item| !self.plan.is_past(item));
+        let start = self.plan.start(&items);
+        self.write_control_events(subscribers, batch, &topics, &start);
+        batch.begin_at(start);
+        write_items(subscribers, batch, &items, &horizons);
+    }
+
+    fn write_control_events(
+        &self,
+        subscribers: &Subscribers,
+        batch: &mut InitialBatch<'_>,
+        topics: &[Topic],
+        start: &Cursor,
+    ) {
+        let (options, format) = (subscribers.options(), batch.format());
         let ready = Ready {
             retry: options.retry,
-            id: &plan.ready(&start),
-            connection: &connection,
+            id: &self.plan.ready(start),
+            connection: &self.connection,
             node: &options.node,
-            user,
-            topics: &topics,
+            user: self.join.user.as_ref().and_then(Topic::owner),
+            topics,
         };
         batch.control(ControlEvent::Ready, control_events::ready(format, &ready));
-        if let Some(greeting) = join.manner.as_ref().and_then(|manner| manner.greeting.as_ref()) {
+        if let Some(greeting) = self.join.manner.as_ref().and_then(|overrides| overrides.greeting.as_ref()) {
             batch.control(ControlEvent::Greeting, control_events::greeting(format, greeting));
         }
-        for (reason, topics) in &plan.resets {
-            self.subscribers.metrics().resets.with_label_values(&[reason.as_str()]).inc();
-            batch.control(ControlEvent::Reset, control_events::reset(format, &start, topics, *reason));
-        }
-        batch.begin_at(start);
-        let mut bytes = 0;
-        for item in items {
-            let mark = &item.event.mark;
-            bytes += item.event.data.as_bytes().len();
-            let beyond = horizons.get(&mark.partition).is_some_and(|horizon| mark.offset > *horizon);
-            // At least one goes out: the client would come back for it without end.
-            if beyond || (bytes > options.replay_bytes && bytes > item.event.data.as_bytes().len()) {
-                batch.close(CloseReason::Replay, options);
-                return;
-            }
-            batch.item(&item, options);
-            self.subscribers.metrics().replayed.inc();
-        }
-        if !horizons.is_empty() {
-            batch.close(CloseReason::Replay, options);
+        for (reason, topics) in &self.plan.resets {
+            subscribers.metrics().resets.with_label_values(&[reason.as_str()]).inc();
+            batch.control(ControlEvent::Reset, control_events::reset(format, start, topics, *reason));
         }
     }
 }
 
-/// What a stream begins with, besides events.
-struct Begin<'a> {
-    plan: ResumePlan,
-    /// Up to where events go out now.
-    watermark: Cursor,
-    topics: &'a [Arc<TopicState>],
-    subscriber: &'a Subscriber,
-    join: &'a Join,
+/// Queues what was missed, up to the limits of one replay. If there is more, the stream ends behind it,
+/// and the client comes back for the rest: after a partition's horizon there is more to read.
+fn write_items(
+    subscribers: &Subscribers,
+    batch: &mut InitialBatch<'_>,
+    items: &[Item],
+    horizons: &BTreeMap<Partition, u64>,
+) {
+    let options = subscribers.options();
+    let mut bytes = 0;
+    for item in items {
+        let (mark, size) = (&item.event.mark, item.event.data.as_bytes().len());
+        bytes += size;
+        let beyond = horizons.get(&mark.partition).is_some_and(|horizon| mark.offset > *horizon);
+        // At least one goes out: the client would come back for it without end.
+        if beyond || (bytes > options.replay_bytes && bytes > size) {
+            batch.close(CloseReason::Replay, options);
+            return;
+        }
+        batch.item(item, options);
+        subscribers.metrics().replayed.inc();
+    }
+    if !horizons.is_empty() {
+        batch.close(CloseReason::Replay, options);
+    }
 }

@@ -69,6 +69,7 @@ pub(crate) struct Wrapped {
     pub(crate) local: Arc<Local>,
     pub(crate) history: Door,
     pub(crate) memberships: Door,
+    pub(crate) disconnects: Door,
     /// Deliveries from the broker; not what a test says itself.
     pub(crate) deliveries: Arc<Door>,
     /// Controls and deletions get lost.
@@ -113,6 +114,7 @@ impl Rig {
             local,
             history: Door::new(),
             memberships: Door::new(),
+            disconnects: Door::new(),
             deliveries: door,
             deaf,
             failures: AtomicUsize::new(0),
@@ -163,24 +165,16 @@ impl Rig {
         topics: &[&str],
         resume: Resume,
     ) -> Result<Reader, tidegate_hub::Error> {
-        let join = Join {
-            user: user.map(|user| Topic::user(user).unwrap()),
-            scope,
-            topics: topics.iter().map(|name| topic(name)).collect(),
-            resume,
-            expires: None,
-            format: Format::Sse,
-            manner: None,
-        };
+        let user = user.map(|user| Topic::user(user).unwrap());
+        let topics = topics.iter().map(|name| topic(name)).collect();
+        let join = Join::new(topics).user(user).scope(scope).resume(resume);
         self.hub.join(join).await.map(Reader::new)
     }
 
     /// A stream of JSON objects.
     pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
         let topics = topics.iter().map(|name| topic(name)).collect();
-        let (user, scope, expires, manner) = (None, Scope::Own, None, None);
-        let join = Join { user, scope, topics, resume, expires, format: Format::Json, manner };
-        self.hub.join(join).await.unwrap()
+        self.hub.join(Join::new(topics).resume(resume).format(Format::Json)).await.unwrap()
     }
 
     /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of its own.
@@ -313,6 +307,7 @@ impl Broker for Wrapped {
 
     async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error> {
         self.fail()?;
+        self.disconnects.pass().await;
         self.local.disconnects(users).await
     }
 
