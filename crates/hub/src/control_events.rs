@@ -66,7 +66,8 @@ pub(crate) fn greeting(format: Format, greeting: &Greeting) -> Vec<u8> {
     text(format, None, Some(greeting.event.as_str()), &greeting.data)
 }
 
-/// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no id.
+/// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no
+/// id.
 pub(crate) fn heartbeat(format: Format, style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
     match (format, style) {
         (Format::Sse, Heartbeat::Comment) => {
@@ -122,7 +123,8 @@ fn write(
     }
 }
 
-/// An event with a text of the application's, without id. With `moved`, a block before it brings the client's cursor up to date.
+/// An event with a text of the application's, without id. With `moved`, a block before it brings
+/// the client's cursor up to date.
 fn text(format: Format, moved: Option<&Cursor>, event: Option<&str>, data: &str) -> Vec<u8> {
     if format == Format::Json {
         return write(format, None, moved, event, &data.into());

@@ -70,8 +70,8 @@ impl SubscriberHandle {
         self.subscriber.requested()
     }
 
-    /// Everything that waits, for a client that asks from time to time. With `wait`, only when there
-    /// is something: an event, a reset or the end.
+    /// Everything that waits, for a client that asks from time to time. With `wait`, only when
+    /// there is something: an event, a reset or the end.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>, wait: bool) -> Poll<Batch> {
         self.subscriber.poll_batch(cx, wait, |cursor| self.hub.upgrade()?.seen().refresh(cursor))
     }

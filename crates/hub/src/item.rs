@@ -9,7 +9,8 @@ pub(crate) struct Item {
     frames: Arc<Frames>,
 }
 
-/// Encoded when the first connection of a format needs it: a node without WebSockets writes no JSON.
+/// Encoded when the first connection of a format needs it: a node without WebSockets writes no
+/// JSON.
 #[derive(Default)]
 struct Frames {
     sse: OnceLock<Frame>,

@@ -26,8 +26,8 @@ pub struct Join {
 }
 
 impl Join {
-    /// A stream of server-sent events for these topics, which begins with the next event and belongs
-    /// to no user.
+    /// A stream of server-sent events for these topics, which begins with the next event and
+    /// belongs to no user.
     pub fn new(topics: Vec<Topic>) -> Self {
         Self {
             user: None,

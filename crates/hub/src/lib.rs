@@ -1,8 +1,8 @@
 //! Who receives what on this node.
 //!
-//! The hub owns the loop that takes deliveries from the broker and hands each to the subscribers of its topic. A
-//! subscriber is one receiving stream with a bounded outbox; a transport holds its [handle](Subscription), polls it and
-//! writes what it gets.
+//! The hub owns the loop that takes deliveries from the broker and hands each to the subscribers of
+//! its topic. A subscriber is one receiving stream with a bounded outbox; a transport holds its
+//! [handle](Subscription), polls it and writes what it gets.
 //!
 //! Each part owns its fields, and knows only those below it:
 //!
@@ -16,8 +16,9 @@
 //! | `subscriber` | one receiving stream, and the registry of all |
 //! | `topics`, `users` | whose subscribers are where; they don't know what a subscriber is |
 //!
-//! Locks are taken in one order: a topic's, then a subscriber's. Neither is held across an `.await`, and no map guard is
-//! held while a lock is waited for, but where topics are let go, which says why.
+//! Locks are taken in one order: a topic's, then a subscriber's. Neither is held across an
+//! `.await`, and no map guard is held while a lock is waited for, but where topics are let go,
+//! which says why.
 
 mod catch_up;
 mod change;

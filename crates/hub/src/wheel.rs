@@ -50,8 +50,8 @@ impl Wheel {
             // At least two steps on: the wheel may be just about to take the next slot.
             let at = now.saturating_add(due.min(end).saturating_sub(now).clamp(2, SLOTS as u32 - 1));
             let mut slot = self.slots[at as usize % SLOTS].lock();
-            // Has the wheel passed the slot, or a drain emptied it, before it was locked? Both say so
-            // before they take the lock.
+            // Has the wheel passed the slot, or a drain emptied it, before it was locked? Both say
+            // so before they take the lock.
             if clock.now() < at && self.drain_end.load(Ordering::Relaxed) == end {
                 slot.push(subscriber);
                 return;

@@ -51,8 +51,8 @@ impl Changes {
         let since: HashMap<Topic, Option<Position>> = joined.into_iter().collect();
         for topic in run.attach(&topics, Basis::Membership).await? {
             let from = since.get(&topic.topic).copied().flatten();
-            // If it is not known since when it is a member: what came before the stream's position was
-            // missed.
+            // If it is not known since when it is a member: what came before the stream's position
+            // was missed.
             let missed = from.is_none().then_some(ResetReason::Unknown);
             self.read(run, topic, from, missed).await?;
         }
@@ -75,8 +75,8 @@ impl Changes {
         self.resets.retain(|(topic, _)| !which(topic));
     }
 
-    /// Reads what the stream has missed of a new topic `from` there or, without that, from where the
-    /// stream stands in the topic's partition. `missed`: what it has missed all the same.
+    /// Reads what the stream has missed of a new topic `from` there or, without that, from where
+    /// the stream stands in the topic's partition. `missed`: what it has missed all the same.
     async fn read(
         &mut self,
         run: &mut Run<'_>,
@@ -157,8 +157,8 @@ impl Changes {
     }
 }
 
-/// Whether a stream can go on with this page. If not, its client comes back with its cursor, and its
-/// next join sends the resets.
+/// Whether a stream can go on with this page. If not, its client comes back with its cursor, and
+/// its next join sends the resets.
 fn check_whole(history: &History) -> Result<(), Error> {
     let void =
         matches!(history.reset, Some(ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed));

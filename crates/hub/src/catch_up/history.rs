@@ -1,5 +1,5 @@
-//! Reading what a client missed: from the topic's recent events, else from the broker, else together
-//! with others who read the same at this moment.
+//! Reading what a client missed: from the topic's recent events, else from the broker, else
+//! together with others who read the same at this moment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl HistoryReader {
     /// Reads topics that the asking subscriber is attached to already. Together with what it holds
     /// back, nothing is missing.
     ///
-    /// `known` tells whether a position is one that the node has passed: recent events must not answer
-    /// for positions that only the store can judge.
+    /// `known` tells whether a position is one that the node has passed: recent events must not
+    /// answer for positions that only the store can judge.
     pub(super) async fn gather(
         &self,
         wanted: Vec<(Arc<TopicState>, Span)>,
@@ -92,8 +92,8 @@ impl HistoryReader {
         for ((topic, span), page) in missing.into_iter().zip(pages.await) {
             let (mut page, started) = page?;
             if !started {
-                // That read may have begun before this subscriber was attached: the recent events have
-                // what came between.
+                // That read may have begun before this subscriber was attached: the recent events
+                // have what came between.
                 let whole = !page.more || matches!(span, Span::Last { .. });
                 let Some(rest) = topic.after(page.head).filter(|_| whole) else {
                     again.push((topic, span));
@@ -153,8 +153,8 @@ impl HistoryReader {
                 let page = self.broker.history(vec![next]).await?.pop();
                 let page = page.ok_or_else(|| Error::Protocol("a page is missing".into()))?;
                 if page.reset.is_some() {
-                    // Trimmed between two pages: the client has to come back, and its next join finds
-                    // the gap.
+                    // Trimmed between two pages: the client has to come back, and its next join
+                    // finds the gap.
                     break;
                 }
                 history.items.extend(page.events.into_iter().map(Item::new));

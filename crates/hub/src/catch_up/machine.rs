@@ -3,11 +3,14 @@
 //! The subscriber is *held*: live events wait. Then, until it is live:
 //!
 //! 1. **Confirm** the topics that it is attached to: from that position on nothing is missed.
-//! 2. **Gather** what it is to receive, and read what it has missed of that. Changes that arrived meanwhile are among it.
-//! 3. **Go live**, under the subscriber's lock: find the watermark, queue the initial batch. Instead, this may find
+//! 2. **Gather** what it is to receive, and read what it has missed of that. Changes that arrived
+//!    meanwhile are among it.
+//! 3. **Go live**, under the subscriber's lock: find the watermark, queue the initial batch.
+//!    Instead, this may find
 //!    - that changes arrived meanwhile: back to 2;
 //!    - that topics are behind: read these on, and try again;
-//!    - that events were lost, and what was read with them: an opening goes back to 1, a change gives up.
+//!    - that events were lost, and what was read with them: an opening goes back to 1, a change
+//!      gives up.
 //!
 //! A stream that has ended meanwhile counts as live: its handle takes back what it holds.
 
@@ -92,8 +95,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Attaches the subscriber to the topics that it is not attached to yet, and has them confirmed.
-    /// Returns those.
+    /// Attaches the subscriber to the topics that it is not attached to yet, and has them
+    /// confirmed. Returns those.
     pub(super) async fn attach(
         &mut self,
         topics: &[Topic],

@@ -111,8 +111,8 @@ impl Streams for CatchUp {
         match &change {
             Change::Left(topics) => {
                 // At once: what is dispatched from now on is not for the stream. And again if no
-                // catch-up is under way, for one that has just ended may have attached it meanwhile;
-                // one that is under way does it before going live.
+                // catch-up is under way, for one that has just ended may have attached it
+                // meanwhile; one that is under way does it before going live.
                 let detach = || {
                     self.subscribers.detach(subscriber, Detach::Memberships, |topic| topics.contains(topic));
                 };

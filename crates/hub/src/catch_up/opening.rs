@@ -53,8 +53,8 @@ impl<'a> Opening<'a> {
         while run.subscriber.next_change().is_some() {}
         // In one round trip. No order between the two is needed: the user's own topic was confirmed
         // before either is asked for, so from here on a disconnect or a change of membership is
-        // received, or a gap is. After a gap the count is compared with the one learned here, which is
-        // asked for as early as can be, and is known before the stream goes live.
+        // received, or a gap is. After a gap the count is compared with the one learned here, which
+        // is asked for as early as can be, and is known before the stream goes live.
         let (_, memberships) = try_join(users.learn_disconnects(&user), users.memberships(&user)).await?;
         let known: HashSet<&Topic> = memberships.iter().collect();
         let detach = Detach::Memberships;
@@ -116,8 +116,8 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// Queues what was missed, up to the limits of one replay. If there is more, the stream ends behind it,
-/// and the client comes back for the rest: after a partition's horizon there is more to read.
+/// Queues what was missed, up to the limits of one replay. If there is more, the stream ends behind
+/// it, and the client comes back for the rest: after a partition's horizon there is more to read.
 fn write_items(
     subscribers: &Subscribers,
     batch: &mut InitialBatch<'_>,

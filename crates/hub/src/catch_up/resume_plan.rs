@@ -69,7 +69,8 @@ impl ResumePlan {
         }
     }
 
-    /// Whether the client came from behind an event without history: it had it where it was, or it was away. The node may be late.
+    /// Whether the client came from behind an event without history: it had it where it was, or it
+    /// was away. The node may be late.
     pub(super) fn is_past(&self, item: &Item) -> bool {
         let mark = &item.event.mark;
         let given = self.given.get(mark.partition).filter(|_| !self.void.contains(&mark.partition));
@@ -95,8 +96,9 @@ impl ResumePlan {
         start
     }
 
-    /// The id of the ready block. A client that loses its connection between this block and the reset gets the reset again: where the
-    /// given position is void, it is given back, or a position that no counter has.
+    /// The id of the ready block. A client that loses its connection between this block and the
+    /// reset gets the reset again: where the given position is void, it is given back, or a
+    /// position that no counter has.
     pub(super) fn ready(&self, start: &Cursor) -> Cursor {
         let mut ready = start.clone();
         for partition in &self.void {

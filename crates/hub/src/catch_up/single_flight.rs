@@ -42,8 +42,8 @@ impl Joined {
 }
 
 impl SingleFlight {
-    /// Joins those of the reads that are under way, and has `start` read the others in one go: it gets
-    /// their indexes and returns their pages in the same order.
+    /// Joins those of the reads that are under way, and has `start` read the others in one go: it
+    /// gets their indexes and returns their pages in the same order.
     pub(super) fn join_or_start<F>(&self, reads: &[Read], start: impl FnOnce(Vec<usize>) -> F) -> Vec<Joined>
     where
         F: Future<Output = Result<Vec<History>, Error>> + Send + 'static,

@@ -1,9 +1,10 @@
 //! How far everything that a stream is about to go live with reaches.
 //!
-//! Topics are read one by one, from recent events and from the store, while events keep coming. What was read of one
-//! topic may so be ahead of what is known of another: were it sent, the stream's cursor would pass events that are still
-//! on their way here, and they would be taken for repeats when they come. So of each partition only what lies up to its
-//! watermark is sent. The dispatch brings the rest.
+//! Topics are read one by one, from recent events and from the store, while events keep coming.
+//! What was read of one topic may so be ahead of what is known of another: were it sent, the
+//! stream's cursor would pass events that are still on their way here, and they would be taken for
+//! repeats when they come. So of each partition only what lies up to its watermark is sent. The
+//! dispatch brings the rest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use crate::dispatch::Seen;
 use crate::item::Item;
 use crate::subscriber::TopicState;
 
-/// The topics of which more must be read, each from where: without it, the watermark lies before the
-/// position at which the subscription was confirmed, and what is between may never be dispatched.
+/// The topics of which more must be read, each from where: without it, the watermark lies before
+/// the position at which the subscription was confirmed, and what is between may never be
+/// dispatched.
 pub(super) type Behind = Vec<(Arc<TopicState>, Position)>;
 
 /// What the watermark of a stream is found from.
@@ -67,8 +69,8 @@ impl Reach<'_> {
         let ours = || self.topics.iter().filter(|topic| topic.partition == partition);
         let lowest = ours().map(|topic| reach(topic)).min().unwrap_or(dispatched);
         let needed = lowest < base.offset && self.found_between(partition, at(lowest), base);
-        // A topic that is new to a stream: what lies before the stream's position is taken for a repeat
-        // when it is dispatched.
+        // A topic that is new to a stream: what lies before the stream's position is taken for a
+        // repeat when it is dispatched.
         let sent = sent.map_or(0, same);
         let is_new = |topic: &TopicState| pages.contains_key(&topic.topic);
         let is_behind = |topic: &TopicState| {

@@ -1,6 +1,8 @@
-//! Writing to many sockets at once: nine tenths of what a delivery costs are spent in the kernel, so this is the part that all cores share.
+//! Writing to many sockets at once: nine tenths of what a delivery costs are spent in the kernel,
+//! so this is the part that all cores share.
 //!
-//! Queueing stays in one place, the dispatch loop, and with it the order of every connection. Only the writes are spread.
+//! Queueing stays in one place, the dispatch loop, and with it the order of every connection. Only
+//! the writes are spread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,8 @@ use tokio::sync::Notify;
 
 use crate::subscriber::{Subscriber, Subscribers};
 
-/// Sockets that one worker takes at a time: some hundred microseconds of work, so that the last ones of all end about together.
+/// Sockets that one worker takes at a time: some hundred microseconds of work, so that the last
+/// ones of all end about together.
 const SHARE: usize = 32;
 
 /// Fewer than this for each worker are not worth its waking.
@@ -27,8 +30,9 @@ struct Round {
     over: Notify,
 }
 
-/// Flushes them all and leaves `pending` empty. Returns when all have been written to: the dispatch must not run ahead of the writers, or
-/// outboxes would fill up in a flood that the sockets could take.
+/// Flushes them all and leaves `pending` empty. Returns when all have been written to: the dispatch
+/// must not run ahead of the writers, or outboxes would fill up in a flood that the sockets could
+/// take.
 pub(crate) async fn all(subscribers: &Arc<Subscribers>, pending: &mut Vec<Arc<Subscriber>>) {
     let helpers = (pending.len() / WORTH).min(Handle::current().metrics().num_workers()).saturating_sub(1);
     if helpers == 0 {
@@ -68,7 +72,8 @@ impl Round {
     }
 }
 
-/// Counted when it is over, in whatever way: the dispatch would wait for ever for a worker that panicked.
+/// Counted when it is over, in whatever way: the dispatch would wait for ever for a worker that
+/// panicked.
 struct Share<'a> {
     round: &'a Round,
     count: usize,

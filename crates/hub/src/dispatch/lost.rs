@@ -34,8 +34,8 @@ impl<A> Dispatch<A> {
         let now = self.subscribers.clock().now();
         for (subscriber, topics) in affected.into_values() {
             let sent = subscriber.lose(now, |format, cursor| {
-                // Within an epoch the cursor stays: events of other topics up to `position` may still
-                // be on their way.
+                // Within an epoch the cursor stays: events of other topics up to `position` may
+                // still be on their way.
                 if cursor.get(partition).is_none_or(|at| at.epoch != position.epoch) {
                     cursor.set(partition, position);
                 }

@@ -18,14 +18,14 @@ use crate::options::Options;
 use crate::subscriber::{Given, Next, SharedFrames, Subscriber, Subscribers};
 use crate::users::Streams;
 
-/// Events, and bytes of them, handed on before the writers get their turn: a flood must reach sockets
-/// while it lasts, or outboxes would fill for nothing, and clients that read be cut. At most half of
-/// what an outbox takes.
+/// Events, and bytes of them, handed on before the writers get their turn: a flood must reach
+/// sockets while it lasts, or outboxes would fill for nothing, and clients that read be cut. At
+/// most half of what an outbox takes.
 const ROUND: usize = 256;
 const ROUND_BYTES: usize = 256 << 10;
 
-/// Bytes joined into one piece. More in one write gains nothing, and an outbox takes a piece as a whole
-/// or not at all.
+/// Bytes joined into one piece. More in one write gains nothing, and an outbox takes a piece as a
+/// whole or not at all.
 const RUN_BYTES: usize = 64 << 10;
 
 /// Hands deliveries on.
@@ -129,7 +129,8 @@ impl<A: Streams<Stream = Subscriber>> Dispatch<A> {
     }
 }
 
-/// Subscribers that something was queued for, and how much was handed on since they were last seen to.
+/// Subscribers that something was queued for, and how much was handed on since they were last seen
+/// to.
 #[derive(Default)]
 struct Touched {
     events: usize,
@@ -162,8 +163,8 @@ fn round(options: &Options) -> (usize, usize) {
     (ROUND.min(options.outbox_events / 2).max(1), ROUND_BYTES.min(options.outbox_bytes / 2))
 }
 
-/// The events of the same topic that follow directly. Others in between end the run: a stream may have
-/// both.
+/// The events of the same topic that follow directly. Others in between end the run: a stream may
+/// have both.
 fn same_topic(first: Arc<Event>, rest: &mut VecDeque<Delivery>, options: &Options) -> Vec<Item> {
     let (max_events, max_bytes) = round(options);
     let mut run = vec![Item::new(first)];

@@ -3,8 +3,8 @@ use tidegate_protocol::{Cursor, MAX_PARTITIONS, Partition, Position};
 
 /// How far this node has handed on each partition.
 ///
-/// Moved only after an event was given to every subscriber of its topic: one whose outbox is empty has been sent
-/// everything up to here.
+/// Moved only after an event was given to every subscriber of its topic: one whose outbox is empty
+/// has been sent everything up to here.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<[Option<Position>; MAX_PARTITIONS as usize]>);
 

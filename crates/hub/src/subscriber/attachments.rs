@@ -41,8 +41,8 @@ impl Subscriber {
         self.state.lock().attachments.iter().filter(|one| one.basis == Basis::Request).count()
     }
 
-    /// Sets its position in a partition that it had no topic in so far, or none since the partition's
-    /// epoch began.
+    /// Sets its position in a partition that it had no topic in so far, or none since the
+    /// partition's epoch began.
     pub(crate) fn begin_at(&self, partition: Partition, position: Position) {
         let mut state = self.state.lock();
         if state.cursor.get(partition).is_none_or(|at| at.epoch != position.epoch) {

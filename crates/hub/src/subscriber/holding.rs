@@ -91,8 +91,9 @@ impl Subscriber {
         }
     }
 
-    /// Events were lost: the client of a live stream gets the reset that `event` makes, and a catch-up
-    /// that is under way learns that what it reads is worth nothing. True: the client got it.
+    /// Events were lost: the client of a live stream gets the reset that `event` makes, and a
+    /// catch-up that is under way learns that what it reads is worth nothing. True: the client got
+    /// it.
     pub(crate) fn lose(&self, now: Tick, event: impl FnOnce(Format, &mut Cursor) -> Vec<u8>) -> bool {
         let mut state = self.state.lock();
         match &mut state.phase {

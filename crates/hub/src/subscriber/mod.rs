@@ -103,7 +103,8 @@ impl Subscriber {
         }
     }
 
-    /// Gives it events of one topic, in order. `frames` is the same for every subscriber that gets them.
+    /// Gives it events of one topic, in order. `frames` is the same for every subscriber that gets
+    /// them.
     pub(crate) fn give(&self, items: &[Item], frames: &SharedFrames, now: Tick, options: &Options) -> Given {
         let mut state = self.state.lock();
         let fits = match &mut state.phase {
@@ -111,8 +112,8 @@ impl Subscriber {
             Phase::Held(held) => {
                 held.bytes += items.iter().map(Item::weight).sum::<usize>();
                 held.items.extend_from_slice(items);
-                // A catch-up takes milliseconds; what piles up meanwhile is bounded like what piles up
-                // later.
+                // A catch-up takes milliseconds; what piles up meanwhile is bounded like what piles
+                // up later.
                 if held.items.len() <= items.len()
                     || (held.items.len() <= options.outbox_events && held.bytes <= 2 * options.outbox_bytes)
                 {
@@ -129,7 +130,8 @@ impl Subscriber {
         Given::Queued(state.outbox.bytes(), state.next())
     }
 
-    /// Ends the stream: what is queued goes out, then the goodbye. Does nothing to one that has ended.
+    /// Ends the stream: what is queued goes out, then the goodbye. Does nothing to one that has
+    /// ended.
     fn close(&self, reason: CloseReason, options: &Options) {
         let mut state = self.state.lock();
         let goodbye = control_events::closing(state.format, options.retry, reason.as_str());

@@ -6,12 +6,12 @@ use crate::control_events::ControlEvent;
 
 /// What waits for one connection: shared frames, nothing allocated while empty.
 ///
-/// Two kinds of entries: live events count against the limits; what a join replays does not, for it has limits of its own, and a client
-/// that is still reading it must not be thrown out for that.
+/// Two kinds of entries: live events count against the limits; what a join replays does not, for it
+/// has limits of its own, and a client that is still reading it must not be thrown out for that.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// The first has a field of its own: most of the time nothing else waits, and nothing needs to be
-    /// allocated.
+    /// The first has a field of its own: most of the time nothing else waits, and nothing needs to
+    /// be allocated.
     first: Option<Entry>,
     others: VecDeque<Entry>,
     events: usize,
@@ -46,8 +46,9 @@ impl Outbox {
         self.bytes
     }
 
-    /// Adds an entry. False, and nothing added, if it counts and something counted waits already and the limits would be passed: a single
-    /// entry always fits, or a large event could never be sent.
+    /// Adds an entry. False, and nothing added, if it counts and something counted waits already
+    /// and the limits would be passed: a single entry always fits, or a large event could never be
+    /// sent.
     #[must_use]
     pub(crate) fn push(&mut self, entry: Entry, max_events: usize, max_bytes: usize) -> bool {
         if entry.counted {

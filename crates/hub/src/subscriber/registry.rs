@@ -83,8 +83,8 @@ impl Subscribers {
         Arc::new(Subscriber::new(id, self.clock.now(), deadlines, join))
     }
 
-    /// Counts a subscriber among its user's, or refuses it because there are too many. The user's own
-    /// topic is kept from now on: it carries what changes for the user.
+    /// Counts a subscriber among its user's, or refuses it because there are too many. The user's
+    /// own topic is kept from now on: it carries what changes for the user.
     pub(crate) fn attach_user(&self, own_topic: &Topic, subscriber: &Arc<Subscriber>) -> Result<(), Error> {
         let slot = self.users.attach(own_topic, subscriber)?;
         self.topics.hold(own_topic);

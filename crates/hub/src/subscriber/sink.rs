@@ -14,8 +14,8 @@ use crate::metrics::Metrics;
 
 /// A way to a socket that never waits.
 pub trait Sink: Send {
-    /// Writes the parts as one piece. `Ok(false)`: the socket did not take all, and the sink keeps the
-    /// rest, whatever was given.
+    /// Writes the parts as one piece. `Ok(false)`: the socket did not take all, and the sink keeps
+    /// the rest, whatever was given.
     fn send(&mut self, parts: &[Bytes]) -> io::Result<bool>;
 
     /// Goes on with the rest. `Ok(true)`: nothing is left of it.

@@ -139,7 +139,8 @@ impl State {
         let bytes = match self.format {
             _ if cursor.len() == 1 => frame.whole(),
             Format::Sse => {
-                // The id stands before the frame as an entry of its own: the frame's bytes stay shared.
+                // The id stands before the frame as an entry of its own: the frame's bytes stay
+                // shared.
                 let bytes = self.id(Some(&cursor)).into();
                 let id = Entry { bytes, events: 0, at: 0, counted, control: None };
                 if !self.outbox.push(id, max_events, max_bytes) {

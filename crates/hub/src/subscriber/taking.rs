@@ -48,8 +48,8 @@ impl Subscriber {
         Poll::Pending
     }
 
-    /// Everything that waits. With `wait`, only when there is something: an event, a reset or the end.
-    /// `refresh` returns the cursor of a live stream moved on, if it can be.
+    /// Everything that waits. With `wait`, only when there is something: an event, a reset or the
+    /// end. `refresh` returns the cursor of a live stream moved on, if it can be.
     pub(crate) fn poll_batch(
         &self,
         cx: &Context<'_>,

@@ -1,6 +1,7 @@
 //! What this node knows of a topic: its subscribers and its recent events.
 //!
-//! A topic keeps its subscribers and hands them out; what they are is none of its business, hence `S`.
+//! A topic keeps its subscribers and hands them out; what they are is none of its business, hence
+//! `S`.
 
 mod recent;
 mod state;
@@ -79,7 +80,8 @@ impl<S> Topics<S> {
     pub(crate) fn let_go(&self, now: Tick) {
         while let Some(topic) = self.next_to_let_go(now) {
             let gone = self.states.remove_if(&topic, |topic, state| {
-                // Unsubscribed under the map's guard: the next stream subscribes after it, not before.
+                // Unsubscribed under the map's guard: the next stream subscribes after it, not
+                // before.
                 let idle = state.is_idle(now);
                 if idle {
                     self.broker.unsubscribe(vec![topic.clone()]);

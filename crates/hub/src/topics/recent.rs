@@ -16,8 +16,8 @@ pub(super) struct RecentEvents {
     /// Every event of the topic after this position that was dispatched is here. `None`: not known
     /// yet.
     floor: Option<Position>,
-    /// The broker has confirmed the subscription. Whatever was dispatched before may be left over from
-    /// an earlier one.
+    /// The broker has confirmed the subscription. Whatever was dispatched before may be left over
+    /// from an earlier one.
     confirmed: bool,
     /// What was stored up to here has been deleted.
     forgotten: Option<Position>,
@@ -61,8 +61,8 @@ impl RecentEvents {
         let last = self.items.back().map(|last| last.event.mark.position()).or(self.floor);
         let prev = mark.prev.unwrap_or_default();
         match last.filter(|last| last.epoch == mark.epoch) {
-            // From before the floor: the topic was let go and subscribed again, and this is left over
-            // from the time before.
+            // From before the floor: the topic was let go and subscribed again, and this is left
+            // over from the time before.
             Some(last) if mark.offset <= last.offset => return,
             Some(last) if prev <= last.offset => {}
             // Some are missing between the two.
@@ -123,11 +123,12 @@ impl RecentEvents {
         self.forgotten = Some(position);
     }
 
-    /// Drops them: some may have been deleted. They are whole from `position` on, if they were whole
-    /// at all.
+    /// Drops them: some may have been deleted. They are whole from `position` on, if they were
+    /// whole at all.
     pub(super) fn distrust(&mut self, position: Position) {
         self.clear();
-        // Never back: a subscription confirmed ahead of the dispatch knows nothing of what was before.
+        // Never back: a subscription confirmed ahead of the dispatch knows nothing of what was
+        // before.
         if self.floor.is_some_and(|floor| is_before(floor, position)) {
             self.floor = Some(position);
         }
@@ -208,7 +209,8 @@ mod tests {
     fn recent_events_answer_only_for_what_they_have_without_a_hole() {
         let (mut recent, options) = (recent(), Options::default());
         recent.confirmed(at(10));
-        // Left over from an earlier subscription, and the first one of this: 8 and 9 are missing between.
+        // Left over from an earlier subscription, and the first one of this: 8 and 9 are missing
+        // between.
         for (offset, prev) in [(7, 5), (12, 9)] {
             push(&mut recent, &[item(offset, prev)], &options);
         }
@@ -224,7 +226,8 @@ mod tests {
     #[test]
     fn what_was_left_over_before_the_subscription_was_confirmed_is_not_trusted() {
         let (mut recent, options) = (recent(), Options::default());
-        // 8 was stored while nobody was subscribed, 12 after the confirmation, which is told here a moment later.
+        // 8 was stored while nobody was subscribed, 12 after the confirmation, which is told here a
+        // moment later.
         for (offset, prev) in [(6, 5), (7, 6)] {
             push(&mut recent, &[item(offset, prev)], &options);
         }
@@ -246,7 +249,8 @@ mod tests {
     #[test]
     fn what_was_dropped_before_the_confirmation_was_told_is_not_claimed() {
         let (mut recent, options) = (recent(), Options { ring_events: 1, ..Options::default() });
-        // Both came after the place that was confirmed, and before the hub heard of the confirmation.
+        // Both came after the place that was confirmed, and before the hub heard of the
+        // confirmation.
         push(&mut recent, &[item(11, 9), item(12, 11)], &options);
         recent.confirmed(at(10));
         assert_eq!(after(&recent, 10), None, "11 is not here any more");

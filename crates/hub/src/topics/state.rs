@@ -76,8 +76,9 @@ impl<S> TopicState<S> {
         self.state.lock().recent.confirmed(position);
     }
 
-    /// Keeps the items (all of this topic, in order) and calls `each` for every subscriber, under the
-    /// lock: one attached before is called, one attached later finds them among the recent events.
+    /// Keeps the items (all of this topic, in order) and calls `each` for every subscriber, under
+    /// the lock: one attached before is called, one attached later finds them among the recent
+    /// events.
     pub(crate) fn dispatch(&self, items: &[Item], options: &Options, mut each: impl FnMut(&Arc<S>)) {
         let mut state = self.state.lock();
         for item in items.iter().filter(|item| item.event.mark.stored()) {

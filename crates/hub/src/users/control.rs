@@ -10,8 +10,8 @@ use crate::close_reason::CloseReason;
 use crate::join::Scope;
 
 impl<S> Users<S> {
-    /// Hands a control message on to the user's streams. Called from the dispatch loop, in the order
-    /// of the partition.
+    /// Hands a control message on to the user's streams. Called from the dispatch loop, in the
+    /// order of the partition.
     pub(crate) fn control<A>(&self, own_topic: &Topic, control: &Control, streams: &Arc<A>)
     where
         A: Streams<Stream = S>,

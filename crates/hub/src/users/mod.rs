@@ -1,7 +1,7 @@
 //! Users: their streams on this node, and what changes for them while these are open.
 //!
-//! Owns the map of users, and of each the count of disconnects and the order of changes. What is done to a stream is
-//! behind [`Streams`].
+//! Owns the map of users, and of each the count of disconnects and the order of changes. What is
+//! done to a stream is behind [`Streams`].
 
 mod control;
 mod resync;

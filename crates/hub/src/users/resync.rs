@@ -1,5 +1,5 @@
-//! After a time in which control messages may have been missed: memberships and disconnects are read
-//! again.
+//! After a time in which control messages may have been missed: memberships and disconnects are
+//! read again.
 
 use std::collections::HashSet;
 use std::sync::Arc;

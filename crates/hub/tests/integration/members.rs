@@ -129,7 +129,8 @@ async fn what_was_read_does_not_undo_what_was_told() {
     assert_eq!(reader.data().await, "open");
 }
 
-/// A disconnect whose word comes after its number was read is not counted twice: the next one, missed, is noticed.
+/// A disconnect whose word comes after its number was read is not counted twice: the next one,
+/// missed, is noticed.
 #[tokio::test]
 async fn a_missed_disconnect_is_noticed() {
     let rig = Rig::new(1, quiet());

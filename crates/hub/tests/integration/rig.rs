@@ -1,4 +1,5 @@
-//! A hub, and the in-process broker under it, with a hand on everything that passes between the two.
+//! A hub, and the in-process broker under it, with a hand on everything that passes between the
+//! two.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -177,7 +178,8 @@ impl Rig {
         self.hub.join(Join::new(topics).resume(resume).format(Format::Json)).await.unwrap()
     }
 
-    /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of its own.
+    /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of
+    /// its own.
     pub(crate) async fn settled(&self) {
         let mut probe = self.join(None, &["topic:settled"], Resume::Live).await;
         probe.ready().await;
