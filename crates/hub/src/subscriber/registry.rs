@@ -31,9 +31,10 @@ pub(crate) struct Subscribers {
 
 impl Subscribers {
     pub(crate) fn new(options: Options, broker: &Arc<dyn Broker>, metrics: Metrics) -> Self {
+        let topics = Topics::new(Arc::clone(broker), metrics.topics.clone());
         let users = Users::new(Arc::clone(broker), options.user_connections, metrics.users.clone());
         Self {
-            topics: Topics::new(Arc::clone(broker), metrics.topics.clone()),
+            topics,
             users: Arc::new(users),
             next_id: AtomicU64::new(1),
             live: AtomicUsize::new(0),

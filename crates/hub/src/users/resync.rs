@@ -38,7 +38,7 @@ impl<S> Users<S> {
             let mut pause = PAUSE.0;
             // Not left for the next gap: a broker that is only slow reports no other.
             while let Err(error) = self.resync_some(users, streams).await {
-                tracing::warn!(%error, "re-reading memberships failed, will retry");
+                tracing::warn!(%error, "re-reading memberships and disconnects failed, will retry");
                 let jitter = rand::rng().random_range(0.5..1.5);
                 tokio::time::sleep(pause.mul_f64(jitter)).await;
                 pause = (pause * 2).min(PAUSE.1);

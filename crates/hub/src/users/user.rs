@@ -62,9 +62,10 @@ impl<S> User<S> {
         *self.disconnects.lock() = None;
     }
 
-    /// Whether there were more disconnects than received, `count` in all.
+    /// Whether there may have been a disconnect that was not received: the number is `count` now.
+    /// Also if it is lower: it was lost, and maybe after a disconnect.
     pub(super) fn missed_disconnect(&self, count: u64) -> bool {
-        self.disconnects.lock().replace(count).is_some_and(|known| known < count)
+        self.disconnects.lock().replace(count).is_some_and(|known| known != count)
     }
 
     /// The number of changes so far. The next one waits while this is held.

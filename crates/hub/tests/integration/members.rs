@@ -149,6 +149,20 @@ async fn a_missed_disconnect_is_noticed() {
     assert_eq!(second.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
+/// The number may have been lost after a disconnect that was missed.
+#[tokio::test]
+async fn a_number_that_was_lost_ends_the_streams() {
+    let rig = Rig::new(1, quiet());
+    rig.broker.disconnect(&user()).await.unwrap();
+    let mut stream = rig.join(Some("u"), &[], Resume::Live).await;
+    stream.ready().await;
+    rig.broker.deaf.store(true, Ordering::Relaxed);
+    rig.broker.disconnect(&user()).await.unwrap();
+    rig.broker.forgetful.store(true, Ordering::Relaxed);
+    rig.say(&[Delivery::Gap]);
+    assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+}
+
 /// Whatever it carries of the user's: it is counted among the user's streams, and ends with them.
 /// Its ids know nothing of the user's topic.
 #[tokio::test]
