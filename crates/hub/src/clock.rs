@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rand::Rng as _;
 use tokio::time::Instant;
 
 /// Steps since the clock started.
@@ -51,4 +52,10 @@ impl Clock {
 /// A duration in steps, at least one.
 pub(crate) fn steps(duration: Duration) -> Tick {
     u32::try_from(duration.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Milliseconds within ±50 % of `base`: what began together does not come back together.
+pub(crate) fn jittered(base: Duration) -> u64 {
+    let millis = u64::try_from(base.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 32);
+    rand::rng().random_range(millis.div_ceil(2)..=millis + millis / 2)
 }

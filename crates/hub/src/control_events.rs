@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rand::Rng;
 use serde_json::{Value, json};
 use tidegate_broker::ResetReason;
 use tidegate_protocol::{Cursor, EventName, Format, Topic, sse};
 
+use crate::clock::jittered;
 use crate::options::{Greeting, Heartbeat};
 
 /// A control event.
@@ -84,12 +84,6 @@ pub(crate) fn heartbeat(format: Format, style: &Heartbeat, moved: Option<&Cursor
             text(format, moved, name.as_ref().map(EventName::as_str), data)
         }
     }
-}
-
-/// Milliseconds within ±50 % of `base`: what keeps clients from coming back all at once.
-fn jittered(base: Duration) -> u64 {
-    let millis = u64::try_from(base.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 32);
-    rand::rng().random_range(millis.div_ceil(2)..=millis + millis / 2)
 }
 
 fn write(

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng as _;
 use tidegate_broker::Error;
 use tidegate_protocol::Topic;
 
 use super::{Streams, User, Users};
 use crate::change::{Basis, Change};
+use crate::clock::jittered;
 use crate::close_reason::CloseReason;
 use crate::join::Scope;
 
@@ -39,8 +39,7 @@ impl<S> Users<S> {
             // Not left for the next gap: a broker that is only slow reports no other.
             while let Err(error) = self.resync_some(users, streams).await {
                 tracing::warn!(%error, "re-reading memberships and disconnects failed, will retry");
-                let jitter = rand::rng().random_range(0.5..1.5);
-                tokio::time::sleep(pause.mul_f64(jitter)).await;
+                tokio::time::sleep(Duration::from_millis(jittered(pause))).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
         }
