@@ -23,7 +23,7 @@ lint: ## formatting, clippy, who may depend on whom, and import cycles
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/fuzz.sh check
 	scripts/simulate.sh check
-	scripts/check-cycles.py crates/transport crates/server
+	scripts/check-cycles.py crates/hub crates/transport crates/server crates/broker-redis
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: who may depend on whom; to have it checked: cargo install --locked cargo-deny"; fi
 

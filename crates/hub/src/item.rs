@@ -2,14 +2,15 @@ use std::sync::{Arc, OnceLock};
 
 use tidegate_protocol::{Event, Format, Frame, Position, Topic};
 
-/// An event with its bytes: encoded once a node and format, shared by every ring and outbox.
+/// An event with its bytes: encoded once a node and format, shared by recent events and outboxes.
 #[derive(Clone)]
 pub(crate) struct Item {
     pub(crate) event: Arc<Event>,
     frames: Arc<Frames>,
 }
 
-/// Encoded when the first connection of a format needs it: a node without WebSockets writes no JSON.
+/// Encoded when the first connection of a format needs it: a node without WebSockets writes no
+/// JSON.
 #[derive(Default)]
 struct Frames {
     sse: OnceLock<Frame>,
@@ -29,12 +30,12 @@ impl Item {
         frame.get_or_init(|| format.frame(&self.event))
     }
 
-    /// What it costs a ring.
+    /// What it costs among a topic's recent events.
     pub(crate) fn weight(&self) -> usize {
         320 + 2 * self.event.data.as_bytes().len()
     }
 
-    /// Whether it was stored in the topic before that place.
+    /// Whether it was stored in the topic before that position.
     pub(crate) fn precedes(&self, (topic, begin): &(Topic, Position)) -> bool {
         let mark = &self.event.mark;
         mark.stored()

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tidegate_broker::ResetReason;
 
-use crate::Leave;
+use crate::close_reason::CloseReason;
 
 /// What the hub counts. No label names a user or a topic.
 #[derive(Clone)]
@@ -16,11 +16,13 @@ pub struct Metrics {
     pub delivered: IntCounter,
     /// `tidegate_events_replayed_total`: of these, those that came from history.
     pub replayed: IntCounter,
-    /// `tidegate_events_dropped_total{reason}`: events in outboxes that were thrown away with their connection.
+    /// `tidegate_events_dropped_total{reason}`: events in outboxes that were thrown away with their
+    /// connection.
     pub dropped: IntCounterVec,
     /// `tidegate_resets_total{reason}`
     pub resets: IntCounterVec,
-    /// `tidegate_delivery_seconds`: from the publishing node taking an event to this node handing it to a socket.
+    /// `tidegate_delivery_seconds`: from the publishing node taking an event to this node handing
+    /// it to a socket.
     pub delivery_seconds: Histogram,
     /// `tidegate_outbox_highwater_bytes`: the most that ever waited for one connection.
     pub highwater: IntGauge,
@@ -28,12 +30,14 @@ pub struct Metrics {
     pub topics: IntGauge,
     /// `tidegate_users_connected`
     pub users: IntGauge,
-    /// `tidegate_history_reads_total{source}`: `ring`, `broker`, or `shared` with somebody else's read.
+    /// `tidegate_history_reads_total{source}`: `ring`, `broker`, or `shared` with somebody else's
+    /// read.
     pub history_reads: IntCounterVec,
 }
 
 impl Metrics {
-    /// Counts events given to a socket. `at`: when the oldest live one was published, in milliseconds since 1970; 0: none is live.
+    /// Counts events given to a socket. `at`: when the oldest live one was published, in
+    /// milliseconds since 1970; 0: none is live.
     pub fn sent(&self, events: u32, at: u64) {
         if events == 0 {
             return;
@@ -92,7 +96,7 @@ impl Metrics {
             )?,
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for reason in Leave::ALL {
+        for reason in CloseReason::ALL {
             metrics.leaves.with_label_values(&[reason.as_str()]);
             metrics.dropped.with_label_values(&[reason.as_str()]);
         }

@@ -7,33 +7,43 @@ use tidegate_protocol::EventName;
 pub struct Options {
     /// The name shown in `tidegate:ready`.
     pub node: String,
-    /// Silence after which a stream gets a heartbeat, ±10 %. Default 15 s: a quarter of the 60 s at which nginx and ALB cut.
+    /// Silence after which a stream gets a heartbeat, ±10 %. Default 15 s: a quarter of the 60 s at
+    /// which nginx and ALB cut.
     pub heartbeat: Duration,
     /// What a heartbeat looks like.
     pub heartbeat_style: Heartbeat,
-    /// Base of the reconnect delay told to clients, ±50 % for each: a deploy must not bring all back at once. Default 2 s.
+    /// Base of the reconnect delay told to clients, ±50 % for each: a deploy must not bring all
+    /// back at once. Default 2 s.
     pub retry: Duration,
     /// Age at which a stream is closed cleanly, ±10 %. `None`: never.
     pub max_age: Option<Duration>,
-    /// Events that may wait for one connection; beyond it the connection is closed resumably (`slow_consumer`). Default 1,000.
+    /// Events that may wait for one connection; beyond it the connection is closed resumably
+    /// (`slow_consumer`). Default 1,000.
     pub outbox_events: usize,
-    /// Bytes likewise. Default 1 MiB: 10,000 stuck clients hold less than 10 GiB at worst, and a page of history fits.
+    /// Bytes likewise. Default 1 MiB: 10,000 stuck clients hold less than 10 GiB at worst, and a
+    /// page of history fits.
     pub outbox_bytes: usize,
-    /// Streams one user may have on this node; the next one is turned away. 0: any number. Default 100: devices times tabs stay far below.
+    /// Streams one user may have on this node; the next one is turned away. 0: any number. Default
+    /// 100: devices times tabs stay far below.
     pub user_connections: usize,
     /// Recent events a topic keeps in memory to answer reconnects without the store. Default 128.
     pub ring_events: usize,
     /// Bytes likewise. Default 128 KiB.
     pub ring_bytes: usize,
-    /// Bytes of all rings together; beyond it rings shrink as their topics get events. Default 64 MiB.
+    /// Bytes of all rings together; beyond it rings shrink as their topics get events. Default 64
+    /// MiB.
     pub ring_total: usize,
-    /// How long a topic stays subscribed after its last listener left. Default 1 s: a page reload does not unsubscribe.
+    /// How long a topic stays subscribed after its last listener left. Default 1 s: a page reload
+    /// does not unsubscribe.
     pub linger: Duration,
-    /// How long a join may wait for the broker. Default 5 s: below the patience of a person and of every proxy.
+    /// How long a join may wait for the broker. Default 5 s: below the patience of a person and of
+    /// every proxy.
     pub join_timeout: Duration,
-    /// How long a socket may stay full before its connection is cut. Default 30 s: a phone that changes networks takes a few.
+    /// How long a socket may stay full before its connection is cut. Default 30 s: a phone that
+    /// changes networks takes a few.
     pub write_deadline: Duration,
-    /// Events of one topic read in one replay; a client further behind is closed resumably in the middle and comes back for the rest. Default 10,000.
+    /// Events of one topic read in one replay; a client further behind is closed resumably in the
+    /// middle and comes back for the rest. Default 10,000.
     pub replay_events: u32,
     /// Bytes queued by one replay, likewise. Default 16 MiB.
     pub replay_bytes: usize,
@@ -55,10 +65,11 @@ pub enum Heartbeat {
     },
 }
 
-/// How one stream differs from the node's settings: an application's clients may expect what another server did.
+/// How one stream differs from the node's settings: an application's clients may expect what
+/// another server did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manner {
-    /// Said once, after `tidegate:ready`.
+pub struct StreamOverrides {
+    /// Sent once, after `tidegate:ready`.
     pub greeting: Option<Greeting>,
     /// As [`Options::heartbeat`].
     pub heartbeat: Duration,

@@ -1,153 +1,149 @@
-//! Heartbeats, ages, expiries and the drain: one wheel a node instead of timers for every connection.
+//! Heartbeats, ages, expiries and the drain: one wheel a node instead of timers for every stream.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rand::Rng;
-use tokio::time::Instant;
+use rand::Rng as _;
 
-use crate::blocks::Word;
-use crate::emitter::Emitter;
-use crate::{Inner, Leave, blocks};
-
-/// Time in steps of the wheel since it started.
-pub(crate) type Tick = u32;
-
-/// One step: the precision of every deadline here. 497 days fit in a [`Tick`] at 10 ms steps, 13 years at these.
-const STEP: Duration = Duration::from_millis(100);
+use crate::clock::{STEP, Tick, steps};
+use crate::close_reason::CloseReason;
+use crate::control_events;
+use crate::dispatch::Seen;
+use crate::subscriber::{Subscriber, Subscribers};
 
 /// Slots: one turn takes 102 s. What is due later goes round again.
 const SLOTS: usize = 1024;
 
 pub(crate) struct Wheel {
-    slots: Vec<Mutex<Vec<Weak<Emitter>>>>,
-    start: Instant,
-    now: AtomicU32,
+    slots: Vec<Mutex<Vec<Weak<Subscriber>>>>,
     /// The end of the drain's window, once one has begun.
-    end: AtomicU32,
+    drain_end: AtomicU32,
+    subscribers: Arc<Subscribers>,
+    seen: Arc<Seen>,
 }
 
 impl Wheel {
-    pub(crate) fn new() -> Self {
-        let slots = std::iter::repeat_with(Mutex::default).take(SLOTS).collect();
-        Self { slots, start: Instant::now(), now: AtomicU32::new(0), end: AtomicU32::new(Tick::MAX) }
+    pub(crate) fn new(subscribers: &Arc<Subscribers>, seen: &Arc<Seen>) -> Self {
+        Self {
+            slots: std::iter::repeat_with(Mutex::default).take(SLOTS).collect(),
+            drain_end: AtomicU32::new(Tick::MAX),
+            subscribers: Arc::clone(subscribers),
+            seen: Arc::clone(seen),
+        }
     }
 
-    pub(crate) fn now(&self) -> Tick {
-        self.now.load(Ordering::Relaxed)
+    /// Sees to a subscriber from now on.
+    pub(crate) fn add(&self, subscriber: &Arc<Subscriber>) {
+        let deadlines = &subscriber.deadlines;
+        let beat = subscriber.last_write_at().saturating_add(self.heartbeat(subscriber));
+        self.put(Arc::downgrade(subscriber), beat.min(deadlines.expires_at).min(deadlines.max_age_at));
     }
 
-    /// The step in which `at` lies; deadlines are never early.
-    pub(crate) fn tick_at(&self, at: Instant) -> Tick {
-        let steps = at.saturating_duration_since(self.start).as_millis().div_ceil(STEP.as_millis());
-        Tick::try_from(steps).unwrap_or(Tick::MAX - 1)
-    }
-
-    /// The step `after` from now.
-    pub(crate) fn tick_in(&self, after: Duration) -> Tick {
-        self.tick_at(Instant::now() + after.min(Duration::from_secs(365 * 86_400)))
-    }
-
-    /// Looks at the emitter again at `due`, or after a whole turn if that is sooner.
-    pub(crate) fn put(&self, emitter: Weak<Emitter>, due: Tick) {
+    /// Looks at the subscriber again at `due`, or after a whole turn if that is sooner.
+    fn put(&self, subscriber: Weak<Subscriber>, due: Tick) {
+        let clock = self.subscribers.clock();
         loop {
-            let now = self.now();
-            let end = self.end.load(Ordering::Relaxed);
+            let now = clock.now();
+            let end = self.drain_end.load(Ordering::Relaxed);
             // At least two steps on: the wheel may be just about to take the next slot.
             let at = now.saturating_add(due.min(end).saturating_sub(now).clamp(2, SLOTS as u32 - 1));
             let mut slot = self.slots[at as usize % SLOTS].lock();
-            // Has the wheel passed the slot, or a drain emptied it, before it was locked? Both say so before they take the lock.
-            if self.now() < at && self.end.load(Ordering::Relaxed) == end {
-                slot.push(emitter);
+            // Has the wheel passed the slot, or a drain emptied it, before it was locked? Both say
+            // so before they take the lock.
+            if clock.now() < at && self.drain_end.load(Ordering::Relaxed) == end {
+                slot.push(subscriber);
                 return;
             }
         }
     }
 
-    /// Gives every emitter its own moment within `window` to be closed.
+    /// Gives every subscriber its own moment within `window` to be closed.
     pub(crate) fn drain(&self, window: Duration) {
-        let (first, last) = (self.now() + 1, self.tick_in(window));
-        // First, so that an emitter which is out of its slot just now comes back in time.
-        self.end.store(last, Ordering::Relaxed);
+        let clock = self.subscribers.clock();
+        let (first, last) = (clock.now() + 1, clock.tick_in(window));
+        // First, so that a subscriber which is out of its slot at this moment comes back in time.
+        self.drain_end.store(last, Ordering::Relaxed);
         let mut rng = rand::rng();
         let mut all = Vec::new();
         for slot in &self.slots {
             all.append(&mut slot.lock());
         }
-        for emitter in all {
-            let Some(strong) = emitter.upgrade() else { continue };
+        for subscriber in all {
+            let Some(strong) = subscriber.upgrade() else { continue };
             let at = rng.random_range(first..=last.max(first));
-            strong.drains.store(at, Ordering::Relaxed);
-            self.put(emitter, at);
+            strong.set_drain_at(at);
+            self.put(subscriber, at);
         }
     }
-}
 
-/// Turns the wheel.
-pub(crate) async fn run(hub: Arc<Inner>) {
-    let mut interval = tokio::time::interval_at(hub.wheel.start + STEP, STEP);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-    let mut emitters = Vec::new();
-    loop {
-        interval.tick().await;
-        let now = hub.wheel.now.fetch_add(1, Ordering::Relaxed) + 1;
-        hub.reap(now);
-        std::mem::swap(&mut *hub.wheel.slots[now as usize % SLOTS].lock(), &mut emitters);
-        for emitter in emitters.drain(..) {
-            if let Some(due) = emitter.upgrade().and_then(|emitter| hub.look_at(&emitter, now)) {
-                hub.wheel.put(emitter, due);
+    /// Turns the wheel.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let clock = self.subscribers.clock();
+        let mut interval = tokio::time::interval_at(clock.start() + STEP, STEP);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut due = Vec::new();
+        loop {
+            interval.tick().await;
+            let now = clock.advance();
+            self.subscribers.topics().let_go(now);
+            std::mem::swap(&mut *self.slots[now as usize % SLOTS].lock(), &mut due);
+            for subscriber in due.drain(..) {
+                let next = subscriber.upgrade().and_then(|subscriber| self.look_at(&subscriber, now));
+                if let Some(next) = next {
+                    self.put(subscriber, next);
+                }
             }
         }
     }
-}
 
-impl Inner {
-    /// Does what is due and says when to look again.
-    fn look_at(&self, emitter: &Emitter, now: Tick) -> Option<Tick> {
-        let deadline = steps(self.options.write_deadline);
-        let stuck = emitter.stuck(now).map_or(Tick::MAX, |since| since.saturating_add(deadline));
-        if stuck <= now {
-            emitter.give_up();
-            self.gone(emitter);
+    /// Does what is due and returns when to look again.
+    fn look_at(&self, subscriber: &Subscriber, now: Tick) -> Option<Tick> {
+        let options = self.subscribers.options();
+        let deadline = steps(options.write_deadline);
+        let blocked_since = subscriber.blocked_since(now);
+        let give_up_at = blocked_since.map_or(Tick::MAX, |since| since.saturating_add(deadline));
+        if give_up_at <= now {
+            subscriber.give_up();
+            self.subscribers.depart(subscriber);
             return None;
         }
-        let drains = emitter.drains.load(Ordering::Relaxed).min(self.wheel.end.load(Ordering::Relaxed));
-        for (due, reason) in
-            [(emitter.expires, Leave::TokenExpired), (emitter.oldest, Leave::MaxAge), (drains, Leave::Drain)]
-        {
-            if due <= now {
-                self.close(emitter, reason);
+        let drain_at = subscriber.drain_at().min(self.drain_end.load(Ordering::Relaxed));
+        let (expires_at, max_age_at) = (subscriber.deadlines.expires_at, subscriber.deadlines.max_age_at);
+        for (at, reason) in [
+            (expires_at, CloseReason::TokenExpired),
+            (max_age_at, CloseReason::MaxAge),
+            (drain_at, CloseReason::Drain),
+        ] {
+            if at <= now {
+                self.subscribers.close(subscriber, reason);
                 // Again, in case that its socket does not take the goodbye.
                 return Some(now.saturating_add(deadline));
             }
         }
-        let mut beat = emitter.last.load(Ordering::Relaxed).saturating_add(self.beat(emitter));
-        if beat <= now {
-            let style = emitter.manner.as_ref().map_or(&self.options.heartbeat_style, |manner| &manner.style);
-            emitter.tell(now, Word::Heartbeat, |format, cursor| {
+        let mut beat_at = subscriber.last_write_at().saturating_add(self.heartbeat(subscriber));
+        if beat_at <= now {
+            let overrides = subscriber.overrides.as_ref();
+            let style = overrides.map_or(&options.heartbeat_style, |overrides| &overrides.style);
+            subscriber.heartbeat(now, |format, cursor| {
                 let moved = self.seen.refresh(cursor);
-                let block = blocks::heartbeat(format, style, moved.as_ref());
+                let block = control_events::heartbeat(format, style, moved.as_ref());
                 if let Some(moved) = moved {
                     *cursor = moved;
                 }
                 block
             });
-            beat = now.saturating_add(self.beat(emitter));
+            beat_at = now.saturating_add(self.heartbeat(subscriber));
         }
-        Some(beat.min(emitter.expires).min(emitter.oldest).min(drains).min(stuck))
+        Some(beat_at.min(expires_at).min(max_age_at).min(drain_at).min(give_up_at))
     }
 
     /// The heartbeat interval in steps, ±10 %: streams that began together don't beat together.
-    pub(crate) fn beat(&self, emitter: &Emitter) -> Tick {
-        let every = emitter.manner.as_ref().map_or(self.options.heartbeat, |manner| manner.heartbeat);
+    fn heartbeat(&self, subscriber: &Subscriber) -> Tick {
+        let overrides = subscriber.overrides.as_ref();
+        let every = overrides.map_or(self.subscribers.options().heartbeat, |overrides| overrides.heartbeat);
         let steps = steps(every);
         rand::rng().random_range(steps - steps / 10..=steps.saturating_add(steps / 10)).max(1)
     }
-}
-
-/// A duration in steps, at least one.
-fn steps(duration: Duration) -> Tick {
-    u32::try_from(duration.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1)
 }

@@ -1,5 +1,5 @@
-//! Topics that come and go while events keep coming, on several cores: between the two words there is every event of a topic, once, and
-//! outside of them none.
+//! Topics that come and go while events keep coming, on several cores: between the two words there
+//! is every event of a topic, once, and outside of them none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ const TOPICS: [&str; 4] = ["topic:a", "topic:b", "topic:c", "topic:d"];
 const CHANGES: usize = 40;
 
 async fn run(partitions: u8, seed: u64) {
-    // The dispatch may be far behind here: nobody is cut for that, and no topic is let go of which events are still on their way.
+    // The dispatch may be far behind here: nobody is cut for that, and no topic is let go of which
+    // events are still on their way.
     let linger = Duration::from_secs(3_600);
     let options = Options { outbox_events: 1 << 30, outbox_bytes: 1 << 30, linger, ..quiet() };
     let rig = Arc::new(Rig::new(partitions, options));

@@ -6,7 +6,8 @@ use tidegate_protocol::Cursor;
 
 use crate::rig::{Rig, quiet, topic};
 
-/// What was deleted is not shown again, though this node had it at hand. Who has seen it is not told.
+/// What was deleted is not shown again, though this node had it at hand. Who has seen it is not
+/// told.
 #[tokio::test]
 async fn deleted_events_are_not_replayed() {
     let rig = Rig::new(1, quiet());

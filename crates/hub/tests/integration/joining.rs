@@ -7,7 +7,8 @@ use tidegate_protocol::{Cursor, Epoch, Position};
 
 use crate::rig::{Rig, event, publish, quiet, topic};
 
-/// What is read of one topic is ahead of what has been dispatched of another: neither is lost, and the order is one.
+/// What is read of one topic is ahead of what has been dispatched of another: neither is lost, and
+/// the order is one.
 #[tokio::test]
 async fn a_replay_does_not_overtake_the_dispatch() {
     let rig = Rig::new(1, quiet());
@@ -168,7 +169,8 @@ async fn a_big_replay_comes_in_pieces() {
     }
 }
 
-/// Events get lost while history is read: what was read is read again, and nothing is missing or told twice.
+/// Events get lost while history is read: what was read is read again, and nothing is missing or
+/// told twice.
 #[tokio::test]
 async fn a_reset_during_a_join_begins_it_again() {
     let rig = Arc::new(Rig::new(1, quiet()));
@@ -192,7 +194,8 @@ async fn a_reset_during_a_join_begins_it_again() {
     assert_eq!(reader.all(3).await, ["2", "3", "4"]);
 }
 
-/// Another life of the counter: told once, and its events follow from the first on. Stragglers of the life before are no events any more.
+/// Another life of the counter: told once, and its events follow from the first on. Stragglers of
+/// the life before are no events any more.
 #[tokio::test]
 async fn a_new_epoch_is_told_and_followed() {
     let rig = Rig::new(1, quiet());
@@ -231,7 +234,8 @@ async fn events_without_history_come_live_and_have_no_id() {
     assert_ne!(Some(reader.last_id), id);
 }
 
-/// Let go and taken again: what is left over from the time before does not hide what nobody listened to.
+/// Let go and taken again: what is left over from the time before does not hide what nobody
+/// listened to.
 #[tokio::test]
 async fn a_ring_has_no_hole_after_a_time_without_listeners() {
     let rig = Rig::new(1, Options { linger: std::time::Duration::ZERO, ..quiet() });

@@ -120,7 +120,8 @@ async fn nothing_is_left_of_streams_that_are_gone() {
     assert_eq!((rig.hub.live(), rig.hub.metrics().users.get()), (0, 0));
 }
 
-/// A drain ends every stream within its window, one that is still joining included, each with a delay of its own.
+/// A drain ends every stream within its window, one that is still joining included, each with a
+/// delay of its own.
 #[tokio::test]
 async fn a_drain_takes_everybody_in_its_window() {
     const WINDOW: Duration = Duration::from_millis(600);

@@ -69,6 +69,29 @@ async fn memberships_are_read_after_a_gap_until_they_are_known() {
     assert_eq!(reader.data().await, "b");
 }
 
+/// One round trip, however far the store is.
+#[tokio::test]
+async fn a_user_is_asked_for_all_at_once() {
+    let rig = Rig::new(1, quiet());
+    rig.broker.set_membership(&user(), &topic("topic:b"), true).await.unwrap();
+    rig.broker.memberships.shut();
+    rig.broker.disconnects.shut();
+    let join = rig.join(Some("u"), &["topic:a"], Resume::Live);
+    let doors = async {
+        rig.broker.memberships.reached(1).await;
+        rig.broker.disconnects.reached(1).await;
+        rig.broker.memberships.open();
+        rig.broker.disconnects.open();
+    };
+    let (mut reader, ()) = tokio::join!(join, doors);
+    assert!(reader.ready().await.data.unwrap().contains("topic:b"));
+    // The count is known all the same: a disconnect that is missed is noticed.
+    rig.broker.deaf.store(true, Ordering::Relaxed);
+    rig.broker.disconnect(&user()).await.unwrap();
+    rig.say(&[Delivery::Gap]);
+    assert_eq!(reader.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
+}
+
 /// It would stay held, and silent, as long as its client waits.
 #[tokio::test]
 async fn a_stream_whose_change_panics_is_closed() {
@@ -106,7 +129,8 @@ async fn what_was_read_does_not_undo_what_was_told() {
     assert_eq!(reader.data().await, "open");
 }
 
-/// A disconnect whose word comes after its number was read is not counted twice: the next one, missed, is noticed.
+/// A disconnect whose word comes after its number was read is not counted twice: the next one,
+/// missed, is noticed.
 #[tokio::test]
 async fn a_missed_disconnect_is_noticed() {
     let rig = Rig::new(1, quiet());

@@ -1,4 +1,5 @@
-//! Everything at once, by chance: at the end every reader has every event of its topics once, in order.
+//! Everything at once, by chance: at the end every reader has every event of its topics once, in
+//! order.
 
 use std::collections::HashMap;
 use std::sync::Arc;

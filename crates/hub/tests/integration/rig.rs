@@ -1,4 +1,5 @@
-//! A hub, and the in-process broker under it, with a hand on everything that passes between the two.
+//! A hub, and the in-process broker under it, with a hand on everything that passes between the
+//! two.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub(crate) struct Wrapped {
     pub(crate) local: Arc<Local>,
     pub(crate) history: Door,
     pub(crate) memberships: Door,
+    pub(crate) disconnects: Door,
     /// Deliveries from the broker; not what a test says itself.
     pub(crate) deliveries: Arc<Door>,
     /// Controls and deletions get lost.
@@ -115,6 +117,7 @@ impl Rig {
             local,
             history: Door::new(),
             memberships: Door::new(),
+            disconnects: Door::new(),
             deliveries: door,
             deaf,
             forgetful: AtomicBool::new(false),
@@ -166,27 +169,20 @@ impl Rig {
         topics: &[&str],
         resume: Resume,
     ) -> Result<Reader, tidegate_hub::Error> {
-        let join = Join {
-            user: user.map(|user| Topic::user(user).unwrap()),
-            scope,
-            topics: topics.iter().map(|name| topic(name)).collect(),
-            resume,
-            expires: None,
-            format: Format::Sse,
-            manner: None,
-        };
+        let user = user.map(|user| Topic::user(user).unwrap());
+        let topics = topics.iter().map(|name| topic(name)).collect();
+        let join = Join::new(topics).user(user).scope(scope).resume(resume);
         self.hub.join(join).await.map(Reader::new)
     }
 
     /// A stream of JSON objects.
     pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
         let topics = topics.iter().map(|name| topic(name)).collect();
-        let (user, scope, expires, manner) = (None, Scope::Own, None, None);
-        let join = Join { user, scope, topics, resume, expires, format: Format::Json, manner };
-        self.hub.join(join).await.unwrap()
+        self.hub.join(Join::new(topics).resume(resume).format(Format::Json)).await.unwrap()
     }
 
-    /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of its own.
+    /// Until the hub has done what it was told so far about `topic`: the word goes to a stream of
+    /// its own.
     pub(crate) async fn settled(&self) {
         let mut probe = self.join(None, &["topic:settled"], Resume::Live).await;
         probe.ready().await;
@@ -316,6 +312,7 @@ impl Broker for Wrapped {
 
     async fn disconnects(&self, users: &[Topic]) -> Result<Vec<u64>, Error> {
         self.fail()?;
+        self.disconnects.pass().await;
         let numbers = self.local.disconnects(users).await?;
         let forgetful = self.forgetful.load(Ordering::Relaxed);
         Ok(if forgetful { vec![0; numbers.len()] } else { numbers })

@@ -1,20 +1,20 @@
-//! The gateway's own words on a stream.
+//! The gateway's own events on a stream: `tidegate:*`, and heartbeats.
 
 use std::time::Duration;
 
-use rand::Rng;
 use serde_json::{Value, json};
 use tidegate_broker::ResetReason;
 use tidegate_protocol::{Cursor, EventName, Format, Topic, sse};
 
-use crate::{Greeting, Heartbeat};
+use crate::clock::jittered;
+use crate::options::{Greeting, Heartbeat};
 
-/// What the gateway says.
+/// A control event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum ControlEvent {
     /// The stream is subscribed.
     Ready,
-    /// What the application says at the beginning.
+    /// The application's own event at the beginning.
     Greeting,
     /// Events were lost, or may have been.
     Reset,
@@ -22,7 +22,7 @@ pub enum Word {
     Closing,
     /// A sign of life.
     Heartbeat,
-    /// Topics came or went at the client's wish.
+    /// Topics came or went at the client's request.
     Topics,
 }
 
@@ -51,40 +51,39 @@ pub(crate) fn closing(format: Format, retry: Duration, reason: &str) -> Vec<u8> 
     write(format, Some(jittered(retry)), None, Some("tidegate:closing"), &json!({ "reason": reason }))
 }
 
-/// What a client asked for while connected has been done.
-pub(crate) fn topics(format: Format, id: &Cursor, added: bool, topics: &[Topic]) -> Vec<u8> {
-    let event = if added { "tidegate:subscribed" } else { "tidegate:unsubscribed" };
-    write(format, None, Some(id), Some(event), &json!({ "topics": topics }))
+/// Topics that the client asked for while connected are received from here on.
+pub(crate) fn subscribed(format: Format, id: &Cursor, topics: &[Topic]) -> Vec<u8> {
+    write(format, None, Some(id), Some("tidegate:subscribed"), &json!({ "topics": topics }))
+}
+
+/// Topics that the client no longer wants are not received from here on.
+pub(crate) fn unsubscribed(format: Format, id: &Cursor, topics: &[Topic]) -> Vec<u8> {
+    write(format, None, Some(id), Some("tidegate:unsubscribed"), &json!({ "topics": topics }))
 }
 
 /// What an application's clients expect at the beginning. No id.
 pub(crate) fn greeting(format: Format, greeting: &Greeting) -> Vec<u8> {
-    word(format, None, Some(greeting.event.as_str()), &greeting.data)
+    text(format, None, Some(greeting.event.as_str()), &greeting.data)
 }
 
-/// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no id.
+/// With `moved`, also brings a quiet client's cursor up to date. A heartbeat event itself has no
+/// id.
 pub(crate) fn heartbeat(format: Format, style: &Heartbeat, moved: Option<&Cursor>) -> Vec<u8> {
     match (format, style) {
         (Format::Sse, Heartbeat::Comment) => {
-            let mut out = brought(moved);
+            let mut out = id_block(moved);
             out.extend_from_slice(b":\n\n");
             out
         }
         // A page can't see comments, and a WebSocket has none.
-        (Format::Sse, Heartbeat::Named) => word(format, moved, Some("tidegate:heartbeat"), ""),
+        (Format::Sse, Heartbeat::Named) => text(format, moved, Some("tidegate:heartbeat"), ""),
         (Format::Json, Heartbeat::Comment | Heartbeat::Named) => {
             write(format, None, moved, Some("tidegate:heartbeat"), &Value::Null)
         }
         (_, Heartbeat::Event { name, data }) => {
-            word(format, moved, name.as_ref().map(EventName::as_str), data)
+            text(format, moved, name.as_ref().map(EventName::as_str), data)
         }
     }
-}
-
-/// Milliseconds within ±50 % of `base`: what keeps clients from coming back all at once.
-pub(crate) fn jittered(base: Duration) -> u64 {
-    let millis = u64::try_from(base.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 32);
-    rand::rng().random_range(millis.div_ceil(2)..=millis + millis / 2)
 }
 
 fn write(
@@ -94,7 +93,7 @@ fn write(
     event: Option<&str>,
     data: &Value,
 ) -> Vec<u8> {
-    // A connection without topics has no place.
+    // A stream without topics has no position.
     let id = id.filter(|id| !id.is_empty());
     match format {
         Format::Sse => {
@@ -118,17 +117,18 @@ fn write(
     }
 }
 
-/// An event with a text of somebody else's, without id. With `moved`, a block before it brings the client's cursor up to date.
-fn word(format: Format, moved: Option<&Cursor>, event: Option<&str>, data: &str) -> Vec<u8> {
+/// An event with a text of the application's, without id. With `moved`, a block before it brings
+/// the client's cursor up to date.
+fn text(format: Format, moved: Option<&Cursor>, event: Option<&str>, data: &str) -> Vec<u8> {
     if format == Format::Json {
         return write(format, None, moved, event, &data.into());
     }
-    let mut out = brought(moved);
+    let mut out = id_block(moved);
     sse::push_block(event, Some(data.as_bytes()), &mut out);
     out
 }
 
-fn brought(moved: Option<&Cursor>) -> Vec<u8> {
+fn id_block(moved: Option<&Cursor>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     if let Some(cursor) = moved {
         push_id(cursor, &mut out);

@@ -3,18 +3,18 @@ use tidegate_protocol::{Cursor, MAX_PARTITIONS, Partition, Position};
 
 /// How far this node has handed on each partition.
 ///
-/// Moved only after an event was given to every emitter of its topic: an emitter whose outbox is empty has been sent
-/// everything up to here.
+/// Moved only after an event was given to every subscriber of its topic: one whose outbox is empty
+/// has been sent everything up to here.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<[Option<Position>; MAX_PARTITIONS as usize]>);
 
 impl Seen {
     pub(crate) fn advance(&self, partition: Partition, position: Position) {
         let mut all = self.0.lock();
-        let place = &mut all[partition.index()];
-        match place {
+        let known = &mut all[partition.index()];
+        match known {
             Some(old) if old.epoch == position.epoch && old.offset >= position.offset => {}
-            _ => *place = Some(position),
+            _ => *known = Some(position),
         }
     }
 

@@ -1,6 +1,6 @@
-/// Why a stream ended. The words go over the wire and into metric labels.
+/// Why a stream ended. The names go over the wire and into metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Leave {
+pub enum CloseReason {
     /// The client went away.
     Client,
     /// The client did not read fast enough.
@@ -21,7 +21,7 @@ pub enum Leave {
     Unavailable,
 }
 
-impl Leave {
+impl CloseReason {
     /// Every reason there is.
     pub const ALL: [Self; 9] = [
         Self::Client,
@@ -35,7 +35,7 @@ impl Leave {
         Self::Unavailable,
     ];
 
-    /// The word on the wire and in metrics.
+    /// The name on the wire and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use tidegate_broker::{ResetReason, Span};
 use tidegate_protocol::{Cursor, Epoch, Partition, Position, Topic};
 
-use crate::Resume;
-use crate::channel::Channel;
 use crate::item::Item;
+use crate::join::Resume;
+use crate::subscriber::TopicState;
 
-/// Where each partition of a join begins, and what must be said about it.
+/// Where each partition of a stream begins, and which resets its client must get.
 #[derive(Clone)]
-pub(crate) struct Plan {
+pub(super) struct ResumePlan {
     /// As the client gave it; empty: it gave none, or nothing that can be read.
     given: Cursor,
     /// Where the subscription was confirmed.
@@ -18,13 +18,13 @@ pub(crate) struct Plan {
     malformed: bool,
     /// How many of the last events the client wants; 0: it did not ask for that.
     limit: u32,
-    pub(crate) resets: BTreeMap<ResetReason, Vec<Topic>>,
-    /// Partitions in which the given place is worth nothing.
+    pub(super) resets: BTreeMap<ResetReason, Vec<Topic>>,
+    /// Partitions in which the given position is worth nothing.
     void: Vec<Partition>,
 }
 
-impl Plan {
-    pub(crate) fn new(resume: &Resume, channels: &[Arc<Channel>], base: &Cursor) -> Self {
+impl ResumePlan {
+    pub(super) fn new(resume: &Resume, topics: &[Arc<TopicState>], base: &Cursor) -> Self {
         let (given, malformed, limit) = match resume {
             Resume::Live => (Cursor::default(), false, 0),
             Resume::Last(limit) => (Cursor::default(), false, *limit),
@@ -34,71 +34,72 @@ impl Plan {
             },
         };
         let mut resets = BTreeMap::new();
-        if malformed && !channels.is_empty() {
-            let topics = channels.iter().map(|channel| channel.topic.clone()).collect();
+        if malformed && !topics.is_empty() {
+            let topics = topics.iter().map(|topic| topic.topic.clone()).collect();
             resets.insert(ResetReason::Malformed, topics);
         }
         Self { given, base: base.clone(), malformed, limit, resets, void: Vec::new() }
     }
 
-    /// Whether it begins with the last events, and not behind a place.
-    pub(crate) fn backwards(&self) -> bool {
+    /// Whether it begins with the last events, and not behind a position.
+    pub(super) fn backwards(&self) -> bool {
         self.limit > 0
     }
 
-    pub(crate) fn wishes(&self, channels: &[Arc<Channel>], limit: u32) -> Vec<(Arc<Channel>, Span)> {
-        let wish = |channel: &Arc<Channel>| {
+    pub(super) fn reads(&self, topics: &[Arc<TopicState>], limit: u32) -> Vec<(Arc<TopicState>, Span)> {
+        let read = |topic: &Arc<TopicState>| {
             let span = if self.backwards() {
                 Span::Last { limit: self.limit.min(limit) }
             } else {
-                Span::After { position: self.given.get(channel.partition)?, limit }
+                Span::After { position: self.given.get(topic.partition)?, limit }
             };
-            Some((Arc::clone(channel), span))
+            Some((Arc::clone(topic), span))
         };
-        channels.iter().filter_map(wish).collect()
+        topics.iter().filter_map(read).collect()
     }
 
-    pub(crate) fn reset(&mut self, channel: &Channel, reason: ResetReason, head: Position) {
-        self.resets.entry(reason).or_default().push(channel.topic.clone());
+    pub(super) fn reset(&mut self, topic: &TopicState, reason: ResetReason, head: Position) {
+        self.resets.entry(reason).or_default().push(topic.topic.clone());
         if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {
-            self.void.push(channel.partition);
-            let known = self.base.get(channel.partition);
+            self.void.push(topic.partition);
+            let known = self.base.get(topic.partition);
             if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
-                self.base.set(channel.partition, head);
+                self.base.set(topic.partition, head);
             }
         }
     }
 
     /// Whether the client came from behind an event without history: it had it where it was, or it
     /// was away. The node may be late.
-    pub(crate) fn is_past(&self, item: &Item) -> bool {
+    pub(super) fn is_past(&self, item: &Item) -> bool {
         let mark = &item.event.mark;
         let given = self.given.get(mark.partition).filter(|_| !self.void.contains(&mark.partition));
         !mark.stored() && given.is_some_and(|given| given.epoch == mark.epoch && mark.offset <= given.offset)
     }
 
-    /// The place from which the events queued follow.
-    pub(crate) fn start(&self, items: &[Item]) -> Cursor {
+    /// The position from which the events queued follow.
+    pub(super) fn start(&self, items: &[Item]) -> Cursor {
         let mut start = Cursor::default();
         for (partition, base) in self.base.iter() {
             let given = self.given.get(partition).filter(|_| !self.void.contains(&partition));
             let first =
                 items.iter().find(|item| item.event.mark.partition == partition && item.event.mark.stored());
-            let place = match (given, first) {
+            let position = match (given, first) {
                 (Some(given), _) => given,
                 (None, Some(first)) if self.backwards() && first.event.mark.offset <= base.offset => {
                     Position { epoch: base.epoch, offset: first.event.mark.offset - 1 }
                 }
                 (None, _) => base,
             };
-            start.set(partition, place);
+            start.set(partition, position);
         }
         start
     }
 
-    /// The id of the ready block. A client that loses its connection between this block and the reset gets the reset again: where the
-    /// given place is void, it is given back, or a place that no counter has.
-    pub(crate) fn ready(&self, start: &Cursor) -> Cursor {
+    /// The id of the ready block. A client that loses its connection between this block and the
+    /// reset gets the reset again: where the given position is void, it is given back, or a
+    /// position that no counter has.
+    pub(super) fn ready(&self, start: &Cursor) -> Cursor {
         let mut ready = start.clone();
         for partition in &self.void {
             if let Some(given) = self.given.get(*partition) {
@@ -131,11 +132,11 @@ mod tests {
     fn an_event_without_history_is_not_given_to_a_client_that_is_past_it() {
         let place = item(10, None).event.mark.position();
         let given = Cursor::single(item(10, None).event.mark.partition, place);
-        let plan = Plan::new(&Resume::After(given.to_string()), &[], &given);
+        let plan = ResumePlan::new(&Resume::After(given.to_string()), &[], &given);
         assert!(plan.is_past(&item(9, None)) && plan.is_past(&item(10, None)));
         assert!(!plan.is_past(&item(11, None)), "it came later");
-        assert!(!plan.is_past(&item(9, Some(8))), "a stored one has a place of its own");
-        let live = Plan::new(&Resume::Live, &[], &given);
+        assert!(!plan.is_past(&item(9, Some(8))), "a stored one has a position of its own");
+        let live = ResumePlan::new(&Resume::Live, &[], &given);
         assert!(!live.is_past(&item(9, None)), "it has been nowhere before");
     }
 }

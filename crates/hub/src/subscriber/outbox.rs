@@ -2,15 +2,16 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::blocks::Word;
+use crate::control_events::ControlEvent;
 
 /// What waits for one connection: shared frames, nothing allocated while empty.
 ///
-/// Two kinds of entries: live events count against the limits; what a join replays does not, for it has limits of its own, and a client
-/// that is still reading it must not be thrown out for that.
+/// Two kinds of entries: live events count against the limits; what a join replays does not, for it
+/// has limits of its own, and a client that is still reading it must not be thrown out for that.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// The first has a place of its own: most of the time nothing else waits, and nothing needs to be allocated.
+    /// The first has a field of its own: most of the time nothing else waits, and nothing needs to
+    /// be allocated.
     first: Option<Entry>,
     others: VecDeque<Entry>,
     events: usize,
@@ -26,8 +27,8 @@ pub(crate) struct Entry {
     pub(crate) at: u64,
     /// Whether it counts against the limits.
     pub(crate) counted: bool,
-    /// What of the gateway's own it is.
-    pub(crate) word: Option<Word>,
+    /// The control event that they are, or begin with.
+    pub(crate) control: Option<ControlEvent>,
 }
 
 impl Outbox {
@@ -45,8 +46,9 @@ impl Outbox {
         self.bytes
     }
 
-    /// Adds an entry. False, and nothing added, if it counts and something counted waits already and the limits would be passed: a single
-    /// entry always fits, or a large event could never be sent.
+    /// Adds an entry. False, and nothing added, if it counts and something counted waits already
+    /// and the limits would be passed: a single entry always fits, or a large event could never be
+    /// sent.
     #[must_use]
     pub(crate) fn push(&mut self, entry: Entry, max_events: usize, max_bytes: usize) -> bool {
         if entry.counted {
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     fn entry(len: usize, counted: bool) -> Entry {
-        Entry { bytes: vec![b'x'; len].into(), events: 1, at: 0, counted, word: None }
+        Entry { bytes: vec![b'x'; len].into(), events: 1, at: 0, counted, control: None }
     }
 
     #[test]
