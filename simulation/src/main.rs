@@ -183,7 +183,11 @@ fn kept() -> Result<bool> {
         }
     }
     for (path, kept) in Kept::all("expected")? {
-        if !failures(&kept.plan).iter().any(|failure| failure.kind == kept.kind) {
+        // As above: one of many neighbours meets it still, unless it is mended.
+        let mut neighbours =
+            (0..400).map(|neighbour| Plan { seed: kept.plan.seed + neighbour, ..kept.plan.clone() });
+        let fails = |plan: Plan| failures(&plan).iter().any(|failure| failure.kind == kept.kind);
+        if !neighbours.any(fails) {
             println!("{} does not fail any more: if it is mended, move it to regressions", path.display());
             good = false;
         }
