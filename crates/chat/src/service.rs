@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_broker::Broker;
-use tidegate_hub::Manner;
+use tidegate_hub::StreamOverrides;
 use tidegate_protocol::Topic;
 use tidegate_server::{App, Caller, Problem};
 
@@ -51,34 +51,34 @@ pub(crate) struct Chat {
     /// Users that the store need not be told of again, and since when they are collected: the store
     /// has to know who is still there.
     met: Mutex<(Instant, HashSet<String>)>,
-    room_manner: Arc<Manner>,
-    user_manner: Arc<Manner>,
+    room_overrides: Arc<StreamOverrides>,
+    user_overrides: Arc<StreamOverrides>,
 }
 
 impl Chat {
     pub(crate) fn new(app: App, options: Options, store: Arc<dyn Store>) -> Self {
         let age = app.hub().options().max_age;
         let aged = |timeout: Duration| if timeout.is_zero() { age } else { Some(timeout) };
-        let room_manner = Manner {
+        let room_overrides = StreamOverrides {
             greeting: None,
             heartbeat: options.room_heartbeat,
             style: options.room_heartbeat_style.clone(),
             max_age: aged(options.room_timeout),
         };
-        let user_manner = Manner {
+        let user_overrides = StreamOverrides {
             greeting: options.greeting.clone(),
             heartbeat: options.user_heartbeat,
             style: options.user_heartbeat_style.clone(),
             max_age: aged(options.user_timeout),
         };
-        let (room_manner, user_manner) = (Arc::new(room_manner), Arc::new(user_manner));
+        let (room_overrides, user_overrides) = (Arc::new(room_overrides), Arc::new(user_overrides));
         Self {
             options,
             app,
             store,
             met: Mutex::new((Instant::now(), HashSet::new())),
-            room_manner,
-            user_manner,
+            room_overrides,
+            user_overrides,
         }
     }
 

@@ -31,8 +31,8 @@ impl SubscriberHandle {
 
     /// The next bytes to write, which are counted as sent; `None` when the stream has ended.
     ///
-    /// After `None`, [`SubscriberHandle::cut`] tells whether the connection must be cut rather than
-    /// ended in good order.
+    /// After `None`, [`SubscriberHandle::is_cut`] tells whether the connection must be cut rather
+    /// than ended in good order.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         /// Joined writes: as much as a socket's buffer usually takes.
         const WRITE_BYTES: usize = 64 << 10;
@@ -42,12 +42,12 @@ impl SubscriberHandle {
     }
 
     /// Whether the stream was cut: its client did not read.
-    pub fn cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.subscriber.is_cut()
     }
 
     /// Why the stream has ended, if it has.
-    pub fn left(&self) -> Option<CloseReason> {
+    pub fn close_reason(&self) -> Option<CloseReason> {
         self.subscriber.close_reason()
     }
 

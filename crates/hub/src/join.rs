@@ -10,19 +10,19 @@ use crate::options::StreamOverrides;
 pub struct Join {
     /// Whose stream it is, by the user's own topic: it is counted among the user's, and ends when
     /// the user is disconnected.
-    pub user: Option<Topic>,
+    pub(crate) user: Option<Topic>,
     /// What it carries of the user's.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// The topics asked for; the caller has checked that they may be.
-    pub topics: Vec<Topic>,
+    pub(crate) topics: Vec<Topic>,
     /// Where to begin.
-    pub resume: Resume,
+    pub(crate) resume: Resume,
     /// When the credential expires.
-    pub expires: Option<Instant>,
+    pub(crate) expires_at: Option<Instant>,
     /// How events look.
-    pub format: Format,
+    pub(crate) format: Format,
     /// How the stream differs from the node's settings.
-    pub manner: Option<Arc<StreamOverrides>>,
+    pub(crate) overrides: Option<Arc<StreamOverrides>>,
 }
 
 impl Join {
@@ -34,9 +34,9 @@ impl Join {
             scope: Scope::Own,
             topics,
             resume: Resume::Live,
-            expires: None,
+            expires_at: None,
             format: Format::Sse,
-            manner: None,
+            overrides: None,
         }
     }
 
@@ -60,8 +60,8 @@ impl Join {
 
     /// Ends it when its credential expires. `None`: never.
     #[must_use]
-    pub fn expires(self, at: Option<Instant>) -> Self {
-        Self { expires: at, ..self }
+    pub fn expires_at(self, at: Option<Instant>) -> Self {
+        Self { expires_at: at, ..self }
     }
 
     /// How its events look.
@@ -72,8 +72,17 @@ impl Join {
 
     /// How it differs from the node's settings.
     #[must_use]
-    pub fn manner(self, overrides: Option<Arc<StreamOverrides>>) -> Self {
-        Self { manner: overrides, ..self }
+    pub fn overrides(self, overrides: Option<Arc<StreamOverrides>>) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// Changes how it differs from the node's settings.
+    #[must_use]
+    pub fn change_overrides(
+        self,
+        change: impl FnOnce(Option<Arc<StreamOverrides>>) -> Option<Arc<StreamOverrides>>,
+    ) -> Self {
+        Self { overrides: change(self.overrides), ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The hub owns the loop that takes deliveries from the broker and hands each to the subscribers of
 //! its topic. A subscriber is one receiving stream with a bounded outbox; a transport holds its
-//! [handle](Subscription), polls it and writes what it gets.
+//! [handle](SubscriberHandle), polls it and writes what it gets.
 //!
 //! Each part owns its fields, and knows only those below it:
 //!
@@ -37,11 +37,11 @@ mod topics;
 mod users;
 mod wheel;
 
-pub use close_reason::CloseReason as Leave;
-pub use control_events::ControlEvent as Word;
-pub use handle::{SubscriberHandle as Subscription, Watch};
+pub use close_reason::CloseReason;
+pub use control_events::ControlEvent;
+pub use handle::{SubscriberHandle, Watch};
 pub use hub::Hub;
 pub use join::{Error, Join, Resume, Scope};
 pub use metrics::Metrics;
-pub use options::{Greeting, Heartbeat, Options, StreamOverrides as Manner};
+pub use options::{Greeting, Heartbeat, Options, StreamOverrides};
 pub use subscriber::{Batch, Chunk, Flushed, Sink};

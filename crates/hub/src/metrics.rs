@@ -30,7 +30,7 @@ pub struct Metrics {
     pub topics: IntGauge,
     /// `tidegate_users_connected`
     pub users: IntGauge,
-    /// `tidegate_history_reads_total{source}`: `ring`, `broker`, or `shared` with somebody else's
+    /// `tidegate_history_reads_total{source}`: `ring`, `broker`, or `shared` with another's
     /// read.
     pub history_reads: IntCounterVec,
 }

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderValue, header};
 use tidegate_broker::{Read, Span};
-use tidegate_hub::{Heartbeat, Manner, Resume};
+use tidegate_hub::{Heartbeat, Resume, StreamOverrides};
 use tidegate_protocol::Cursor;
 use tidegate_server::{App, Application, Caller, Problem, Segment, last_event_id, stream};
 
@@ -32,7 +32,7 @@ const EVENTS: &str = "/api/schedules/{schedule}/seats/events";
 /// The seats in `store`, ready to be served. Must be called on a runtime. The task that ends holds
 /// lives as long as the hub.
 pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Application {
-    let manner = Arc::new(Manner {
+    let overrides = Arc::new(StreamOverrides {
         greeting: None,
         heartbeat: options.heartbeat,
         style: Heartbeat::Event { name: None, data: HEARTBEAT.into() },
@@ -47,7 +47,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
         let handle = move |State(room): State<Room>, path: Path, caller: Caller| ask(room, path, caller, act);
         router = router.route(&path, post(handle));
     }
-    let router = router.with_state(Room { app, seats, manner });
+    let router = router.with_state(Room { app, seats, overrides });
     Application { name: "seats", router, streams: &[EVENTS], openapi: include_str!("openapi.json") }
 }
 
@@ -55,7 +55,7 @@ pub fn application(app: App, store: Arc<dyn Store>, options: Options) -> Applica
 struct Room {
     app: App,
     seats: Arc<Seats>,
-    manner: Arc<Manner>,
+    overrides: Arc<StreamOverrides>,
 }
 
 impl FromRef<Room> for App {
@@ -101,7 +101,7 @@ async fn events(
     let topics = vec![valid(&schedule)?.topic().clone()];
     let resume = last_event_id(&parts)?.map_or(Resume::Live, Resume::After);
     let caller = Caller::of(&room.app, &parts).await;
-    let opening = caller.map(|caller| caller.opening(topics).resume(resume).manner(room.manner));
+    let opening = caller.map(|caller| caller.opening(topics).resume(resume).overrides(room.overrides));
     stream(&room.app, &parts, opening).await
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_auth::{Authenticator, Identity};
 use tidegate_broker::Broker;
-use tidegate_hub::{Heartbeat, Hub, Manner, Options as HubOptions};
+use tidegate_hub::{Heartbeat, Hub, Options as HubOptions, StreamOverrides};
 
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -26,7 +26,7 @@ pub struct Inner {
     pub(crate) admission: Admission,
     pub(crate) bodies: BodyMemory,
     /// For streams whose heartbeats are events: otherwise as all.
-    pub(crate) watched: Arc<Manner>,
+    pub(crate) watched: Arc<StreamOverrides>,
     draining: AtomicBool,
 }
 
@@ -50,7 +50,8 @@ impl App {
         let admission = Admission::new(&options.admission, metrics.transport.refused.clone());
         let bodies = BodyMemory::new(limits.body_memory);
         let HubOptions { heartbeat, max_age, .. } = *hub.options();
-        let watched = Arc::new(Manner { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
+        let watched =
+            Arc::new(StreamOverrides { greeting: None, heartbeat, style: Heartbeat::Named, max_age });
         let draining = AtomicBool::new(false);
         Self(Arc::new(Inner {
             options,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::Router;
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use tidegate_hub::{Join, Manner, Resume, Scope};
+use tidegate_hub::{Join, Resume, Scope, StreamOverrides};
 use tidegate_protocol::{Format, Topic};
 
 use crate::extract::{Caller, caller};
@@ -34,52 +34,44 @@ impl Caller {
     /// A stream of these topics, beginning with what comes. The application has checked that the
     /// caller may have them.
     pub fn opening(&self, topics: Vec<Topic>) -> Opening {
-        Opening(Join {
-            user: caller::own_topic(&self.identity),
-            scope: Scope::Topics,
-            topics,
-            resume: Resume::Live,
-            expires: self.identity.expires_at.map(instant),
-            format: Format::Sse,
-            manner: None,
-        })
+        Opening(
+            Join::new(topics)
+                .user(caller::own_topic(&self.identity))
+                .scope(Scope::Topics)
+                .expires_at(self.identity.expires_at.map(instant)),
+        )
     }
 }
 
 impl Opening {
     /// With the user's own topic and memberships.
     #[must_use]
-    pub fn with_own(mut self) -> Self {
-        self.0.scope = Scope::Own;
-        self
+    pub fn with_own(self) -> Self {
+        Self(self.0.scope(Scope::Own))
     }
 
     /// Until the user stops being a member of one of the topics.
     #[must_use]
-    pub fn while_member(mut self) -> Self {
-        self.0.scope = Scope::Membership;
-        self
+    pub fn while_member(self) -> Self {
+        Self(self.0.scope(Scope::Membership))
     }
 
     /// Beginning there.
     #[must_use]
-    pub fn resume(mut self, resume: Resume) -> Self {
-        self.0.resume = resume;
-        self
+    pub fn resume(self, resume: Resume) -> Self {
+        Self(self.0.resume(resume))
     }
 
     /// With heartbeats, a greeting and an age of its own.
     #[must_use]
-    pub fn manner(mut self, manner: Arc<Manner>) -> Self {
-        self.0.manner = Some(manner);
-        self
+    pub fn overrides(self, overrides: Arc<StreamOverrides>) -> Self {
+        Self(self.0.overrides(Some(overrides)))
     }
 
     /// Of JSON objects, for [`wait`](crate::wait).
     #[must_use]
-    pub fn objects(mut self) -> Self {
-        self.0.format = Format::Json;
-        self
+    pub fn objects(self) -> Self {
+        Self(self.0.format(Format::Json))
     }
 }
 

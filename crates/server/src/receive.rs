@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use tidegate_auth::Identity;
-use tidegate_hub::{Error, Join, Manner, Resume, Scope};
+use tidegate_hub::{Error, Join, Resume, StreamOverrides};
 use tidegate_protocol::{Format, Topic};
 
 use crate::app::{App, Inner};
@@ -66,23 +66,24 @@ pub(crate) fn join(
     request: StreamRequest,
     format: Format,
 ) -> Result<Join, Problem> {
-    Ok(Join {
-        user: caller::own_topic(who),
-        scope: Scope::Own,
-        topics: topics(app, who, &request.topics)?,
-        resume: match (request.last_event_id, request.replay) {
-            (Some(id), _) => Resume::After(id),
-            (_, Some(count)) if count > 0 => Resume::Last(count),
-            _ => Resume::Live,
-        },
-        expires: who.expires_at.map(instant),
-        format,
-        manner: manner(app, request.heartbeat.as_deref())?,
-    })
+    let resume = match (request.last_event_id, request.replay) {
+        (Some(id), _) => Resume::After(id),
+        (_, Some(count)) if count > 0 => Resume::Last(count),
+        _ => Resume::Live,
+    };
+    Ok(Join::new(topics(app, who, &request.topics)?)
+        .user(caller::own_topic(who))
+        .resume(resume)
+        .expires_at(who.expires_at.map(instant))
+        .format(format)
+        .overrides(overrides(app, request.heartbeat.as_deref())?))
 }
 
 /// How a stream differs, whose client asked for these heartbeats.
-pub(crate) fn manner(app: &Inner, heartbeat: Option<&str>) -> Result<Option<Arc<Manner>>, Problem> {
+pub(crate) fn overrides(
+    app: &Inner,
+    heartbeat: Option<&str>,
+) -> Result<Option<Arc<StreamOverrides>>, Problem> {
     match heartbeat {
         None => Ok(None),
         Some("event") => Ok(Some(Arc::clone(&app.watched))),

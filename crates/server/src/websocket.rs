@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tidegate_auth::Identity;
-use tidegate_hub::Subscription;
+use tidegate_hub::SubscriberHandle;
 use tidegate_transport::websocket::{Messages, Reply};
 
 use crate::app::App;
@@ -34,7 +34,7 @@ impl Client {
         &mut self,
         request: Request,
         reference: Option<Reference>,
-        subscription: &Subscription,
+        subscription: &SubscriberHandle,
     ) -> Result<Reply, Problem> {
         let Self { app, identity, .. } = &*self;
         app.metrics.ws_messages.with_label_values(&[request.kind()]).inc();
@@ -67,7 +67,7 @@ impl Client {
 }
 
 impl Messages for Client {
-    fn answer(&mut self, text: &str, subscription: &Subscription) -> Reply {
+    fn answer(&mut self, text: &str, subscription: &SubscriberHandle) -> Reply {
         let Message { reference, request } = Message::parse(text);
         request
             .and_then(|request| self.begin(request, reference.clone(), subscription))

@@ -14,7 +14,7 @@ use hyper::server::conn::http2;
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
-use tidegate_hub::{Subscription, Watch};
+use tidegate_hub::{SubscriberHandle, Watch};
 use tokio::task::futures::TaskLocalFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -75,7 +75,7 @@ where
 /// Has the task that serves the current request end when the hub gives the stream up. The library
 /// asks the body for bytes only while the client takes some: without this a stream whose client
 /// takes nothing would stay, with all that waits for it, until the connection ends.
-pub(crate) fn cut_with(subscription: &Subscription) {
+pub(crate) fn cut_with(subscription: &SubscriberHandle) {
     let _ = ENDING.try_with(|ending| ending.0.set(End::Cut(subscription.watch())));
 }
 

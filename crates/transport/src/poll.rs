@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{self, Context, ready};
 
 use bytes::Bytes;
-use tidegate_hub::{Batch, Subscription};
+use tidegate_hub::{Batch, SubscriberHandle};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::permit::StreamPermit;
@@ -10,7 +10,7 @@ use crate::permit::StreamPermit;
 /// A client that waits for its next events: a long poll.
 pub struct Poll {
     /// None once it was answered.
-    waiting: Option<(Subscription, StreamPermit)>,
+    waiting: Option<(SubscriberHandle, StreamPermit)>,
     /// Where the client is.
     since: String,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -18,7 +18,7 @@ pub struct Poll {
 
 impl Poll {
     /// Of a client that has everything up to `since`.
-    pub fn new(subscription: Subscription, permit: StreamPermit, since: String) -> Self {
+    pub fn new(subscription: SubscriberHandle, permit: StreamPermit, since: String) -> Self {
         Self { waiting: Some((subscription, permit)), since, deadline: None }
     }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, Version, header};
 use http_body::{Body, Frame};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tidegate_hub::Subscription;
+use tidegate_hub::SubscriberHandle;
 use tokio::time::Instant;
 
 use crate::http2;
@@ -45,7 +45,7 @@ pub struct PollBody {
 }
 
 /// Answers the request with a stream.
-pub fn stream(request: &Parts, subscription: Subscription, permit: StreamPermit) -> StreamBody {
+pub fn stream(request: &Parts, subscription: SubscriberHandle, permit: StreamPermit) -> StreamBody {
     if request.version == Version::HTTP_2 {
         http2::cut_with(&subscription);
     }
@@ -117,7 +117,7 @@ impl Body for StreamBody {
         let Some(open) = &mut self.open else { return task::Poll::Pending };
         match ready!(open.subscription.poll_next(cx)) {
             Some(chunk) => task::Poll::Ready(Some(Ok(Frame::data(chunk.bytes)))),
-            None if open.subscription.cut() => {
+            None if open.subscription.is_cut() => {
                 task::Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
             }
             None => task::Poll::Ready(None),

@@ -35,7 +35,7 @@ use std::task::{self, Context};
 
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use tidegate_hub::Subscription;
+use tidegate_hub::SubscriberHandle;
 
 use crate::permit::StreamPermit;
 use crate::poll::Poll;
@@ -55,7 +55,7 @@ pub(crate) enum Owner {
 
 /// A stream that was opened, on its way to its task.
 pub(crate) struct OpenStream {
-    pub(crate) subscription: Subscription,
+    pub(crate) subscription: SubscriberHandle,
     pub(crate) permit: StreamPermit,
     pub(crate) framing: Framing,
 }

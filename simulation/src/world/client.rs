@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_hub::{Join, Resume, Scope, Subscription};
-use tidegate_protocol::{Format, Topic};
+use tidegate_hub::{Join, Resume, SubscriberHandle};
+use tidegate_protocol::Topic;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::World;
@@ -22,15 +22,8 @@ impl World {
         sleep(Duration::from_millis(chance.skewed(0, 3000))).await;
         loop {
             let number = chance.index(self.plan.nodes);
-            let join = Join {
-                user: user.clone(),
-                topics: topics.clone(),
-                resume: last.clone().map_or(Resume::Live, Resume::After),
-                expires: None,
-                format: Format::Sse,
-                manner: None,
-                scope: Scope::Own,
-            };
+            let resume = last.clone().map_or(Resume::Live, Resume::After);
+            let join = Join::new(topics.clone()).user(user.clone()).resume(resume);
             let joined = match self.node(number) {
                 Some(node) => {
                     tokio::select! {
@@ -64,7 +57,7 @@ impl World {
         &self,
         me: usize,
         node: &Node,
-        mut stream: Subscription,
+        mut stream: SubscriberHandle,
         stay: Duration,
         last: &mut Option<String>,
     ) {

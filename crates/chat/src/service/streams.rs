@@ -26,7 +26,7 @@ impl Chat {
             Resume::After(id) => Resume::After(self.cursor(room, &topic, id).await?),
             other => other,
         };
-        let opening = caller.opening(vec![topic]).resume(resume).manner(Arc::clone(&self.room_manner));
+        let opening = caller.opening(vec![topic]).resume(resume).overrides(Arc::clone(&self.room_overrides));
         Ok(if user.is_some() { opening.while_member() } else { opening })
     }
 
@@ -35,7 +35,7 @@ impl Chat {
         let user = self.meet(caller).await?;
         let rooms = self.store.rooms_of(user).await?;
         self.mend(user, rooms.iter().map(String::as_str).collect()).await?;
-        Ok(caller.opening(Vec::new()).with_own().resume(resume).manner(Arc::clone(&self.user_manner)))
+        Ok(caller.opening(Vec::new()).with_own().resume(resume).overrides(Arc::clone(&self.user_overrides)))
     }
 
     /// A message's id as the place of its event. What is no message's id, or of none that is known, is for the hub to judge.

@@ -106,7 +106,8 @@ impl<'a> Opening<'a> {
             topics,
         };
         batch.control(ControlEvent::Ready, control_events::ready(format, &ready));
-        if let Some(greeting) = self.join.manner.as_ref().and_then(|overrides| overrides.greeting.as_ref()) {
+        if let Some(greeting) = self.join.overrides.as_ref().and_then(|overrides| overrides.greeting.as_ref())
+        {
             batch.control(ControlEvent::Greeting, control_events::greeting(format, greeting));
         }
         for (reason, topics) in &self.plan.resets {

@@ -72,7 +72,7 @@ impl Round {
     }
 }
 
-/// Counted when it is over, in whatever way: the dispatch would wait for ever for a worker that
+/// Counted when it is over, in whatever way: the dispatch would wait without end for a worker that
 /// panicked.
 struct Share<'a> {
     round: &'a Round,

@@ -99,7 +99,7 @@ impl Subscriber {
             last_write_at: AtomicU32::new(now),
             deadlines,
             drain_at: AtomicU32::new(Tick::MAX),
-            overrides: join.manner.clone(),
+            overrides: join.overrides.clone(),
         }
     }
 

@@ -72,8 +72,8 @@ impl Subscribers {
     /// Makes a subscriber and counts it, until it [departs](Self::depart).
     pub(crate) fn admit(&self, join: &Join) -> Arc<Subscriber> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let expires_at = join.expires.map_or(Tick::MAX, |at| self.clock.tick_at(at.into()));
-        let overrides = join.manner.as_ref();
+        let expires_at = join.expires_at.map_or(Tick::MAX, |at| self.clock.tick_at(at.into()));
+        let overrides = join.overrides.as_ref();
         let max_age = overrides.map_or(self.options.max_age, |overrides| overrides.max_age);
         let max_age_at = max_age.map_or(Tick::MAX, |age| {
             let factor = rand::rng().random_range(0.9..1.1);

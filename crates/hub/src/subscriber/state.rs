@@ -228,7 +228,8 @@ impl State {
     pub(super) fn take(&mut self, limit: usize) -> Option<Chunk> {
         let first = self.outbox.pop()?;
         self.blocked_since = None;
-        let mut chunk = Chunk { bytes: first.bytes, events: first.events, at: first.at, word: first.control };
+        let mut chunk =
+            Chunk { bytes: first.bytes, events: first.events, at: first.at, control: first.control };
         if self.format == Format::Json {
             return Some(chunk);
         }

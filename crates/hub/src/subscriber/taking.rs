@@ -20,7 +20,7 @@ pub struct Chunk {
     /// When the oldest live event in them was published (milliseconds since 1970); 0: none.
     pub at: u64,
     /// The control event that it begins with, if it is one.
-    pub word: Option<ControlEvent>,
+    pub control: Option<ControlEvent>,
 }
 
 /// What a client gets that asks from time to time.
@@ -59,7 +59,7 @@ impl Subscriber {
         let mut state = self.state.lock();
         let (mut events, mut reset) = (Vec::new(), false);
         while let Some(chunk) = state.take(0) {
-            reset |= chunk.word == Some(ControlEvent::Reset);
+            reset |= chunk.control == Some(ControlEvent::Reset);
             if chunk.events > 0 {
                 events.push(chunk);
             }

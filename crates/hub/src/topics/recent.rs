@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(after(&recent, 7), None);
         assert_eq!(after(&recent, 9), Some(vec![12]));
         assert_eq!(after(&recent, 12), Some(vec![]));
-        // 15 was lost for good: whoever stands before it must hear that from the store.
+        // 15 was lost for good: a client before it must learn that from the store.
         push(&mut recent, &[item(20, 15)], &options);
         assert_eq!(after(&recent, 12), None);
         assert_eq!(after(&recent, 15), Some(vec![20]));
@@ -226,8 +226,8 @@ mod tests {
     #[test]
     fn what_was_left_over_before_the_subscription_was_confirmed_is_not_trusted() {
         let (mut recent, options) = (recent(), Options::default());
-        // 8 was stored while nobody was subscribed, 12 after the confirmation, which is told here a
-        // moment later.
+        // 8 was stored while the node was not subscribed, 12 after the confirmation, which is told
+        // here a moment later.
         for (offset, prev) in [(6, 5), (7, 6)] {
             push(&mut recent, &[item(offset, prev)], &options);
         }

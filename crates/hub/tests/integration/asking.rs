@@ -4,11 +4,11 @@ use std::future::poll_fn;
 
 use serde_json::Value;
 use tidegate_broker::Control;
-use tidegate_hub::{Batch, Options, Resume, Subscription};
+use tidegate_hub::{Batch, Options, Resume, SubscriberHandle};
 
 use crate::rig::{Rig, control, quiet, topic};
 
-async fn batch(subscription: &mut Subscription, wait: bool) -> Batch {
+async fn batch(subscription: &mut SubscriberHandle, wait: bool) -> Batch {
     let asking = poll_fn(|cx| subscription.poll_batch(cx, wait));
     tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("nothing comes")
 }

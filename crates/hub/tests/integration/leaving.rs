@@ -50,7 +50,7 @@ async fn a_slow_consumer_is_cut_and_resumes() {
         rig.settled().await;
     }
     assert_eq!(slow.rest().await, []);
-    assert!(slow.subscription.cut());
+    assert!(slow.subscription.is_cut());
     let id = slow.last_id.clone();
     drop(slow);
     assert_eq!(rig.counter("tidegate_leaves_total", "slow_consumer"), 1);
@@ -79,7 +79,7 @@ async fn a_join_that_takes_too_long_for_its_topics_is_cut() {
     rig.broker.history.open();
     let mut reader = joining.await.unwrap();
     assert_eq!(reader.rest().await, []);
-    assert!(reader.subscription.cut());
+    assert!(reader.subscription.is_cut());
     drop(reader);
     assert_eq!(rig.counter("tidegate_leaves_total", "slow_consumer"), 1);
     assert_eq!(rig.hub.live(), 0);
@@ -179,7 +179,7 @@ async fn age_ends_a_stream_in_good_order() {
     reader.ready().await;
     assert_eq!(reader.told("tidegate:closing").await, r#"{"reason":"max_age"}"#);
     assert_eq!(reader.rest().await, []);
-    assert!(!reader.subscription.cut());
+    assert!(!reader.subscription.is_cut());
 }
 
 /// A socket that takes what it is told to.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use tidegate_hub::Subscription;
+use tidegate_hub::SubscriberHandle;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Block {
@@ -14,7 +14,7 @@ pub(crate) struct Block {
 }
 
 pub(crate) struct Reader {
-    pub(crate) subscription: Subscription,
+    pub(crate) subscription: SubscriberHandle,
     bytes: Vec<u8>,
     blocks: VecDeque<Block>,
     /// As a browser keeps it.
@@ -22,7 +22,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(subscription: Subscription) -> Self {
+    pub(crate) fn new(subscription: SubscriberHandle) -> Self {
         Self { subscription, bytes: Vec::new(), blocks: VecDeque::new(), last_id: String::new() }
     }
 

@@ -13,7 +13,7 @@ use tidegate_broker::{
     Broker, Control, Delivery, Error, Feed, Health, Local, LocalOptions, Page, Publication, Read, Receipt,
     Retention, queue,
 };
-use tidegate_hub::{Hub, Join, Metrics, Options, Resume, Scope, Subscription};
+use tidegate_hub::{Hub, Join, Metrics, Options, Resume, Scope, SubscriberHandle};
 use tidegate_protocol::{Cursor, Data, Epoch, Event, Format, Mark, Partition, Position, Topic};
 use tokio::sync::watch;
 
@@ -176,7 +176,7 @@ impl Rig {
     }
 
     /// A stream of JSON objects.
-    pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> Subscription {
+    pub(crate) async fn objects(&self, topics: &[&str], resume: Resume) -> SubscriberHandle {
         let topics = topics.iter().map(|name| topic(name)).collect();
         self.hub.join(Join::new(topics).resume(resume).format(Format::Json)).await.unwrap()
     }

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version, header};
-use tidegate_hub::{Heartbeat, Join, Manner};
+use tidegate_hub::{Heartbeat, Join, StreamOverrides};
 use tidegate_protocol::Format;
 use tidegate_transport::{ConnectionInfo, respond};
 
@@ -67,9 +67,11 @@ pub async fn stream(
 
 /// The same, with the heartbeats that the query asks for.
 fn watched(app: &App, parts: &Parts, join: Join) -> Result<Join, Problem> {
-    let Some(named) = receive::manner(app, Query::of(parts)?.one("heartbeat"))? else { return Ok(join) };
-    let own = |own: Arc<Manner>| Arc::new(Manner { style: Heartbeat::Named, ..Manner::clone(&own) });
-    Ok(Join { manner: Some(join.manner.map_or(named, own)), ..join })
+    let Some(named) = receive::overrides(app, Query::of(parts)?.one("heartbeat"))? else { return Ok(join) };
+    let own = |own: Arc<StreamOverrides>| {
+        Arc::new(StreamOverrides { style: Heartbeat::Named, ..StreamOverrides::clone(&own) })
+    };
+    Ok(join.change_overrides(|overrides| Some(overrides.map_or(named, own))))
 }
 
 async fn open(app: &App, parts: &Parts, join: Result<Join, Problem>) -> Result<Response, Problem> {

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
-use tidegate_hub::{Batch, Resume};
+use tidegate_hub::Batch;
 use tidegate_protocol::Format;
 use tidegate_transport::{ConnectionInfo, Poll, respond};
 use tokio::time::Instant;
@@ -32,11 +32,8 @@ pub(super) async fn get(State(app): State<App>, request: Request) -> Result<Resp
     let Some(who) = receive::identify(&app, &parts).await? else {
         return Err(Problem::no_keys());
     };
+    let since = wanted.last_event_id.clone().unwrap_or_default();
     let join = receive::join(&app, &who, wanted, Format::Json)?;
-    let since = match &join.resume {
-        Resume::After(since) => since.clone(),
-        _ => String::new(),
-    };
     // Without a cursor the client has nothing to go on with: it gets one at once.
     let wait = !since.is_empty() && parts.method != Method::HEAD;
     let admission = app.admission.enter(&parts).map_err(Refused::problem)?;

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tidegate_hub::{Greeting, Heartbeat, Manner, Resume};
+use tidegate_hub::{Greeting, Heartbeat, Resume, StreamOverrides};
 use tidegate_protocol::{EventName, Topic};
 use tidegate_server::{App, Application, Body, Caller, Problem, Query, Segment, last_event_id, stream, wait};
 use tidegate_testkit::{Sse, http as ask};
@@ -35,7 +35,7 @@ async fn events(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let manner = Manner {
+    let overrides = StreamOverrides {
         greeting: Some(Greeting { event: EventName::parse("ping").unwrap(), data: "connect success".into() }),
         heartbeat: Duration::from_millis(200),
         style: Heartbeat::Event { name: None, data: "beat".into() },
@@ -44,7 +44,7 @@ async fn events(
     let resume = last_event_id(&parts)?.map_or(Resume::Live, Resume::After);
     let opening =
         Caller::of(&app, &parts).await?.opening(vec![Topic::parse(&format!("$toy:{name}")).unwrap()]);
-    stream(&app, &parts, Ok(opening.resume(resume).manner(Arc::new(manner)))).await
+    stream(&app, &parts, Ok(opening.resume(resume).overrides(Arc::new(overrides)))).await
 }
 
 async fn poll(

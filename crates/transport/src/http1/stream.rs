@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tidegate_hub::{Flushed, Subscription};
+use tidegate_hub::{Flushed, SubscriberHandle};
 
 use crate::socket::{Client, DetachedSocket, Framing};
 
@@ -20,7 +20,7 @@ use crate::socket::{Client, DetachedSocket, Framing};
 pub(crate) fn run<S: DetachedSocket>(
     socket: Arc<S>,
     framing: Framing,
-    mut subscription: Subscription,
+    mut subscription: SubscriberHandle,
     permits: impl Send,
 ) -> impl Future<Output = ()> + Send {
     subscription.attach(Arc::clone(&socket).writer(framing));
@@ -39,7 +39,11 @@ enum Ended {
     Cut,
 }
 
-fn poll(socket: &impl DetachedSocket, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Ended> {
+fn poll(
+    socket: &impl DetachedSocket,
+    subscription: &mut SubscriberHandle,
+    cx: &mut Context<'_>,
+) -> Poll<Ended> {
     if socket.client(cx) != Client::Waits {
         return Poll::Ready(Ended::Cut);
     }

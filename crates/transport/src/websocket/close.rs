@@ -1,4 +1,4 @@
-use tidegate_hub::Leave;
+use tidegate_hub::CloseReason;
 use tungstenite::protocol::CloseFrame;
 
 /// How a connection is ended: a code and the word for it. Registered codes where there are;
@@ -46,20 +46,20 @@ impl Close {
     }
 }
 
-impl From<Leave> for Close {
-    fn from(leave: Leave) -> Self {
-        let code = match leave {
-            Leave::Client => 1000,
+impl From<CloseReason> for Close {
+    fn from(reason: CloseReason) -> Self {
+        let code = match reason {
+            CloseReason::Client => 1000,
             // Service restart: come back at once, here or elsewhere.
-            Leave::Drain | Leave::MaxAge | Leave::Replay => 1012,
+            CloseReason::Drain | CloseReason::MaxAge | CloseReason::Replay => 1012,
             // Try again later.
-            Leave::Unavailable => 1013,
-            Leave::TokenExpired => 3000,
-            Leave::Disconnected => 3003,
+            CloseReason::Unavailable => 1013,
+            CloseReason::TokenExpired => 3000,
+            CloseReason::Disconnected => 3003,
             // None of the registered ones says that the client is too slow.
-            Leave::SlowConsumer | Leave::WriteDeadline => 4008,
+            CloseReason::SlowConsumer | CloseReason::WriteDeadline => 4008,
         };
-        Self::new(code, leave.as_str())
+        Self::new(code, reason.as_str())
     }
 }
 

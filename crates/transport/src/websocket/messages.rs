@@ -1,14 +1,14 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use tidegate_hub::Subscription;
+use tidegate_hub::SubscriberHandle;
 use tidegate_protocol::Topic;
 
 /// What a route makes of the messages of one client. The session reads and paces them, and sends
 /// the answers.
 pub trait Messages: Send {
     /// Answers one text message. `subscription` is the stream that its client has.
-    fn answer(&mut self, text: &str, subscription: &Subscription) -> Reply;
+    fn answer(&mut self, text: &str, subscription: &SubscriberHandle) -> Reply;
 
     /// Makes the hub's confirmation of the latest [`Reply::Subscribe`] or [`Reply::Unsubscribe`]
     /// the client's answer.

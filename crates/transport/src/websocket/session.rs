@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prometheus::IntCounterVec;
-use tidegate_hub::{Chunk, Leave, Subscription, Word};
+use tidegate_hub::{Chunk, CloseReason, ControlEvent, SubscriberHandle};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::close::Close;
@@ -25,7 +25,7 @@ const PINGS: u8 = 3;
 
 /// A WebSocket that was opened, on its way to its task.
 pub struct Session {
-    subscription: Subscription,
+    subscription: SubscriberHandle,
     messages: Box<dyn Messages>,
     /// Counts it among the streams while it lives.
     _permit: StreamPermit,
@@ -42,7 +42,7 @@ impl Session {
     /// Takes messages of up to `message_bytes`, as fast as the options allow. The session counts in
     /// `closed` why it had to close.
     pub fn new(
-        subscription: Subscription,
+        subscription: SubscriberHandle,
         messages: impl Messages + 'static,
         permit: StreamPermit,
         message_bytes: usize,
@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // One message a round, and all that is said is in the socket before the next: so no
             // client's answers pile up. Of one that is ending only what waits still goes out: what
             // let it speak may be over.
-            let hears = self.work.is_none() && self.session.subscription.left().is_none();
+            let hears = self.work.is_none() && self.session.subscription.close_reason().is_none();
             let heard = if hears { self.hear(cx) } else { Poll::Pending };
             match (ended, heard) {
                 (Some(ended), _) | (_, Poll::Ready(Err(ended))) => return Poll::Ready(ended),
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => break,
                 Poll::Ready(None) => return Some(self.ended()),
                 Poll::Ready(Some(chunk)) => {
-                    let beat = chunk.word == Some(Word::Heartbeat);
+                    let beat = chunk.control == Some(ControlEvent::Heartbeat);
                     self.put(chunk);
                     if beat {
                         // Objects are for the page's eyes; this one is answered by the library,
@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn put(&mut self, chunk: Chunk) {
         let mut bytes = chunk.bytes;
-        if chunk.word == Some(Word::Topics)
+        if chunk.control == Some(ControlEvent::Topics)
             && self.work.take_if(|work| matches!(work, Work::Topics)).is_some()
         {
             bytes = self.session.messages.confirm(bytes);
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Received::Text(text) => text,
             Received::Life => return Ok(()),
             // The answer is on its way out.
-            Received::Close => return Err(Ended::Close(Leave::Client.into())),
+            Received::Close => return Err(Ended::Close(CloseReason::Client.into())),
         };
         match self.pace.take(Instant::now()) {
             Verdict::Go => {
@@ -269,9 +269,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// How to end when the stream has.
     fn ended(&self) -> Ended {
-        match self.session.subscription.left() {
+        match self.session.subscription.close_reason() {
             // Its socket takes nothing: no goodbye either.
-            None | Some(Leave::Client | Leave::WriteDeadline) => Ended::Gone,
+            None | Some(CloseReason::Client | CloseReason::WriteDeadline) => Ended::Gone,
             Some(leave) => Ended::Close(leave.into()),
         }
     }
