@@ -12,7 +12,9 @@ cd "$root"
 
 export CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "${GATEWAY_BINARY:-}" ]; then
-    cargo build --quiet --locked --package tidegate
+    # With the features that the tests have it is built already; alone it would have others, and all
+    # it depends on would be compiled a second time.
+    cargo test --quiet --locked --workspace --test operate --no-run
     GATEWAY_BINARY=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/tidegate
     export GATEWAY_BINARY
 fi
