@@ -10,7 +10,7 @@ use crate::Algorithm;
 use crate::base64::decode;
 use crate::keys::{RSA_BITS, VerifyingKey, bits, unpadded};
 
-/// What is read of an entry (RFC 7517, RFC 7518, RFC 8037).
+/// The members of an entry that are used (RFC 7517, RFC 7518, RFC 8037).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -60,7 +60,7 @@ impl Jwk {
             "RSA" => (&[Algorithm::Rs256, Algorithm::Ps256][..], self.rsa()?),
             "EC" => self.elliptic()?,
             "OKP" => (&[Algorithm::EdDsa][..], self.ed25519()?),
-            // Whoever can read the URL knows it.
+            // Everyone who can read the URL would know it.
             "oct" => return Err("a secret does not belong in a key set".into()),
             other => return Err(format!("kty {other:?} is not known")),
         };

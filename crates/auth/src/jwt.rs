@@ -9,9 +9,8 @@ use crate::claims::{Claims, Rules, bad};
 use crate::keys::VerifyingKey;
 use crate::{Algorithm, Error, Identity};
 
-/// One token tries so many keys: a signature costs up to 100 µs, and anyone may send tokens that no
-/// key signed. Only tokens without a `kid` get there, and sets of many keys; those have a `kid`
-/// each.
+/// The most keys that one token tries: a signature costs up to 100 µs, and anyone may send tokens
+/// that no key signed. Only a token without a `kid` tries several, and large sets give each key one.
 const MAX_TRIES: usize = 64;
 
 /// A token in its parts, with nothing checked but its form.

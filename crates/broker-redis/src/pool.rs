@@ -52,8 +52,8 @@ impl Pool {
         Ok(Self { connections, patience })
     }
 
-    /// Waits for a connection, for [`Options::response_timeout`] at most. Each idle connection is asked
-    /// for a sign of life, and a Redis that hangs gives none on any of them: without this bound the
+    /// Waits for a connection, for [`Options::response_timeout`] at most. Each idle connection is
+    /// pinged before use, and a Redis that hangs answers on none of them: without this bound the
     /// waiting times would add up.
     pub async fn get(&self) -> Result<Connection, Error> {
         match tokio::time::timeout(self.patience, self.connections.get()).await {

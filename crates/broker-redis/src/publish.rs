@@ -209,8 +209,8 @@ impl Publisher {
             Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
         };
         let unknown = |value: &Value| matches!(value, Value::ServerError(e) if e.code() == "NOSCRIPT");
-        // Another node may have loaded the script in the middle of the pipeline. What comes before a
-        // call that ran is not made again: it would be stored after it. Its error is its caller's.
+        // Another node may have loaded the script in the middle of the pipeline. Calls before one
+        // that ran are not repeated: they would be stored after it. Their callers get the error.
         let ran = answers.iter().rposition(|value| !unknown(value)).map_or(0, |at| at + 1);
         let again: Vec<usize> = (ran..answers.len()).collect();
         if !again.is_empty() {

@@ -1,6 +1,6 @@
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// What the HTTP side counts, the transport's part of it included. No label names a user or a topic.
+/// The metrics of the HTTP side, the transport's included. No label names a user or a topic.
 #[derive(Clone)]
 pub struct Metrics {
     /// Connections and streams.

@@ -1,5 +1,5 @@
-//! An epoch and an offset name one event, for its publisher and for all who got it. A batch keeps its
-//! order within a topic.
+//! An epoch and an offset name one event, for its publisher and for all who got it. A batch keeps
+//! its order within a topic.
 
 use std::collections::BTreeMap;
 

@@ -12,8 +12,8 @@ use crate::world::World;
 /// there.
 const NOTICED: Duration = Duration::from_secs(15);
 
-/// Whether the user was a member from before the event until a stream that must bring it had begun. The
-/// first stream after the event may end before the event arrives.
+/// Whether the user was a member from before the event until a stream that must bring it had begun.
+/// The first stream after the event may end before the event arrives.
 pub(super) fn entitled(log: &Log, user: usize, sent: &Sent, strict: bool) -> bool {
     let Some(done) = sent.done else { return false };
     let mut opened = log.got(user).iter().filter(|(at, got)| *at > done && matches!(got, Got::Ready));

@@ -9,9 +9,11 @@ pub(super) struct Entry {
     channel: Arc<str>,
     pub(super) topic: Topic,
     pub(super) partition: Partition,
-    /// Every stored event of the topic up to here is behind us: handed on, or from before the subscription.
+    /// Every stored event of the topic up to here is behind us: handed on, or from before the
+    /// subscription.
     pub(super) last: Offset,
-    /// Redis has confirmed the subscription once. From then on nothing may be missed, whatever happens to the connection.
+    /// Redis has confirmed the subscription once. From then on nothing may be missed, whatever
+    /// happens to the connection.
     pub(super) confirmed: bool,
 }
 

@@ -140,8 +140,8 @@ pub(super) struct Line<'a> {
 
 enum Kind {
     Usual,
-    /// Few, and said by the writer itself: a queue that is full again must not lose the count of what
-    /// it has lost.
+    /// Few, and written by the log itself: a queue that is full again must not lose the count of its
+    /// lost lines.
     Own,
     Last,
 }

@@ -63,8 +63,8 @@ impl SocketState {
         !self.blocked.load(Ordering::Relaxed)
     }
 
-    /// The status of an answer that hyper gave by itself, and that was kept back. The answer that is
-    /// written instead is not.
+    /// The status of an answer that hyper gave by itself, and that was kept back. The answer written
+    /// instead passes.
     pub(crate) fn kept_back(&self) -> Option<StatusCode> {
         self.routed.store(true, Ordering::Relaxed);
         self.kept_back.lock().take()
@@ -84,8 +84,8 @@ fn begins(bytes: &[u8]) -> Option<StatusCode> {
     (!status.is_informational()).then_some(status)
 }
 
-/// Whether an answer looks like those that hyper gives by itself to what it can't read as a request:
-/// without a body, and so that no page of another origin may read it.
+/// Whether an answer looks like hyper's own to bytes that are no request: without a body, and
+/// without the headers that let a page of another origin read it.
 fn is_bare(status: StatusCode, answer: &[u8]) -> bool {
     let head = std::str::from_utf8(answer).ok().and_then(|text| text.strip_suffix("\r\n\r\n"));
     matches!(status.as_u16(), 400 | 414 | 431)
