@@ -28,11 +28,11 @@ mod keys;
 mod members;
 mod options;
 mod pool;
-mod probe;
+
+mod partition;
 mod publish;
 mod room;
 mod scripts;
-mod subscription;
 
 use std::sync::Arc;
 
@@ -48,11 +48,11 @@ pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
+use partition::Probe;
+use partition::{Subscription, Supervisor};
 pub use pool::{Connection, Pool};
-use probe::Probe;
 use publish::Publisher;
 use room::Room;
-use subscription::{Subscription, Supervisor};
 
 /// One node's broker over Redis. Dropping it ends its tasks and its [`Deliveries`].
 pub struct RedisBroker {

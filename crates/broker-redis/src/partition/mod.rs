@@ -2,9 +2,10 @@
 
 mod changes;
 mod entry;
+mod link;
+mod probe;
 mod repair;
 mod sequencer;
-mod supervisor;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -22,8 +23,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::keys::Keys;
+pub(crate) use link::Supervisor;
+pub(crate) use probe::Probe;
 use sequencer::{Outcome, Sequencer};
-pub(crate) use supervisor::Supervisor;
 
 /// Foreign bytes on our channels are logged this often at most.
 const FOREIGN_EVERY: Duration = Duration::from_secs(10);

@@ -17,8 +17,8 @@ use tidegate_broker::{Delivery, Error, ResetReason};
 use tidegate_protocol::{Envelope, Offset, Partition, Position, Topic};
 use tokio::time::sleep;
 
+use super::link::Supervisor;
 use super::sequencer::{Held, Mode, Refused, Sequencer};
-use super::supervisor::Supervisor;
 use super::words::reset;
 use crate::connect::{unavailable, unexpected};
 use crate::scripts::{self, eval};

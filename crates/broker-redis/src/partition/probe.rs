@@ -11,10 +11,10 @@ use tidegate_broker::{Health, Metrics};
 use tidegate_protocol::{Message, Partition, Topic};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::Subscription;
 use crate::connect::words;
 use crate::keys::Keys;
 use crate::publish::Publisher;
-use crate::subscription::Subscription;
 
 /// Sends probes and keeps what came of the last one.
 pub(crate) struct Probe {
