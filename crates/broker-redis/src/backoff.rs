@@ -3,14 +3,14 @@ use std::time::Duration;
 /// The first wait's upper end: a Redis that restarts is back within it, or needs longer anyway.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// The last wait's upper end: what a node may add to an outage.
-const LAST: Duration = Duration::from_secs(2);
-
 /// Exponential, with full jitter: nodes that lost the same Redis must not come back in step.
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);
 
 impl Backoff {
+    /// The last wait's upper end: what a node may add to an outage.
+    pub(crate) const LAST: Duration = Duration::from_secs(2);
+
     pub(crate) fn new() -> Self {
         Self(FIRST)
     }
@@ -18,7 +18,7 @@ impl Backoff {
     /// Waits, and makes the next wait longer.
     pub(crate) async fn wait(&mut self) {
         let wait = self.0.mul_f64(rand::random::<f64>());
-        self.0 = LAST.min(self.0 * 2);
+        self.0 = Self::LAST.min(self.0 * 2);
         tokio::time::sleep(wait).await;
     }
 

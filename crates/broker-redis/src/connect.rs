@@ -97,7 +97,9 @@ pub(crate) fn unavailable(error: &RedisError) -> Error {
 /// An error's own words: what it is about is clear where they are shown.
 pub(crate) fn words(error: Error) -> String {
     match error {
-        Error::Unavailable(words) | Error::Busy(words) | Error::Protocol(words) => words,
+        Error::Unavailable(words) | Error::Unknown(words) | Error::Busy(words) | Error::Protocol(words) => {
+            words
+        }
         other @ Error::Memberships(_) => other.to_string(),
     }
 }

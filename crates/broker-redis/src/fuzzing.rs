@@ -3,14 +3,20 @@
 
 use redis::Value;
 use tidegate_broker::{Error, Page, Read, Receipt};
-use tidegate_protocol::{Partition, Position};
+use tidegate_protocol::{Epoch, Partition, Position};
+
+use crate::place::Place;
 
 pub fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
-    crate::history::page(read, partition, answer)
+    crate::history::page(read, partition, &Place::first(Epoch::NONE), answer)
 }
 
 pub fn receipt(answer: &Value, partition: Partition) -> Result<Receipt, Error> {
-    crate::publish::receipt(answer, partition)
+    crate::publish::receipt(answer, partition).map(|(receipt, _)| receipt)
+}
+
+pub fn place(answer: &Value) -> Result<(), Error> {
+    Place::parse(answer).map(drop)
 }
 
 pub fn position(answer: &Value) -> Result<Position, Error> {

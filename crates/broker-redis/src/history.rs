@@ -1,15 +1,19 @@
 //! Reading stored events: a script for each read, so that a page and its partition's place are of one instant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span};
-use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
+use tidegate_protocol::{Envelope, Epoch, Event, Mark, Message, Offset, Partition, Position, Topic};
 use tokio::time::Instant;
 
-use crate::connect::{unavailable, unexpected};
+use crate::connect::unexpected;
+use crate::errors::unanswered;
 use crate::keys::Keys;
+use crate::partition::{Entered, Subscription};
+use crate::place::{Place, Verdict};
 use crate::pool::{Connection, Pool};
 use crate::room::Room;
 use crate::scripts::{self, eval};
@@ -24,7 +28,10 @@ const ATTEMPTS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) keys: Keys,
+    pub(crate) partitions: Arc<[Arc<Subscription>]>,
     pub(crate) pool: Pool,
+    /// How long a primary that takes over is waited for.
+    pub(crate) patience: Duration,
     /// Topics that one user may be a member of.
     pub(crate) memberships: usize,
     /// Bytes of events in one page, unless a single event is larger. What is left out shows as
@@ -71,13 +78,75 @@ impl Reader {
     pub(crate) async fn history(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
-            let commands = |bytes| chunk.iter().map(|read| self.command(read, bytes)).collect();
-            let answers = self.sized(&self.pages, ATTEMPTS, commands).await?;
-            for (read, answer) in chunk.iter().zip(answers) {
-                pages.push(page(read, self.keys.partition(&read.topic), answer)?);
-            }
+            pages.extend(self.pages_of(chunk).await?);
         }
         Ok(pages)
+    }
+
+    async fn pages_of(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
+        let deadline = Instant::now() + self.patience;
+        let mut partitions: Vec<Partition> =
+            reads.iter().map(|read| self.keys.partition(&read.topic)).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        let mut entered = Vec::with_capacity(partitions.len());
+        for partition in &partitions {
+            entered.push(self.partitions[partition.index()].entered(deadline).await?);
+        }
+        let mut again = true;
+        loop {
+            let place = |partition: Partition| {
+                let at = partitions.iter().position(|of| *of == partition).unwrap_or_default();
+                &entered[at].place
+            };
+            let command =
+                |read, bytes| self.command(read, place(self.keys.partition(&read.topic)).head.epoch, bytes);
+            let commands = |bytes| reads.iter().map(|read| command(read, bytes)).collect();
+            let answers = self.sized(&self.pages, ATTEMPTS, commands).await?;
+            let moved = |partition: Partition| {
+                let of_it = reads
+                    .iter()
+                    .zip(&answers)
+                    .filter(|(read, _)| self.keys.partition(&read.topic) == partition);
+                of_it.into_iter().any(|(_, answer)| scripts::is_elsewhere(answer))
+            };
+            let elsewhere: Vec<usize> = (0..partitions.len()).filter(|at| moved(partitions[*at])).collect();
+            if elsewhere.is_empty() || !std::mem::take(&mut again) {
+                let pages = reads.iter().zip(answers).map(|(read, answer)| {
+                    let partition = self.keys.partition(&read.topic);
+                    page(read, partition, place(partition), answer)
+                });
+                return pages.collect();
+            }
+            for at in elsewhere {
+                let partition = &self.partitions[partitions[at].index()];
+                entered[at] = partition.enter_again(&entered[at], deadline).await?;
+            }
+        }
+    }
+
+    /// Where the node has entered a partition.
+    pub(crate) async fn entered(&self, partition: Partition) -> Result<Entered, Error> {
+        self.partitions[partition.index()].entered(Instant::now() + self.patience).await
+    }
+
+    /// Runs one script in a partition; once more, if the node has to enter again first.
+    pub(crate) async fn run_in(
+        &self,
+        partition: Partition,
+        command: impl Fn(Epoch) -> Cmd,
+    ) -> Result<Value, Error> {
+        let mut entered = self.entered(partition).await?;
+        let mut again = true;
+        loop {
+            let question = command(entered.place.head.epoch);
+            let answer = self.run(std::iter::once(question)).await?.pop().unwrap_or_default();
+            if !scripts::is_elsewhere(&answer) || !std::mem::take(&mut again) {
+                return Ok(answer);
+            }
+            let deadline = Instant::now() + self.patience;
+            entered = self.partitions[partition.index()].enter_again(&entered, deadline).await?;
+        }
     }
 
     /// Drops a topic's stream and tells the nodes. Its record stays, so that older cursors get a reset.
@@ -87,10 +156,10 @@ impl Reader {
         Ok(dropped > 0)
     }
 
-    fn command(&self, read: &Read, bytes: usize) -> Cmd {
+    fn command(&self, read: &Read, epoch: Epoch, bytes: usize) -> Cmd {
         let Read { topic, span } = read;
         let keys = [self.keys.record(topic), self.keys.stream(topic)];
-        let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), &keys);
+        let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), epoch, &keys);
         let limit = match span {
             Span::After { position, limit } => {
                 command.arg("up").arg(format!("{}-1", position.offset)).arg("+");
@@ -124,7 +193,7 @@ async fn ask(mut connection: Connection, commands: impl Iterator<Item = Cmd>) ->
         Err(error) => {
             // Late answers may still be on their way: not a connection for others.
             drop(Connection::take(connection));
-            Err(unavailable(&error))
+            Err(unanswered(&error))
         }
     }
 }
@@ -138,7 +207,7 @@ fn weight(answer: &Value) -> usize {
     }
 }
 
-pub(crate) fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
+pub(crate) fn page(read: &Read, partition: Partition, place: &Place, answer: Value) -> Result<Page, Error> {
     let head = scripts::position(&answer)?;
     let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
     let [_, _, last, envelopes, more]: [Value; 5] =
@@ -146,12 +215,12 @@ pub(crate) fn page(read: &Read, partition: Partition, answer: Value) -> Result<P
     let (last, more) = (scripts::offset_of(&last)?, scripts::offset_of(&more)? > 0);
     let Value::Array(envelopes) = envelopes else { return Err(unexpected("events are an array")) };
     let mut events: Vec<_> =
-        envelopes.into_iter().filter_map(|value| event(&read.topic, partition, value)).collect();
+        envelopes.into_iter().filter_map(|value| event(&read.topic, partition, head.epoch, value)).collect();
     let Span::After { position, .. } = read.span else {
         events.reverse();
         return Ok(Page { events, head, reset: None, more });
     };
-    let reset = reset(position, head, last, events.first().map(|event| &event.mark));
+    let reset = reset(position, place, head, last, events.first().map(|event| &event.mark));
     if reset.is_some_and(|reason| reason != ResetReason::Trimmed) {
         return Ok(Page { events: Vec::new(), head, reset, more: false });
     }
@@ -159,12 +228,17 @@ pub(crate) fn page(read: &Read, partition: Partition, answer: Value) -> Result<P
 }
 
 /// Whether what is stored still reaches back to `reader`.
-fn reset(reader: Position, head: Position, last: Offset, first: Option<&Mark>) -> Option<ResetReason> {
-    if reader.epoch != head.epoch {
-        return Some(ResetReason::Epoch);
-    }
-    if reader.offset > head.offset {
-        return Some(ResetReason::Unknown);
+fn reset(
+    reader: Position,
+    place: &Place,
+    head: Position,
+    last: Offset,
+    first: Option<&Mark>,
+) -> Option<ResetReason> {
+    match place.judge(reader, head.offset) {
+        Verdict::Continues => {}
+        Verdict::Ahead => return Some(ResetReason::Unknown),
+        Verdict::Lost(_) => return Some(ResetReason::Epoch),
     }
     match first {
         Some(mark) if mark.prev.is_some_and(|prev| prev > reader.offset) => Some(ResetReason::Trimmed),
@@ -173,8 +247,9 @@ fn reset(reader: Position, head: Position, last: Offset, first: Option<&Mark>) -
     }
 }
 
-/// A stored envelope as an event. Foreign bytes in a stream are passed over.
-pub(crate) fn event(topic: &Topic, partition: Partition, value: Value) -> Option<Arc<Event>> {
+/// A stored envelope as an event. Foreign bytes in a stream are passed over. What earlier epochs have
+/// left is the same offset of the current `epoch`.
+pub(crate) fn event(topic: &Topic, partition: Partition, epoch: Epoch, value: Value) -> Option<Arc<Event>> {
     let Value::BulkString(bytes) = value else { return None };
     let envelope = match Envelope::parse(&Bytes::from(bytes)) {
         Ok(envelope) => envelope,
@@ -184,7 +259,7 @@ pub(crate) fn event(topic: &Topic, partition: Partition, value: Value) -> Option
         }
     };
     let Message::Event { name, data, at } = envelope.message else { return None };
-    let Position { epoch, offset } = envelope.position;
+    let offset = envelope.position.offset;
     let mark = Mark { partition, epoch, offset, prev: envelope.prev };
     Some(Arc::new(Event { topic: topic.clone(), name, data, at, mark }))
 }

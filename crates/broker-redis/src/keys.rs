@@ -6,12 +6,17 @@ use tidegate_protocol::{MAX_PARTITIONS, Partition, Topic};
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: String,
+    /// Before channels: Pub/Sub knows no databases.
+    channels: String,
     partitions: u8,
 }
 
 impl Keys {
-    pub(crate) fn new(prefix: &str, partitions: u8) -> Self {
-        Self { prefix: prefix.into(), partitions }
+    /// `database`: the number of the one that the keys are in.
+    pub(crate) fn new(prefix: &str, partitions: u8, database: i64) -> Self {
+        // No prefix has an @.
+        let channels = if database == 0 { prefix.into() } else { format!("{prefix}@{database}") };
+        Self { prefix: prefix.into(), channels, partitions }
     }
 
     /// How many partitions there are.
@@ -27,12 +32,10 @@ impl Keys {
         topic.partition(self.partitions)
     }
 
-    pub(crate) fn epoch(&self, partition: Partition) -> String {
-        format!("{}:{{{partition}}}:epoch", self.prefix)
-    }
-
-    pub(crate) fn counter(&self, partition: Partition) -> String {
-        format!("{}:{{{partition}}}:offset", self.prefix)
+    /// The three keys that every script begins with: the place, and epoch and counter as gateways of
+    /// the version before keep them.
+    pub(crate) fn place(&self, partition: Partition) -> [String; 3] {
+        ["place", "epoch", "offset"].map(|name| format!("{}:{{{partition}}}:{name}", self.prefix))
     }
 
     pub(crate) fn stream(&self, topic: &Topic) -> String {
@@ -44,7 +47,7 @@ impl Keys {
     }
 
     pub(crate) fn channel(&self, topic: &Topic) -> String {
-        self.of('c', topic, topic)
+        format!("{}:{{{}}}:c:{topic}", self.channels, self.partition(topic))
     }
 
     /// Topics hold no white space, so topic and key can't be read as another pair. Not hashed: no two keys ever share a receipt.

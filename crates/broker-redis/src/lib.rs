@@ -5,21 +5,24 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `tg:{p}:epoch`, `tg:{p}:offset` | the life of the partition's counter, and the counter |
+//! | `tg:{p}:place` | where the partition stands: its life, epoch and counter, and the line of ended epochs |
+//! | `tg:{p}:epoch`, `tg:{p}:offset` | epoch and counter once more, for gateways of the version before |
 //! | `tg:{p}:s:TOPIC` | stream: id `<offset>-0`, one field `m` with the [envelope](tidegate_protocol::Envelope) |
-//! | `tg:{p}:t:TOPIC` | record: `e`poch and `l`ast offset; outlives the stream |
+//! | `tg:{p}:t:TOPIC` | record: `e`poch, `l`ast offset and life (`f`); outlives the stream |
 //! | `tg:{p}:k:TOPIC KEY` | receipt of a publication with an idempotency key |
 //! | `tg:{p}:v:TOPIC` | the last version of a topic that is published to by version |
 //! | `tg:{p}:m:USER`, `tg:{p}:d:USER` | the user's memberships, and the count of disconnects |
-//! | channel `tg:{p}:c:TOPIC` | envelopes |
+//! | channel `tg:{p}:c:TOPIC` | envelopes; on database 2 `tg@2:{p}:c:TOPIC` |
 //!
-//! Needs Redis 6.2 or newer (RESP3, exclusive ranges), one primary, and `maxmemory-policy noeviction`: an evicted counter
-//! is noticed and becomes another epoch, an evicted record can hide that a topic has lost events.
+//! A partition is what belongs to one hash tag. It has one primary at any time; an epoch belongs to one reign of one
+//! primary ([`place`]). Needs Redis 6.2 or newer (RESP3, exclusive ranges) and `maxmemory-policy noeviction`: an evicted
+//! place is noticed and becomes another life, an evicted record can hide that a topic has lost events.
 
 mod backoff;
 mod connect;
 #[cfg(feature = "simulation")]
 mod dialer;
+mod errors;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -27,6 +30,7 @@ mod history;
 mod keys;
 mod members;
 mod options;
+mod place;
 mod pool;
 
 mod partition;
@@ -37,8 +41,9 @@ mod scripts;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use tidegate_broker::{Broker, Deliveries, Error, Health, Metrics, Page, Publication, Read, Receipt, queue};
-use tidegate_protocol::{Cursor, Topic};
+use tidegate_protocol::{Cursor, Partition, Topic};
 use tidegate_tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +53,8 @@ pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
-use partition::Probe;
-use partition::{Subscription, Supervisor};
+use partition::{Link, Probe, Probed, Subscription};
+use pool::Generation;
 pub use pool::{Connection, Pool};
 use publish::Publisher;
 use room::Room;
@@ -59,8 +64,8 @@ pub struct RedisBroker {
     keys: Keys,
     publisher: Arc<Publisher>,
     reader: Reader,
-    subscription: Arc<Subscription>,
-    probe: Arc<Probe>,
+    partitions: Arc<[Arc<Subscription>]>,
+    probes: Vec<Arc<Probe>>,
     metrics: Metrics,
     stop: CancellationToken,
 }
@@ -77,41 +82,56 @@ impl RedisBroker {
     ) -> Result<(Arc<Self>, Deliveries), StartError> {
         let info = options.check()?;
         let connector = Connector::new(&info, &options)?;
-        let keys = Keys::new(&options.prefix, options.partitions);
+        let keys = Keys::new(&options.prefix, options.partitions, info.redis_settings().db());
         let (feed, deliveries) = queue(options.queue_bytes);
+        let subscription =
+            |partition| Subscription::new(keys.clone(), partition, feed.clone(), options.queue_bytes);
+        let partitions: Arc<[Arc<Subscription>]> = keys.partitions().map(subscription).collect();
 
         let patience = options.connect_timeout;
-        let publisher = Arc::new(Publisher::new(keys.clone(), options.publish_connections, patience));
+        let generation = Generation::default();
+        let publisher =
+            Publisher::new(keys.clone(), partitions.to_vec(), options.publish_connections, patience);
+        let publisher = Arc::new(publisher);
         let reader = Reader {
             keys: keys.clone(),
-            pool: Pool::new(connector.clone(), &options)?,
+            partitions: Arc::clone(&partitions),
+            pool: Pool::new(connector.clone(), generation.clone(), &options)?,
+            patience,
             memberships: options.memberships,
             pages: Room::new(room::MOST, options.response_timeout),
         };
-        let subscription = Subscription::new(keys.clone(), feed, options.queue_bytes);
-        let probe = Arc::new(Probe::new(
-            Arc::clone(&publisher),
-            Arc::clone(&subscription),
-            metrics.clone(),
-            &keys,
-            &options,
-        ));
 
         let stop = CancellationToken::new();
         let tasks = tasks.until(&stop);
-        for (number, slot) in publisher.slots().enumerate() {
+        for (number, slot) in publisher.slots().iter().enumerate() {
             tasks.spawn(&format!("redis publisher {number}"), slot.supervise(connector.clone()));
         }
-        // A connection of its own: a repair does not wait behind the reads of clients that come
+        // Connections of their own: a repair does not wait behind the reads of clients that come
         // back at the same time.
-        let alone = Options { pool_size: 1, ..options.clone() };
-        let repairs = Reader { pool: Pool::new(connector.clone(), &alone)?, ..reader.clone() };
-        let supervisor =
-            Supervisor::new(Arc::clone(&subscription), connector, repairs, metrics.clone(), &options);
-        tasks.spawn("redis subscription", supervisor.run());
-        tasks.spawn("redis probe", Arc::clone(&probe).run());
+        let alone = Options { pool_size: partitions.len(), ..options.clone() };
+        let pool = Pool::new(connector.clone(), generation.clone(), &alone)?;
+        let repairs = Reader { pool, ..reader.clone() };
+        let mut probes = Vec::with_capacity(partitions.len());
+        for subscription in partitions.iter() {
+            let link = Link::new(
+                Arc::clone(subscription),
+                connector.clone(),
+                repairs.clone(),
+                generation.clone(),
+                metrics.clone(),
+                &options,
+            );
+            let of = subscription.partition;
+            tasks.spawn(&format!("redis subscription {of}"), link.run());
+            let probe =
+                Probe::new(Arc::clone(&publisher), Arc::clone(subscription), metrics.clone(), &options);
+            let probe = Arc::new(probe);
+            tasks.spawn(&format!("redis probe {of}"), Arc::clone(&probe).run());
+            probes.push(probe);
+        }
 
-        let broker = Self { keys, publisher, reader, subscription, probe, metrics, stop };
+        let broker = Self { keys, publisher, reader, partitions, probes, metrics, stop };
         Ok((Arc::new(broker), deliveries))
     }
 
@@ -123,9 +143,22 @@ impl RedisBroker {
     /// Ends its tasks and connections, and its [`Deliveries`] once they are taken.
     pub fn shutdown(&self) {
         self.stop.cancel();
-        self.subscription.close();
-        self.publisher.close();
+        self.partitions.iter().for_each(|partition| partition.close());
+        self.publisher.slots().close();
         self.reader.pool.close();
+    }
+
+    /// The topics by partition.
+    fn split(&self, topics: Vec<Topic>) -> Vec<(Partition, Vec<Topic>)> {
+        let mut parts: Vec<(Partition, Vec<Topic>)> = Vec::new();
+        for topic in topics {
+            let partition = self.keys.partition(&topic);
+            match parts.iter_mut().find(|(of, _)| *of == partition) {
+                Some((_, topics)) => topics.push(topic),
+                None => parts.push((partition, vec![topic])),
+            }
+        }
+        parts
     }
 }
 
@@ -159,11 +192,21 @@ impl Broker for RedisBroker {
     }
 
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
-        self.subscription.subscribe(topics).await
+        let parts = self.split(topics).into_iter().map(|(partition, topics)| async move {
+            let position = self.partitions[partition.index()].subscribe(topics).await?;
+            Ok::<_, Error>((partition, position))
+        });
+        let mut cursor = Cursor::default();
+        for (partition, position) in try_join_all(parts).await? {
+            cursor.set(partition, position);
+        }
+        Ok(cursor)
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {
-        self.subscription.unsubscribe(&topics);
+        for (partition, topics) in self.split(topics) {
+            self.partitions[partition.index()].unsubscribe(&topics);
+        }
     }
 
     async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
@@ -192,6 +235,21 @@ impl Broker for RedisBroker {
     }
 
     fn health(&self) -> Health {
-        self.probe.health()
+        let outcomes = || self.partitions.iter().zip(self.probes.iter().map(|probe| probe.outcome()));
+        let wrong = |(partition, outcome): (&Arc<Subscription>, Probed)| match outcome {
+            Probed::Heard => None,
+            Probed::Refused(why) | Probed::Failed(why) => Some((partition.partition, why)),
+        };
+        let degraded: Vec<(Partition, String)> = outcomes().filter_map(wrong).collect();
+        let works = degraded.len() < self.partitions.len();
+        // What Redis itself refuses it refuses to every node: one that is taken out of service for
+        // that would take the other partitions with it.
+        let ready = works && !outcomes().any(|(_, outcome)| matches!(outcome, Probed::Failed(_)));
+        let detail = match degraded.first() {
+            None => "publishing and receiving work".into(),
+            Some((_, why)) if self.partitions.len() == 1 => why.clone(),
+            Some((partition, why)) => format!("partition {partition}: {why}"),
+        };
+        Health { ready, detail, degraded }
     }
 }

@@ -76,8 +76,7 @@ impl Reader {
         if partition == self.keys.partition(user) {
             return Ok(Cursor::default());
         }
-        let head = std::iter::once(scripts::head(&self.keys, partition));
-        let answer = self.run(head).await?.pop().unwrap_or_default();
+        let answer = self.run_in(partition, |epoch| scripts::head(&self.keys, partition, epoch)).await?;
         Ok(Cursor::single(partition, scripts::position(&answer)?))
     }
 
@@ -89,9 +88,14 @@ impl Reader {
         message: &Message,
         arguments: &[&str],
     ) -> Result<(u64, u64), Error> {
-        let mut call = eval(scripts::CONTROL, &self.keys, self.keys.partition(topic), &[key.into()]);
-        call.arg(message.encode()).arg(self.keys.channel(topic)).arg(arguments);
-        let answer = self.run(std::iter::once(call)).await?.pop().unwrap_or_default();
+        let (partition, message, channel) =
+            (self.keys.partition(topic), message.encode(), self.keys.channel(topic));
+        let call = |epoch| {
+            let mut call = eval(scripts::CONTROL, &self.keys, partition, epoch, &[key.into()]);
+            call.arg(message.as_slice()).arg(&channel).arg(arguments);
+            call
+        };
+        let answer = self.run_in(partition, call).await?;
         match &answer {
             Value::Array(parts) if parts.first() == Some(&Value::Int(-1)) => {
                 Err(Error::Memberships(self.memberships))

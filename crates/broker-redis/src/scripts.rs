@@ -5,14 +5,22 @@ use tidegate_broker::Error;
 use tidegate_protocol::{Epoch, Offset, Partition, Position};
 
 use crate::connect::unexpected;
+use crate::errors::Refusal;
 use crate::keys::Keys;
 
-const HEAD: &str = include_str!("scripts/head.lua");
-const RENEW: &str = include_str!("scripts/renew.lua");
-pub(crate) const READ: &str = include_str!("scripts/read.lua");
-pub(crate) const CONTROL: &str = include_str!("scripts/control.lua");
-pub(crate) const WINDOW: &str = include_str!("scripts/window.lua");
-const PUBLISH: &str = include_str!("scripts/publish.lua");
+/// Begins with the check of the caller's epoch.
+macro_rules! script {
+    ($file:literal) => {
+        concat!(include_str!("scripts/prelude.lua"), include_str!(concat!("scripts/", $file)))
+    };
+}
+
+pub(crate) const HEAD: &str = script!("head.lua");
+pub(crate) const READ: &str = script!("read.lua");
+pub(crate) const CONTROL: &str = script!("control.lua");
+pub(crate) const WINDOW: &str = script!("window.lua");
+const PUBLISH: &str = script!("publish.lua");
+const ENTER: &str = include_str!("scripts/enter.lua");
 
 /// The publish script: it runs for every event, so it is loaded once and called by its hash.
 pub(crate) fn publish() -> Script {
@@ -26,41 +34,76 @@ pub(crate) fn load_publish() -> Cmd {
     command
 }
 
-/// A call of one of the rarer scripts, with its text: there is nothing that Redis could have forgotten.
-///
-/// The first two keys are the partition's epoch and counter, the first argument an epoch for when there is none.
-pub(crate) fn eval(code: &str, keys: &Keys, partition: Partition, others: &[String]) -> Cmd {
+/// A call of one of the rarer scripts, with its text: there is nothing that Redis could have
+/// forgotten. `epoch`: the one that this node has entered.
+pub(crate) fn eval(code: &str, keys: &Keys, partition: Partition, epoch: Epoch, others: &[String]) -> Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(code).arg(2 + others.len()).arg(keys.epoch(partition)).arg(keys.counter(partition));
-    command.arg(others).arg(new_epoch().as_str());
+    command.arg(code).arg(3 + others.len()).arg(&keys.place(partition)).arg(others);
+    command.arg(epoch.as_str()).arg("1");
     command
 }
 
-/// Asks where a partition stands. Makes its epoch if there is none.
-pub(crate) fn head(keys: &Keys, partition: Partition) -> Cmd {
-    eval(HEAD, keys, partition, &[])
+/// Asks where a partition stands.
+pub(crate) fn head(keys: &Keys, partition: Partition, epoch: Epoch) -> Cmd {
+    eval(HEAD, keys, partition, epoch, &[])
 }
 
-/// Ends an epoch, if it is still the current one.
-pub(crate) fn renew(keys: &Keys, partition: Partition, old: Epoch) -> Cmd {
-    let mut command = eval(RENEW, keys, partition, &[]);
-    command.arg(old.as_str());
+/// Enters a partition. `sure`: this is the primary, though it may know less than the node.
+pub(crate) fn enter(
+    keys: &Keys,
+    partition: Partition,
+    sure: bool,
+    entered: Option<Epoch>,
+    evidence: &[(Epoch, Offset)],
+) -> Cmd {
+    let name = || Epoch::from_random(rand::random());
+    let mut command = redis::cmd("EVAL");
+    command.arg(ENTER).arg(3).arg(&keys.place(partition)).arg(name().as_str()).arg(name().as_str());
+    command.arg(keys.count()).arg(if sure { "1" } else { "0" });
+    command.arg(entered.as_ref().map_or("", Epoch::as_str));
+    for (epoch, offset) in evidence {
+        command.arg(epoch.as_str()).arg(offset);
+    }
     command
 }
 
-/// An epoch for a counter that has none yet.
-pub(crate) fn new_epoch() -> Epoch {
-    Epoch::from_random(rand::random())
+/// The word that a script ends with instead of an answer.
+pub(crate) fn word(answer: &Value) -> Option<&[u8]> {
+    match answer {
+        Value::Array(parts) => match parts.first() {
+            Some(Value::BulkString(word)) if parts.len() == 1 => Some(word),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
-/// Reads the answer of [`head`] and [`renew`].
+/// How many partitions the deployment has, if that is why a node may not enter.
+pub(crate) fn other_partitions(answer: &Value) -> Option<String> {
+    match answer {
+        Value::Array(parts) => match parts.as_slice() {
+            [Value::BulkString(word), Value::BulkString(count)] if word == b"partitions" => {
+                Some(String::from_utf8_lossy(count).into())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether the script wrote nothing, for the place is not of the epoch that it was called with.
+pub(crate) fn is_elsewhere(answer: &Value) -> bool {
+    word(answer) == Some(b"epoch")
+}
+
+/// Reads the answer of [`head`].
 pub(crate) fn position(answer: &Value) -> Result<Position, Error> {
-    let Value::Array(parts) = answer else {
-        return Err(failure(answer, "where a partition stands"));
-    };
-    match parts.as_slice() {
-        [epoch, offset, ..] => Ok(Position { epoch: epoch_of(epoch)?, offset: offset_of(offset)? }),
-        _ => Err(unexpected("where a partition stands")),
+    match answer {
+        Value::Array(parts) => match parts.as_slice() {
+            [epoch, offset, ..] => Ok(Position { epoch: epoch_of(epoch)?, offset: offset_of(offset)? }),
+            _ => Err(unexpected("where a partition stands")),
+        },
+        other => Err(failure(other, "where a partition stands")),
     }
 }
 
@@ -83,11 +126,8 @@ pub(crate) fn offset_of(value: &Value) -> Result<Offset, Error> {
 /// The error that an answer is, or that it is not what was `expected`.
 pub(crate) fn failure(answer: &Value, expected: &str) -> Error {
     match answer {
-        // Redis' own words: `OOM command not allowed …`, `LOADING …`, `READONLY …`.
-        Value::ServerError(error) => {
-            let (code, details) = (error.code(), error.details().unwrap_or_default());
-            Error::Unavailable(format!("Redis refused: {code} {details}").trim_end().into())
-        }
+        Value::ServerError(error) => Refusal::of(error).error(),
+        answer if is_elsewhere(answer) => Error::Unavailable("another primary has taken over".into()),
         _ => unexpected(&format!("{expected} was expected")),
     }
 }

@@ -1,9 +1,12 @@
 /// Why the broker could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The store can't be reached, or did not answer in time.
+    /// The store can't be reached, or refuses. Nothing was stored or sent.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// The store's answer did not come, or does not count: what was to be stored may be.
+    #[error("the outcome is not known: {0}")]
+    Unknown(String),
     /// This node has more deliveries waiting than it may hold.
     #[error("the node is busy: {0}")]
     Busy(String),
@@ -20,6 +23,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::Unknown(_) => "unknown",
             Self::Busy(_) => "busy",
             Self::Memberships(_) => "memberships",
             Self::Protocol(_) => "protocol",

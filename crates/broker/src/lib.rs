@@ -32,8 +32,9 @@ pub const MEMBERSHIPS: usize = 2_000;
 ///   whatever connection losses lie between: the broker repairs holes from what is stored.
 /// - A hole that can't be repaired is said with [`Delivery::Reset`], before any event after it.
 /// - [`Delivery::Seen`] and every event's own mark tell how far the partition has been handed on: whatever comes later
-///   has a larger offset. A new epoch is said with a `Reset` first.
-/// - After a time in which controls or deletions may have been missed, [`Delivery::Gap`] comes.
+///   has a larger offset. A new epoch is said first, with a `Reset` or, if nothing was lost, with
+///   [`Delivery::Continued`].
+/// - After a time in which controls or deletions may have been missed, [`Delivery::Gap`] comes for each partition.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// How many partitions topics are spread over, 1 to 8.
@@ -41,8 +42,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Stores and sends events, each on its own: one result for each publication, in their order.
     ///
-    /// `Ok` means that the event is stored (or, without retention, sent). On an error it may be stored all the same when the answer was
-    /// lost on the way: with a key, publishing again is safe, and gives the first receipt again.
+    /// `Ok` means that the event is stored (or, without retention, sent). After [`Error::Unknown`] it may be stored, too: with a key,
+    /// publishing again is safe, and gives the first receipt again. After any other error it is not.
     /// Publications of one topic keep their order.
     async fn publish(&self, batch: Vec<Publication>) -> Vec<Result<Receipt, Error>>;
 

@@ -156,7 +156,8 @@ impl Broker for Local {
     }
 
     fn health(&self) -> Health {
-        Health { ready: true, detail: "in-process broker: this node is the whole cluster".into() }
+        let detail = "in-process broker: this node is the whole cluster".into();
+        Health { ready: true, detail, degraded: Vec::new() }
     }
 }
 

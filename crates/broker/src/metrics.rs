@@ -1,4 +1,6 @@
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::Error;
 
@@ -7,7 +9,12 @@ use crate::Error;
 pub struct Metrics {
     /// `tidegate_redis_reconnects_total`
     pub reconnects: IntCounter,
-    /// `tidegate_probe_up`: 1 while the probe comes back in time.
+    /// `tidegate_partition_up`, by partition: 1 while its subscription brings messages.
+    pub partition_up: IntGaugeVec,
+    /// `tidegate_epochs_total`, by cause: epochs that this node has begun. `clean`: Redis restarted or
+    /// failed over, nothing was lost; `lossy`: events were lost; `new`: there was nothing before.
+    pub epochs: IntCounterVec,
+    /// `tidegate_probe_up`: 1 while the probes of all partitions come back in time.
     pub probe_up: IntGauge,
     /// `tidegate_probe_seconds`: from sending a probe to hearing it.
     pub probe_seconds: Histogram,
@@ -39,6 +46,14 @@ impl Metrics {
                 "tidegate_redis_reconnects_total",
                 "Subscription connections to Redis made after the first",
             )?,
+            partition_up: IntGaugeVec::new(
+                Opts::new("tidegate_partition_up", "1 while the partition's subscription brings messages"),
+                &["partition"],
+            )?,
+            epochs: IntCounterVec::new(
+                Opts::new("tidegate_epochs_total", "Epochs that this node has begun, by cause"),
+                &["cause"],
+            )?,
             probe_up: IntGauge::new("tidegate_probe_up", "1 while the broker probe comes back in time")?,
             probe_seconds: histogram("tidegate_probe_seconds", "From sending a broker probe to hearing it")?,
             publish_seconds: histogram(
@@ -51,6 +66,12 @@ impl Metrics {
             )?,
         };
         registry.register(Box::new(metrics.reconnects.clone()))?;
+        registry.register(Box::new(metrics.partition_up.clone()))?;
+        registry.register(Box::new(metrics.epochs.clone()))?;
+        // A rate needs a first value.
+        for cause in ["clean", "lossy", "new"] {
+            metrics.epochs.with_label_values(&[cause]);
+        }
         registry.register(Box::new(metrics.probe_up.clone()))?;
         registry.register(Box::new(metrics.probe_seconds.clone()))?;
         registry.register(Box::new(metrics.publish_seconds.clone()))?;

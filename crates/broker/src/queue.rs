@@ -110,17 +110,17 @@ mod tests {
     #[tokio::test]
     async fn taken_in_one_go_and_bounded() {
         let (feed, mut deliveries) = queue(300);
-        assert_eq!(feed.push(Delivery::Gap), Ok(()));
         let (user, position) = (
             tidegate_protocol::Topic::user("a").expect("valid"),
             tidegate_protocol::Position { epoch: tidegate_protocol::Epoch::NONE, offset: 0 },
         );
         let partition = user.partition(1);
+        assert_eq!(feed.push(Delivery::Gap(partition)), Ok(()));
         let control =
             Delivery::Control { user, seen: (partition, position), control: crate::Control::Disconnect };
         assert_eq!(feed.push(control.clone()), Ok(()));
         assert_eq!(feed.push(control), Err(Full));
-        assert_eq!(feed.push(Delivery::Gap), Ok(()), "a gap always fits");
+        assert_eq!(feed.push(Delivery::Gap(partition)), Ok(()), "a gap always fits");
         let mut batch = VecDeque::new();
         assert!(deliveries.next(&mut batch).await);
         assert_eq!(batch.len(), 3);

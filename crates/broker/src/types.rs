@@ -83,9 +83,12 @@ pub enum Delivery {
     },
     /// Everything up to here has been handed on, though nothing of it may have been for this node.
     Seen(Partition, Position),
-    /// Controls and deletions may have been missed: memberships and disconnects must be read anew, and what is kept at hand of
-    /// stored events too.
-    Gap,
+    /// The partition's epoch has ended, and nothing was lost: `position` is where deliveries go on, with the offset at which they
+    /// stopped. Streams miss nothing; their positions in it are positions of the new epoch.
+    Continued(Partition, Position),
+    /// Controls and deletions of this partition may have been missed: memberships and disconnects of its users must be read again, and
+    /// what is kept of its stored events, too.
+    Gap(Partition),
 }
 
 /// What a node is told about a user.
@@ -192,4 +195,6 @@ pub struct Health {
     pub ready: bool,
     /// What is wrong and since when, or what works.
     pub detail: String,
+    /// The partitions that do not work, each with what is wrong. There may be some on a ready node.
+    pub degraded: Vec<(Partition, String)>,
 }

@@ -60,7 +60,7 @@ impl Tap {
             while deliveries.next(&mut batch).await {
                 state.lock().weigh(node, &batch, bound);
                 for delivery in batch.drain(..) {
-                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap) {
+                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap(_) | Delivery::Continued(..)) {
                         trace.note(|| format!("node {node} hears {delivery:?}"));
                     }
                     state.lock().note(node, &delivery);
@@ -139,7 +139,7 @@ impl State {
                     }
                 }
             }
-            Delivery::Control { .. } | Delivery::Forgotten { .. } | Delivery::Gap => {}
+            Delivery::Control { .. } | Delivery::Forgotten { .. } | Delivery::Gap(_) => {}
         }
     }
 

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Channels to subscribe and to unsubscribe, in the order of the calls. Stale ones are sorted out when they are taken.
@@ -7,11 +8,13 @@ use std::sync::Arc;
 pub(super) struct Changes {
     pub(super) pending: Vec<Arc<str>>,
     pub(super) leaving: Vec<Arc<str>>,
+    /// Channels that Redis was asked to end, and how often, until it says so.
+    pub(super) ending: HashMap<Arc<str>, u32>,
 }
 
 impl Changes {
     /// For a new connection.
     pub(super) fn all<'a>(wanted: impl Iterator<Item = &'a Arc<str>>) -> Self {
-        Self { pending: wanted.cloned().collect(), leaving: Vec::new() }
+        Self { pending: wanted.cloned().collect(), ..Self::default() }
     }
 }

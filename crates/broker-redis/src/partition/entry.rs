@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tidegate_protocol::{Offset, Partition, Topic};
+use tidegate_protocol::{Offset, Topic};
 
 /// A topic that this node wants.
 pub(super) struct Entry {
@@ -8,7 +8,6 @@ pub(super) struct Entry {
     /// let go and is wanted again.
     channel: Arc<str>,
     pub(super) topic: Topic,
-    pub(super) partition: Partition,
     /// Every stored event of the topic up to here is behind us: handed on, or from before the
     /// subscription.
     pub(super) last: Offset,
@@ -18,8 +17,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(channel: Arc<str>, topic: Topic, partition: Partition) -> Self {
-        Self { channel, topic, partition, last: 0, confirmed: false }
+    pub(super) fn new(channel: Arc<str>, topic: Topic) -> Self {
+        Self { channel, topic, last: 0, confirmed: false }
     }
 
     pub(super) fn is(&self, channel: &Arc<str>) -> bool {

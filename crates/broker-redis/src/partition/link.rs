@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 use tidegate_broker::{Error, Metrics};
 use tidegate_protocol::Position;
 use tokio::time::{Instant, sleep};
@@ -11,8 +11,10 @@ use super::Subscription;
 use super::repair::Round;
 use super::sequencer::Mode;
 use crate::backoff::Backoff;
-use crate::connect::{Connector, unavailable, unexpected, words};
+use crate::connect::{Connector, unavailable, words};
 use crate::history::Reader;
+use crate::place::Place;
+use crate::pool::Generation;
 use crate::room::Room;
 use crate::{Options, scripts};
 
@@ -26,39 +28,60 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(15);
 /// answers double it.
 const FIRST_WINDOW: usize = 64 << 10;
 
+/// Why a connection ends: the primary is to be looked for again.
+const KNOWS_LESS: &str = "this Redis knows less than the node has seen: looking again for the primary";
+
 const ADVICE: &str = "check redis.url and that Redis runs; this node keeps trying, is not ready, and refuses publishes with 503";
 
-/// The task that keeps the subscription: it connects, subscribes what is wanted, repairs what was missed, and starts over for ever.
+/// After a doubt that proved to be none, another one is not looked into for this long: connections
+/// that reach two primaries must not keep the link from working.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+
+/// The task that keeps a partition's subscription: it connects, enters, subscribes what is wanted, repairs what was missed, and starts over
+/// without end.
 ///
 /// Messages do not pass through it. The connection's read task hands them to the sequencer, which asks for the
 /// supervisor when something does not fit.
-pub(crate) struct Supervisor {
+pub(crate) struct Link {
     pub(super) shared: Arc<Subscription>,
     pub(super) reader: Reader,
     connector: Connector,
+    /// Of the connections that are taken from pools: they go when this one does.
+    generation: Generation,
     metrics: Metrics,
     /// Bytes of events that a repair reads at once. It outlives connections: what a slow link has
     /// taught is kept.
     pub(super) windows: Room,
-    /// A connection that has nothing to do is asked for a sign of life this often.
+    /// A connection that has nothing to do is asked this often whether it is still that of a primary.
     check: Duration,
 }
 
-impl Supervisor {
+/// What became of the doubts of others.
+#[derive(Default)]
+struct Doubts {
+    /// When the last one made the link begin again.
+    last: Option<Instant>,
+}
+
+impl Link {
     pub(crate) fn new(
         shared: Arc<Subscription>,
         connector: Connector,
         reader: Reader,
+        generation: Generation,
         metrics: Metrics,
         options: &Options,
     ) -> Self {
         let windows = Room::new(FIRST_WINDOW, options.response_timeout);
-        Self { shared, reader, connector, metrics, windows, check: options.probe_interval }
+        Self { shared, reader, connector, generation, metrics, windows, check: options.probe_interval }
     }
 
     pub(crate) async fn run(self) {
         let (mut backoff, mut link, mut connected) = (Backoff::new(), 0, false);
         let (mut down, mut complaint) = (Instant::now(), Complaint::default());
+        // Whether the primary was looked for again since a server knew less than this node.
+        let (mut sure, mut doubts) = (false, Doubts::default());
+        let up = self.metrics.partition_up.with_label_values(&[&self.shared.partition.to_string()]);
         loop {
             link += 1;
             let why = match self.connect(link).await {
@@ -66,7 +89,11 @@ impl Supervisor {
                     if std::mem::replace(&mut connected, true) {
                         self.metrics.reconnects.inc();
                     }
-                    self.serve(link, connection, down).await
+                    let looked = std::mem::take(&mut sure);
+                    let serving = Serving { link, sure: looked, down, doubts: &mut doubts };
+                    let ended = self.serve(serving, connection).await;
+                    sure = !looked && ended == KNOWS_LESS;
+                    ended
                 }
                 Err(error) => format!(
                     "no connection to Redis at {}: {}",
@@ -76,6 +103,8 @@ impl Supervisor {
             };
             self.shared.sequencer.lock().away();
             self.shared.set_state(None, &why);
+            up.set(0);
+            self.generation.end();
             // It may have been declared dead by others before.
             if self.shared.state.borrow().link == link {
                 down = Instant::now();
@@ -95,22 +124,29 @@ impl Supervisor {
     }
 
     /// Runs one connection, and tells what ended it.
-    async fn serve(&self, link: u64, mut connection: MultiplexedConnection, down: Instant) -> String {
+    async fn serve(&self, serving: Serving<'_>, mut connection: MultiplexedConnection) -> String {
+        let Serving { link, sure, down, doubts } = serving;
         let shared = Arc::clone(&self.shared);
         shared.sequencer.lock().connected(link);
         let mut broken = shared.broken.subscribe();
-        let address = self.connector.address.clone();
         let work = async {
-            self.settle(&mut connection).await?;
+            self.enter(&mut connection, sure).await?;
+            self.settle(&mut connection, doubts).await?;
             shared.set_state(Some(link), "");
-            let away = down.elapsed();
-            tracing::info!(redis = %address, ?away, "Redis is there: the subscription is live");
+            let up = self.metrics.partition_up.with_label_values(&[&shared.partition.to_string()]);
+            up.set(1);
+            let (redis, away) = (&self.connector.address, down.elapsed());
+            tracing::info!(%redis, partition = %shared.partition, ?away, "Redis is there: the subscription is live");
             loop {
                 tokio::select! {
-                    () = shared.work.notified() => self.settle(&mut connection).await?,
-                    () = sleep(self.check) => redis::cmd("PING").query_async::<()>(&mut connection).await
-                        .map_err(|error| unavailable(&error))?,
+                    () = shared.work.notified() => {}
+                    // Where a PING would be answered, too: by a replica, or by a primary of which
+                    // another node knows better.
+                    () = sleep(self.check) => if self.head(&mut connection).await?.is_none() {
+                        self.enter(&mut connection, false).await?;
+                    },
                 }
+                self.settle(&mut connection, doubts).await?;
             }
         };
         tokio::select! {
@@ -126,10 +162,67 @@ impl Supervisor {
         }
     }
 
+    /// Enters the partition: tells this server what the node has seen, and learns where it stands.
+    async fn enter(&self, connection: &mut MultiplexedConnection, sure: bool) -> Result<(), Error> {
+        let (shared, keys) = (&self.shared, &self.reader.keys);
+        loop {
+            let entered = shared.entered.read().as_ref().map(|entered| entered.place.head.epoch);
+            let question = {
+                let evidence = shared.evidence.lock();
+                scripts::enter(keys, shared.partition, sure, entered, evidence.entries())
+            };
+            let answer = ask(connection, &question).await?;
+            let refused = |why: String| Err(Error::Unavailable(why));
+            match scripts::word(&answer) {
+                Some(b"unknown") => return refused(KNOWS_LESS.into()),
+                Some(b"refused") => {
+                    return refused(
+                        "a server that was replaced is back: this address answers for two servers".into(),
+                    );
+                }
+                _ => {}
+            }
+            if let Some(was) = scripts::other_partitions(&answer) {
+                let set = keys.count();
+                return refused(format!(
+                    "this deployment has {was} partitions, redis.partitions is {set}; set it to {was}, or begin with another redis.prefix"
+                ));
+            }
+            let place = Place::parse(&answer)?;
+            self.note(&place);
+            let beyond = {
+                let mut evidence = shared.evidence.lock();
+                evidence.accepted(&place);
+                evidence.is_beyond(&place)
+            };
+            // Something came in meanwhile that this server has not been told of.
+            if !beyond {
+                shared.set_entered(&place);
+                return Ok(());
+            }
+        }
+    }
+
+    fn note(&self, place: &Place) {
+        let Some(cause) = place.began.cause() else { return };
+        self.metrics.epochs.with_label_values(&[cause]).inc();
+        let (partition, epoch, offset) = (self.shared.partition, place.head.epoch, place.head.offset);
+        match cause {
+            "clean" => {
+                tracing::info!(%partition, ?epoch, offset, "Redis has restarted or failed over: another epoch, nothing lost")
+            }
+            "lossy" => {
+                tracing::error!(%partition, ?epoch, offset, "Redis has lost events: streams of the partition are told")
+            }
+            _ => tracing::info!(%partition, ?epoch, "a new partition"),
+        }
+    }
+
     /// Makes what is held what is wanted, and goes live (again). Several calls' changes go in few commands.
-    async fn settle(&self, connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    async fn settle(&self, connection: &mut MultiplexedConnection, doubts: &mut Doubts) -> Result<(), Error> {
         let mut fresh = Vec::new();
         loop {
+            let doubted = self.shared.take_doubt();
             let (leaving, pending, mode) = {
                 let mut sequencer = self.shared.sequencer.lock();
                 (sequencer.take_leaving(), sequencer.take_pending(), sequencer.mode)
@@ -138,28 +231,39 @@ impl Supervisor {
                 connection.unsubscribe(names(chunk)).await.map_err(|error| unavailable(&error))?;
             }
             fresh.extend_from_slice(&pending);
-            if fresh.is_empty() && mode == Mode::Live {
+            if fresh.is_empty() && mode == Mode::Live && !doubted {
                 if leaving.is_empty() {
                     return Ok(());
                 }
                 continue;
             }
             let mut round = Round::begin(&self.shared.sequencer.lock());
-            round.heads = self.subscribe(connection, &pending).await?;
-            if self.confirm(&fresh, &round) || self.repair(connection, &fresh, round).await? {
+            let Some(head) = self.subscribe(connection, &pending).await? else {
+                self.enter(connection, false).await?;
+                continue;
+            };
+            round.head = head;
+            if doubted && doubts.is_due() {
+                return Err(Error::Unavailable("another connection has met another primary".into()));
+            }
+            if !round.follows() {
+                // The same epoch, and less of it.
+                self.enter(connection, false).await?;
+            } else if self.confirm(&fresh, &round) || self.repair(&fresh, round).await? {
                 fresh.clear();
             }
         }
     }
 
-    /// Subscribes and asks where the partitions stand, the latter in the same round trip as the last channels.
+    /// Subscribes and asks where the partition stands, the latter in the same round trip as the last channels. `None`: the node must
+    /// enter again.
     ///
     /// One connection's answers come in order: whatever was sent to these channels before a head has arrived before it.
     async fn subscribe(
         &self,
         connection: &mut MultiplexedConnection,
         channels: &[Arc<str>],
-    ) -> Result<Vec<Position>, Error> {
+    ) -> Result<Option<Position>, Error> {
         let mut chunks = channels.chunks(CHANNELS).peekable();
         while let Some(chunk) = chunks.next() {
             if chunks.peek().is_some() {
@@ -167,26 +271,21 @@ impl Supervisor {
             } else {
                 let mut second = connection.clone();
                 // Polled in this order, so written in this order.
-                let (subscribed, heads) =
-                    tokio::join!(biased; connection.subscribe(names(chunk)), self.heads(&mut second));
+                let (subscribed, head) =
+                    tokio::join!(biased; connection.subscribe(names(chunk)), self.head(&mut second));
                 subscribed.map_err(|error| unavailable(&error))?;
-                return heads;
+                return head;
             }
         }
-        self.heads(connection).await
+        self.head(connection).await
     }
 
-    async fn heads(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Position>, Error> {
-        let keys = &self.reader.keys;
-        let mut pipeline = Pipeline::new();
-        keys.partitions().for_each(|partition| {
-            pipeline.add_command(scripts::head(keys, partition));
-        });
-        pipeline.ignore_errors();
-        let answers = pipeline.query_async::<Vec<Value>>(connection).await;
-        let answers = answers.map_err(|error| unavailable(&error))?;
-        let heads = answers.iter().map(scripts::position).collect::<Result<Vec<_>, _>>()?;
-        if heads.len() == usize::from(keys.count()) { Ok(heads) } else { Err(unexpected("too few answers")) }
+    /// Where the partition stands on this connection's server, if that is the one that was entered.
+    async fn head(&self, connection: &mut MultiplexedConnection) -> Result<Option<Position>, Error> {
+        let Some(entered) = self.shared.entered.read().clone() else { return Ok(None) };
+        let question = scripts::head(&self.reader.keys, self.shared.partition, entered.place.head.epoch);
+        let answer = ask(connection, &question).await?;
+        if scripts::is_elsewhere(&answer) { Ok(None) } else { scripts::position(&answer).map(Some) }
     }
 
     /// The common case: new topics while live. False if there is something to repair first.
@@ -195,17 +294,36 @@ impl Supervisor {
         if sequencer.mode != Mode::Live {
             return false;
         }
-        if !round.follows() {
-            sequencer.mode = Mode::Repairing;
-            return false;
-        }
-        sequencer.confirm(fresh, &round.heads);
-        for (partition, head) in self.reader.keys.partitions().zip(&round.heads) {
-            sequencer.reach(partition, *head);
-        }
-        sequencer.answer(&round.heads);
+        sequencer.confirm(fresh, round.head);
+        sequencer.reach(round.head);
+        sequencer.answer(round.head);
         true
     }
+}
+
+/// One connection's time.
+struct Serving<'a> {
+    link: u64,
+    /// The primary was looked for again: it is this one, whatever it knows.
+    sure: bool,
+    /// When the one before ended.
+    down: Instant,
+    doubts: &'a mut Doubts,
+}
+
+impl Doubts {
+    fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= DOUBT_EVERY);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// A refusal is an answer, too: it is not a matter of the connection.
+async fn ask(connection: &mut MultiplexedConnection, question: &Cmd) -> Result<Value, Error> {
+    connection.send_packed_command(question).await.map_err(|error| unavailable(&error))
 }
 
 fn names(channels: &[Arc<str>]) -> Vec<&str> {

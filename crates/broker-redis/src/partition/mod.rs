@@ -1,4 +1,5 @@
-//! The subscription: which topics this node wants, and one supervised connection that brings their messages in order.
+//! One partition: which of its topics this node wants, where the partition stands, and one supervised
+//! connection that brings the messages in order.
 
 mod changes;
 mod entry;
@@ -15,31 +16,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use redis::{PushInfo, PushKind, Value};
 use tidegate_broker::{Error, Feed};
-use tidegate_protocol::{Cursor, Envelope, Topic};
+use tidegate_protocol::{Envelope, Partition, Position, Topic};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::keys::Keys;
-pub(crate) use link::Supervisor;
-pub(crate) use probe::Probe;
+use crate::place::{Evidence, Place};
+pub(crate) use link::Link;
+pub(crate) use probe::{Outcome as Probed, Probe};
 use sequencer::{Outcome, Sequencer};
 
 /// Foreign bytes on our channels are logged this often at most.
 const FOREIGN_EVERY: Duration = Duration::from_secs(10);
 
-/// Shared by the callers, the connection's read task and the supervisor.
+/// Shared by the callers, the connection's read task and the link.
 pub(crate) struct Subscription {
-    keys: Keys,
+    pub(crate) keys: Keys,
+    pub(crate) partition: Partition,
     sequencer: Mutex<Sequencer>,
-    /// The supervisor has something to do: a change of what is wanted, or a repair.
+    evidence: Arc<Mutex<Evidence>>,
+    entered: RwLock<Option<Entered>>,
+    /// The link has something to do: a change of what is wanted, a repair, or a doubt.
     work: Notify,
+    /// The entry in which a connection met another epoch.
+    doubted: AtomicU64,
     /// The last connection that must go, and why.
     broken: watch::Sender<(u64, String)>,
     state: watch::Sender<State>,
     foreign: Foreign,
+}
+
+/// Where the node has entered the partition.
+#[derive(Clone)]
+pub(crate) struct Entered {
+    pub(crate) place: Arc<Place>,
+    /// The how manieth entry this was.
+    pub(crate) count: u64,
 }
 
 /// Whether messages come in.
@@ -48,6 +63,8 @@ pub(crate) struct State {
     pub(crate) live: bool,
     /// Which connection is live, or was last.
     pub(crate) link: u64,
+    /// Entries so far.
+    entries: u64,
     /// When that began.
     pub(crate) since: Instant,
     /// What is wrong; empty while live.
@@ -62,25 +79,31 @@ struct Foreign {
 
 impl Subscription {
     /// `held_limit`: bytes of messages that may wait for a repair.
-    pub(crate) fn new(keys: Keys, feed: Feed, held_limit: usize) -> Arc<Self> {
-        let sequencer = Mutex::new(Sequencer::new(feed, keys.count(), held_limit));
+    pub(crate) fn new(keys: Keys, partition: Partition, feed: Feed, held_limit: usize) -> Arc<Self> {
+        let evidence: Arc<Mutex<Evidence>> = Arc::default();
+        let sequencer = Sequencer::new(feed, partition, Arc::clone(&evidence), held_limit);
         let why = "no connection to Redis yet".into();
+        let state = State { live: false, link: 0, entries: 0, since: Instant::now(), why };
         Arc::new(Self {
             keys,
-            sequencer,
+            partition,
+            sequencer: Mutex::new(sequencer),
+            evidence,
+            entered: RwLock::default(),
             work: Notify::new(),
+            doubted: AtomicU64::new(0),
             broken: watch::Sender::new((0, String::new())),
-            state: watch::Sender::new(State { live: false, link: 0, since: Instant::now(), why }),
+            state: watch::Sender::new(state),
             foreign: Foreign::default(),
         })
     }
 
-    pub(crate) async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
-        let named =
-            |topic: Topic| (self.keys.channel(&topic).into(), topic.clone(), self.keys.partition(&topic));
+    /// Resolves, with the place from which on nothing is missed, when `topics` are confirmed.
+    pub(crate) async fn subscribe(&self, topics: Vec<Topic>) -> Result<Position, Error> {
+        let named = |topic: Topic| (self.keys.channel(&topic).into(), topic);
         let topics = topics.into_iter().map(named).collect();
         let waiting = match self.sequencer.lock().subscribe(topics) {
-            Ok(cursor) => return Ok(cursor),
+            Ok(position) => return Ok(position),
             Err(waiting) => waiting,
         };
         self.work.notify_one();
@@ -92,13 +115,80 @@ impl Subscription {
         self.work.notify_one();
     }
 
-    /// The last probe heard, for each partition.
-    pub(crate) fn heard(&self) -> watch::Receiver<Vec<u64>> {
+    /// The last probe heard.
+    pub(crate) fn heard(&self) -> watch::Receiver<u64> {
         self.sequencer.lock().heard.subscribe()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    /// Where the node has entered, once it has: waits until `deadline`.
+    pub(crate) async fn entered(&self, deadline: Instant) -> Result<Entered, Error> {
+        self.entered_after(0, deadline).await
+    }
+
+    /// A connection met another epoch than that of `entered`: the node must enter again. Waits for
+    /// that until `deadline`.
+    pub(crate) async fn enter_again(&self, entered: &Entered, deadline: Instant) -> Result<Entered, Error> {
+        self.doubt(entered);
+        self.entered_after(entered.count, deadline).await
+    }
+
+    /// What `entered` says may be over.
+    pub(crate) fn doubt(&self, entered: &Entered) {
+        self.doubted.fetch_max(entered.count, Ordering::Relaxed);
+        self.work.notify_one();
+    }
+
+    async fn entered_after(&self, count: u64, deadline: Instant) -> Result<Entered, Error> {
+        // Nearly always: no timer, and no place among those who wait.
+        if let Some(entered) = self.entered.read().as_ref().filter(|entered| entered.count > count) {
+            return Ok(entered.clone());
+        }
+        let mut state = self.state.subscribe();
+        let again = timeout_at(deadline, state.wait_for(|state| state.entries > count)).await.is_ok();
+        let entered = self.entered.read().clone();
+        entered.filter(|_| again).ok_or_else(|| {
+            let why = self.state.borrow().why.clone();
+            let why = if why.is_empty() { "another primary is taking over".into() } else { why };
+            Error::Unavailable(why)
+        })
+    }
+
+    /// Whether an event that a publisher got a receipt for is kept: it is not if it was stored by a
+    /// primary that has been replaced. `repeat`: it was published before.
+    pub(crate) fn is_kept(&self, name: Position, repeat: bool) -> bool {
+        let Some(entered) = self.entered.read().clone() else { return false };
+        let kept = entered.place.has(name);
+        // Another's receipt from an epoch that is forgotten is no news; a late one of a replaced
+        // primary would tell everybody of the loss again.
+        if kept == Some(true) || (repeat && kept.is_some()) {
+            self.evidence.lock().note(name);
+        }
+        if repeat && kept == Some(false) {
+            self.doubt(&entered);
+        }
+        kept.unwrap_or(repeat)
+    }
+
+    /// The node has entered.
+    fn set_entered(&self, place: &Place) {
+        let count = {
+            let mut entered = self.entered.write();
+            let count = 1 + entered.as_ref().map_or(0, |entered| entered.count);
+            *entered = Some(Entered { place: Arc::new(place.clone()), count });
+            count
+        };
+        self.sequencer.lock().entered(place);
+        self.state.send_modify(|state| state.entries = count);
+    }
+
+    /// Whether the current entry was doubted since the last call.
+    fn take_doubt(&self) -> bool {
+        let doubted = self.doubted.swap(0, Ordering::Relaxed);
+        doubted > 0 && self.entered.read().as_ref().is_some_and(|entered| entered.count <= doubted)
     }
 
     /// Ends connection number `link`, if it is still the one: it does not bring what it should. It is not live any more when this returns.
@@ -124,6 +214,7 @@ impl Subscription {
         match info.kind {
             PushKind::Message => {}
             PushKind::Disconnection => return self.broken(link, "Redis has closed the connection"),
+            PushKind::Unsubscribe | PushKind::SUnsubscribe => return self.left(link, &info.data),
             _ => return,
         }
         let mut parts = info.data.into_iter();
@@ -148,10 +239,25 @@ impl Subscription {
         match outcome {
             Outcome::Fine => {}
             Outcome::Repair(why) => {
-                tracing::warn!(why, "deliveries are being repaired");
+                tracing::warn!(partition = %self.partition, why, "deliveries are being repaired");
                 self.work.notify_one();
             }
             Outcome::Drop(why) => self.broken(link, why),
+        }
+    }
+
+    /// Redis ended a channel. Unless it was asked to, the library takes the word for the answer to
+    /// the oldest command, and every answer after it for the next one's: nothing of them may count.
+    fn left(&self, link: u64, data: &[Value]) {
+        let channel = match data.first() {
+            Some(Value::BulkString(channel)) => std::str::from_utf8(channel).unwrap_or_default(),
+            _ => "",
+        };
+        let mut sequencer = self.sequencer.lock();
+        if sequencer.link == link && !sequencer.has_left(channel) {
+            sequencer.away();
+            drop(sequencer);
+            self.broken(link, "Redis has ended a channel that this node wants");
         }
     }
 

@@ -1,27 +1,28 @@
-//! The node listens to itself: a message through the publish path to a topic of its own, for each partition.
+//! The node listens to itself: a message through all of the publish path to a topic of its own, in each partition.
 //!
-//! It tells "connected but deaf" from healthy, and it moves the places of quiet partitions.
+//! It tells "connected but deaf" from healthy and "takes connections" from "takes events", and it moves the places of quiet partitions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use parking_lot::Mutex;
-use tidegate_broker::{Health, Metrics};
-use tidegate_protocol::{Message, Partition, Topic};
+use tidegate_broker::Metrics;
+use tidegate_protocol::Topic;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Subscription;
-use crate::connect::words;
-use crate::keys::Keys;
-use crate::publish::Publisher;
+use crate::Options;
+use crate::publish::{NotPublished, Publisher};
 
-/// Sends probes and keeps what came of the last one.
+/// What probes leave in Redis goes after this: long enough for a node that comes back.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// Sends a partition's probes and keeps what came of the last one.
 pub(crate) struct Probe {
     publisher: Arc<Publisher>,
     subscription: Arc<Subscription>,
     metrics: Metrics,
-    topics: Vec<(Partition, Topic)>,
+    topic: Topic,
     interval: Duration,
     patience: Duration,
     last: Mutex<Last>,
@@ -29,16 +30,25 @@ pub(crate) struct Probe {
 
 /// What came of the last probe.
 struct Last {
-    /// Why it failed; `None`: it was heard.
-    failed: Option<String>,
-    /// Since when it has been so.
+    outcome: Outcome,
+    /// Since when it has been so, as far as health is concerned.
     since: Instant,
 }
 
-/// What can go wrong with a probe.
-enum Failed {
-    NotPublished(String),
-    NotHeard,
+/// What came of a probe.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Heard,
+    /// Redis itself refuses events: so it does to every node.
+    Refused(String),
+    /// It did not go out, or was not heard: perhaps for this node only.
+    Failed(String),
+}
+
+impl Outcome {
+    fn is_heard(&self) -> bool {
+        matches!(self, Self::Heard)
+    }
 }
 
 impl Probe {
@@ -46,42 +56,44 @@ impl Probe {
         publisher: Arc<Publisher>,
         subscription: Arc<Subscription>,
         metrics: Metrics,
-        keys: &Keys,
-        options: &crate::Options,
+        options: &Options,
     ) -> Self {
-        let last = Last { failed: Some("no probe has come back yet".into()), since: Instant::now() };
+        let last =
+            Last { outcome: Outcome::Failed("no probe has come back yet".into()), since: Instant::now() };
         Self {
+            topic: topic(&subscription, &options.node),
             publisher,
             subscription,
             metrics,
-            topics: topics(keys, &options.node),
             interval: options.probe_interval,
             patience: options.probe_timeout,
             last: Mutex::new(last),
         }
     }
 
-    /// Whether the last probe came back and messages come in, in words for people.
-    pub(crate) fn health(&self) -> Health {
+    /// Whether the partition works, with words for people.
+    pub(crate) fn outcome(&self) -> Outcome {
         let state = self.subscription.state().borrow().clone();
         let last = self.last.lock();
-        let detail = match &last.failed {
-            _ if !state.live => format!("not subscribed for {}: {}", ago(state.since), state.why),
-            Some(why) => format!("the probe has failed for {}: {why}", ago(last.since)),
-            None => match self.publisher.down() {
-                Some(why) => why,
-                None => return Health { ready: true, detail: "publishing and receiving work".into() },
+        let failing = || format!("the probe has failed for {}: ", ago(last.since));
+        match &last.outcome {
+            _ if !state.live => {
+                Outcome::Failed(format!("not subscribed for {}: {}", ago(state.since), state.why))
+            }
+            Outcome::Heard => match self.publisher.slots().down() {
+                Some(why) => Outcome::Failed(why),
+                None => Outcome::Heard,
             },
-        };
-        Health { ready: false, detail }
+            Outcome::Refused(why) => Outcome::Refused(failing() + why),
+            Outcome::Failed(why) => Outcome::Failed(failing() + why),
+        }
     }
 
-    /// Probes for ever: whenever the subscription comes (back), and then at each interval.
+    /// Probes without end: whenever the subscription comes (back), and then at each interval.
     pub(crate) async fn run(self: Arc<Self>) {
-        let topics = self.topics.iter().map(|(_, topic)| topic.clone()).collect();
         let mut state = self.subscription.state();
         // Waits as long as Redis is away, as does the loop: nothing would hear the probe, and health tells why.
-        if self.subscription.subscribe(topics).await.is_err() {
+        if self.subscription.subscribe(vec![self.topic.clone()]).await.is_err() {
             return;
         }
         for round in 0.. {
@@ -89,10 +101,10 @@ impl Probe {
                 self.metrics.probe_up.set(0);
             }
             let Ok(link) = state.wait_for(|state| state.live).await.map(|state| state.link) else { return };
-            self.publisher.wake();
+            self.publisher.slots().wake();
             let started = Instant::now();
-            let outcome = self.once(round, started + self.patience).await;
-            if let Err(Failed::NotHeard) = outcome {
+            let (outcome, deaf) = self.once(round, started + self.patience).await;
+            if deaf {
                 self.subscription.distrust(link, "a probe was published but not heard");
             }
             self.note(outcome, started);
@@ -103,59 +115,55 @@ impl Probe {
         }
     }
 
-    async fn once(&self, round: usize, deadline: Instant) -> Result<(), Failed> {
+    /// What came of one probe, and whether it went out without being heard.
+    async fn once(&self, round: usize, deadline: Instant) -> (Outcome, bool) {
         let nonce = rand::random::<u64>() | 1;
         let mut heard = self.subscription.heard();
-        let message = Message::Probe { nonce };
+        let keep = KEEP.max(3 * self.interval);
         // Another connection each time, so that every one of them is tried.
-        let sent = self.topics.iter().map(|(_, topic)| self.publisher.send(topic, &message, round));
-        match timeout_at(deadline, try_join_all(sent)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(Failed::NotPublished(words(error))),
+        let sent = self.publisher.probe(&self.topic, nonce, keep, round, deadline);
+        match timeout_at(deadline, sent).await {
+            Ok(Ok(())) => {}
+            Ok(Err(NotPublished { why, by_redis: true })) => return (Outcome::Refused(why), false),
+            Ok(Err(NotPublished { why, .. })) => return (Outcome::Failed(why), false),
             Err(_) => {
-                self.publisher.distrust(round);
-                let why = format!("Redis did not answer within {:?}", self.patience);
-                return Err(Failed::NotPublished(why));
+                self.publisher.slots().distrust(round);
+                return (Outcome::Failed(format!("Redis did not answer within {:?}", self.patience)), false);
             }
         }
-        let all =
-            |heard: &Vec<u64>| self.topics.iter().all(|(partition, _)| heard[partition.index()] == nonce);
-        match timeout_at(deadline, heard.wait_for(all)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Failed::NotHeard),
+        match timeout_at(deadline, heard.wait_for(|heard| *heard == nonce)).await {
+            Ok(Ok(_)) => (Outcome::Heard, false),
+            _ => (Outcome::Failed(format!("not heard within {:?}", self.patience)), true),
         }
     }
 
-    fn note(&self, outcome: Result<(), Failed>, started: Instant) {
-        self.metrics.probe_up.set(i64::from(outcome.is_ok()));
-        if outcome.is_ok() {
+    fn note(&self, outcome: Outcome, started: Instant) {
+        self.metrics.probe_up.set(i64::from(outcome.is_heard()));
+        if outcome.is_heard() {
             self.metrics.probe_seconds.observe(started.elapsed().as_secs_f64());
         }
-        let failed = outcome.err().map(|failed| match failed {
-            Failed::NotPublished(why) => why,
-            Failed::NotHeard => format!("not heard within {:?}", self.patience),
-        });
         let mut last = self.last.lock();
-        if last.failed.is_some() != failed.is_some() {
-            match &failed {
-                Some(why) => tracing::warn!(why, "the broker probe fails"),
-                None => tracing::info!("the broker probe comes back"),
+        if last.outcome.is_heard() != outcome.is_heard() {
+            let partition = self.subscription.partition;
+            match &outcome {
+                Outcome::Heard => tracing::info!(%partition, "the broker probe comes back"),
+                Outcome::Refused(why) | Outcome::Failed(why) => {
+                    tracing::warn!(%partition, why, "the broker probe fails");
+                }
             }
             last.since = Instant::now();
         }
-        last.failed = failed;
+        last.outcome = outcome;
     }
 }
 
-/// One topic in each partition. Random, so that two nodes of one name do not hear each other.
-fn topics(keys: &Keys, node: &str) -> Vec<(Partition, Topic)> {
+/// A topic in the partition. Random, so that two nodes of one name do not hear each other.
+fn topic(subscription: &Subscription, node: &str) -> Topic {
     let mine = rand::random::<u32>();
-    let found = |partition| {
-        let mut topics = (0u32..).filter_map(|n| Topic::parse(&format!("$probe:{node}:{mine:08x}:{n}")).ok());
-        let topic = topics.find(|topic| keys.partition(topic) == partition)?;
-        Some((partition, topic))
-    };
-    keys.partitions().filter_map(found).collect()
+    let named = |n: u32| Topic::parse(&format!("$probe:{node}:{mine:08x}:{n}"));
+    let mut topics = (0u32..).filter_map(|n| named(n).ok());
+    let ours = topics.find(|topic| subscription.keys.partition(topic) == subscription.partition);
+    ours.unwrap_or_else(|| unreachable!("one in a few is of any partition, and the node's name was checked"))
 }
 
 fn ago(since: Instant) -> String {

@@ -6,21 +6,20 @@
 //! memory is bounded however many topics and events there are, and a slow link makes a repair slow,
 //! but never endless.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Value;
-use redis::aio::MultiplexedConnection;
-use tidegate_broker::{Delivery, Error, ResetReason};
-use tidegate_protocol::{Envelope, Offset, Partition, Position, Topic};
+use tidegate_broker::{Error, ResetReason};
+use tidegate_protocol::{Envelope, Epoch, Offset, Position, Topic};
 use tokio::time::sleep;
 
-use super::link::Supervisor;
+use super::link::Link;
 use super::sequencer::{Held, Mode, Refused, Sequencer};
 use super::words::reset;
-use crate::connect::{unavailable, unexpected};
+use crate::connect::unexpected;
+use crate::place::Place;
 use crate::scripts::{self, eval};
 
 /// Offsets read at once, however small the events are. A partition's offsets are unique, so no more
@@ -33,13 +32,13 @@ const TOPICS: usize = 500;
 /// Between two attempts to hand something to a dispatch that is behind.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One look at where the partitions stand.
+/// One look at where the partition stands.
 pub(super) struct Round {
-    pub(super) heads: Vec<Position>,
-    /// As it was before the heads were asked for.
-    seen: Vec<Option<Position>>,
-    /// Messages held then: they are older than the heads.
-    older: Vec<usize>,
+    pub(super) head: Position,
+    /// As it was before the head was asked for.
+    seen: Option<Position>,
+    /// Messages held then: they are older than the head.
+    older: usize,
 }
 
 /// A topic with something to read.
@@ -59,37 +58,29 @@ enum Drained {
 
 impl Round {
     pub(super) fn begin(sequencer: &Sequencer) -> Self {
-        let older = sequencer.held.iter().map(VecDeque::len).collect();
-        Self { heads: Vec::new(), seen: sequencer.seen.clone(), older }
+        let head = Position { epoch: Epoch::NONE, offset: 0 };
+        Self { head, seen: sequencer.seen, older: sequencer.held.len() }
     }
 
-    /// Whether the heads are in the same epochs as what was seen, and not behind it.
+    /// Whether the head is in the same epoch as what was seen, and not behind it.
     pub(super) fn follows(&self) -> bool {
-        let follows = |(seen, head): (&Option<Position>, &Position)| {
-            seen.is_some_and(|seen| seen.epoch == head.epoch && seen.offset <= head.offset)
-        };
-        self.seen.iter().zip(&self.heads).all(follows)
+        let follows = |seen: Position| seen.epoch == self.head.epoch && seen.offset <= self.head.offset;
+        self.seen.is_none_or(follows)
     }
 }
 
-impl Supervisor {
-    /// Repairs up to the heads of `round` and goes live, with the `fresh` topics confirmed. False: another round is needed.
-    pub(super) async fn repair(
-        &self,
-        connection: &mut MultiplexedConnection,
-        fresh: &[Arc<str>],
-        mut round: Round,
-    ) -> Result<bool, Error> {
-        for partition in self.reader.keys.partitions() {
-            let head = self.agree(connection, partition, round.heads[partition.index()]).await?;
-            round.heads[partition.index()] = head;
-            let seen = self.shared.sequencer.lock().seen[partition.index()];
-            if seen.is_some_and(|seen| seen.offset < head.offset) {
-                self.catch_up(partition, &mut round).await?;
-            }
-            self.shared.sequencer.lock().reach(partition, head);
+impl Link {
+    /// Repairs up to the head of `round` and goes live, with the `fresh` topics confirmed. False: another round is needed.
+    pub(super) async fn repair(&self, fresh: &[Arc<str>], mut round: Round) -> Result<bool, Error> {
+        let (seen, head) = (self.shared.sequencer.lock().seen, round.head);
+        if seen.is_some_and(|seen| seen.offset < head.offset) {
+            self.catch_up(&mut round).await?;
         }
-        self.shared.sequencer.lock().confirm(fresh, &round.heads);
+        {
+            let mut sequencer = self.shared.sequencer.lock();
+            sequencer.reach(head);
+            sequencer.confirm(fresh, head);
+        }
         loop {
             match drain(&mut self.shared.sequencer.lock(), &mut round) {
                 Drained::Live => return Ok(true),
@@ -100,49 +91,22 @@ impl Supervisor {
         }
     }
 
-    /// Makes sure that what was seen and `head` are of one life of the counter. Gives the head that then counts.
-    async fn agree(
-        &self,
-        connection: &mut MultiplexedConnection,
-        partition: Partition,
-        head: Position,
-    ) -> Result<Position, Error> {
-        let seen = self.shared.sequencer.lock().seen[partition.index()];
-        let Some(seen) = seen else {
-            self.shared.sequencer.lock().seen[partition.index()] = Some(head);
-            return Ok(head);
-        };
-        if seen.epoch == head.epoch && seen.offset <= head.offset {
-            return Ok(head);
-        }
-        let mut current = head;
-        if seen.epoch == head.epoch {
-            // The offsets between would be given again, to other events.
-            tracing::error!(%partition, seen = seen.offset, head = head.offset, "Redis has fallen back to older data");
-            let renew = scripts::renew(&self.reader.keys, partition, seen.epoch);
-            let answer = renew.query_async::<Value>(connection).await.map_err(|error| unavailable(&error))?;
-            current = scripts::position(&answer)?;
-        } else {
-            tracing::error!(%partition, "Redis has lost its data: another epoch has begun");
-        }
-        self.shared.sequencer.lock().renewed(partition, current.epoch);
-        Ok(current)
-    }
-
     /// Hands on what a partition's topics have stored after what was seen, up to the head.
-    async fn catch_up(&self, partition: Partition, round: &mut Round) -> Result<(), Error> {
-        let head = round.heads[partition.index()];
-        let missed = self.missed(partition, head).await?;
+    async fn catch_up(&self, round: &mut Round) -> Result<(), Error> {
+        let head = round.head;
+        let Some(place) = self.shared.entered.read().as_ref().map(|entered| Arc::clone(&entered.place))
+        else {
+            return Ok(());
+        };
+        let missed = self.missed(&place).await?;
         loop {
-            let Some(seen) = self.shared.sequencer.lock().seen[partition.index()] else { return Ok(()) };
+            let Some(seen) = self.shared.sequencer.lock().seen else { return Ok(()) };
             if seen.offset >= head.offset {
                 break;
             }
             let upto = Position { epoch: head.epoch, offset: head.offset.min(seen.offset + WINDOW) };
-            let (upto, mut window) = self.window(partition, &missed, seen.offset, upto).await?;
-            window.extend(
-                self.held(partition, upto, round).into_iter().map(|held| (held.channel, held.envelope)),
-            );
+            let (upto, mut window) = self.window(&missed, seen.offset, upto).await?;
+            window.extend(self.held(upto, round).into_iter().map(|held| (held.channel, held.envelope)));
             // At one offset there is one stored event; what else carries it was sent after it.
             window.sort_by_key(|(_, envelope)| (envelope.position.offset, envelope.prev.is_none()));
             for (channel, envelope) in &window {
@@ -150,29 +114,29 @@ impl Supervisor {
                     sleep(PAUSE).await;
                 }
             }
-            self.shared.sequencer.lock().reach(partition, upto);
+            self.shared.sequencer.lock().reach(upto);
         }
-        self.tell_expired(partition, &missed, head);
+        self.tell_expired(&missed, head);
         Ok(())
     }
 
     /// The topics that have stored something after what was handed on of them.
-    async fn missed(&self, partition: Partition, head: Position) -> Result<Vec<Missed>, Error> {
+    async fn missed(&self, place: &Place) -> Result<Vec<Missed>, Error> {
         let held: Vec<(Arc<str>, Topic, Offset)> = {
             let sequencer = self.shared.sequencer.lock();
-            let ours = sequencer.entries.iter().filter(|(_, e)| e.partition == partition && e.confirmed);
+            let ours = sequencer.entries.iter().filter(|(_, entry)| entry.confirmed);
             ours.map(|(channel, entry)| (Arc::clone(channel), entry.topic.clone(), entry.last)).collect()
         };
         let mut missed = Vec::new();
         for chunk in held.chunks(TOPICS) {
             let record = |(_, topic, _): &(_, Topic, _)| {
                 let mut command = redis::cmd("HMGET");
-                command.arg(self.reader.keys.record(topic)).arg("e").arg("l");
+                command.arg(self.reader.keys.record(topic)).arg("e").arg("l").arg("f");
                 command
             };
             let answers = self.reader.run(chunk.iter().map(record)).await?;
             for ((channel, topic, known), answer) in chunk.iter().zip(answers) {
-                if let Some(last) = last_of(&answer, head)?
+                if let Some(last) = last_of(&answer, place)?
                     && last > *known
                 {
                     missed.push(Missed { channel: Arc::clone(channel), topic: topic.clone(), last });
@@ -186,19 +150,18 @@ impl Supervisor {
     /// far that is.
     async fn window(
         &self,
-        partition: Partition,
         missed: &[Missed],
         from: Offset,
         mut upto: Position,
     ) -> Result<(Position, Vec<(Arc<str>, Envelope)>), Error> {
-        let keys = &self.reader.keys;
+        let (keys, partition) = (&self.reader.keys, self.shared.partition);
         let (mut events, mut taken): (Vec<(Arc<str>, Envelope)>, usize) = (Vec::new(), 0);
         let with_some: Vec<&Missed> = missed.iter().filter(|missed| missed.last > from).collect();
         for chunk in with_some.chunks(TOPICS) {
             let streams: Vec<String> = chunk.iter().map(|missed| keys.stream(&missed.topic)).collect();
             let question = |room: usize| {
-                let mut command = eval(scripts::WINDOW, keys, partition, &streams);
-                command.arg(upto.epoch.as_str()).arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
+                let mut command = eval(scripts::WINDOW, keys, partition, upto.epoch, &streams);
+                command.arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
                 vec![command]
             };
             let answer =
@@ -210,7 +173,9 @@ impl Supervisor {
                 let number = usize::try_from(scripts::offset_of(&number)?).unwrap_or(usize::MAX);
                 let missed = chunk.get(number).ok_or_else(|| unexpected("a window of another stream"))?;
                 taken += bytes.len();
-                if let Ok(envelope) = Envelope::parse(&Bytes::from(bytes)) {
+                if let Ok(mut envelope) = Envelope::parse(&Bytes::from(bytes)) {
+                    // What earlier epochs of this life have left is the same offset of this one.
+                    envelope.position.epoch = upto.epoch;
                     events.push((Arc::clone(&missed.channel), envelope));
                 }
             }
@@ -221,23 +186,23 @@ impl Supervisor {
     }
 
     /// Takes what has come in meanwhile and belongs among what is read up to `upto`.
-    fn held(&self, partition: Partition, upto: Position, round: &mut Round) -> Vec<Held> {
+    fn held(&self, upto: Position, round: &mut Round) -> Vec<Held> {
         let mut sequencer = self.shared.sequencer.lock();
-        let (mut taken, older) = (Vec::new(), &mut round.older[partition.index()]);
-        while let Some(next) = sequencer.held[partition.index()].front() {
+        let (mut taken, older) = (Vec::new(), &mut round.older);
+        while let Some(next) = sequencer.held.front() {
             let position = next.envelope.position;
             let due = if position.epoch == upto.epoch { position.offset <= upto.offset } else { *older > 0 };
             if !due {
                 break;
             }
             *older = older.saturating_sub(1);
-            taken.extend(sequencer.pop_held(partition));
+            taken.extend(sequencer.pop_held());
         }
         taken
     }
 
     /// Events that a record knows of, and that no stream has any more.
-    fn tell_expired(&self, partition: Partition, missed: &[Missed], head: Position) {
+    fn tell_expired(&self, missed: &[Missed], head: Position) {
         let mut sequencer = self.shared.sequencer.lock();
         let mut expired = Vec::new();
         // A later one than the head is still to come, and names its predecessor.
@@ -251,57 +216,48 @@ impl Supervisor {
             }
         }
         if !expired.is_empty() {
-            sequencer.tell(reset(partition, expired, ResetReason::Expired, head));
+            sequencer.tell(reset(self.shared.partition, expired, ResetReason::Expired, head));
         }
     }
 }
 
 /// Hands on what was held back, and goes live if that leaves nothing open.
 fn drain(sequencer: &mut Sequencer, round: &mut Round) -> Drained {
-    for (index, head) in round.heads.iter().enumerate() {
-        while let Some(held) = sequencer.held[index].pop_front() {
-            let older = round.older[index] > 0;
-            let position = held.envelope.position;
-            let current = sequencer.seen[index].unwrap_or(*head);
-            // Read from a stream already, or of an epoch that is over: the latter only if the head is newer for sure.
-            let done =
-                if position.epoch == current.epoch { position.offset <= current.offset } else { older };
-            let outcome = if done {
-                sequencer.replay(&held.channel, &held.envelope).map_err(|_| Refused::Full)
-            } else {
-                sequencer.accept(&held.channel, &held.envelope)
-            };
-            sequencer.held[index].push_front(held);
-            match outcome {
-                Ok(()) => {}
-                Err(Refused::Full) => return Drained::Full,
-                Err(Refused::Gap(_)) => return Drained::Again,
-            }
-            if let Some(partition) = Partition::new(u8::try_from(index).unwrap_or(u8::MAX)) {
-                sequencer.pop_held(partition);
-            }
-            round.older[index] = round.older[index].saturating_sub(1);
+    while let Some(held) = sequencer.held.pop_front() {
+        let position = held.envelope.position;
+        let current = sequencer.seen.unwrap_or(round.head);
+        // Read from a stream already, or of an epoch that is over: the latter only if the head is newer for sure.
+        let done =
+            if position.epoch == current.epoch { position.offset <= current.offset } else { round.older > 0 };
+        let outcome = if done {
+            sequencer.replay(&held.channel, &held.envelope).map_err(|_| Refused::Full)
+        } else {
+            sequencer.accept(&held.channel, &held.envelope)
+        };
+        sequencer.held.push_front(held);
+        match outcome {
+            Ok(()) => {}
+            Err(Refused::Full) => return Drained::Full,
+            Err(Refused::Gap(_)) => return Drained::Again,
         }
+        sequencer.pop_held();
+        round.older = round.older.saturating_sub(1);
     }
     sequencer.mode = Mode::Live;
     if std::mem::replace(&mut sequencer.ever_live, true) {
-        sequencer.tell(Delivery::Gap);
+        sequencer.tell_gap();
     }
-    sequencer.answer(&round.heads);
+    sequencer.answer(round.head);
     Drained::Live
 }
 
-/// The last offset that a record holds, if it is of the current epoch.
-fn last_of(record: &Value, head: Position) -> Result<Option<Offset>, Error> {
-    match record {
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::BulkString(epoch), Value::BulkString(last)]
-                if epoch == head.epoch.as_str().as_bytes() =>
-            {
-                Ok(std::str::from_utf8(last).ok().and_then(|last| last.parse().ok()))
-            }
-            _ => Ok(None),
-        },
-        other => Err(scripts::failure(other, "a record")),
-    }
+/// The last offset that a record holds, if it is of this life.
+fn last_of(record: &Value, place: &Place) -> Result<Option<Offset>, Error> {
+    let Value::Array(parts) = record else { return Err(scripts::failure(record, "a record")) };
+    let [Value::BulkString(epoch), Value::BulkString(last), life] = parts.as_slice() else { return Ok(None) };
+    let of_life = matches!(life, Value::BulkString(life) if life == place.life.as_bytes());
+    // Gateways of the version before write no life.
+    let of_epoch = [place.head.epoch.as_str(), &place.life].iter().any(|name| name.as_bytes() == epoch);
+    let last = std::str::from_utf8(last).ok().and_then(|last| last.parse().ok());
+    Ok(last.filter(|_| of_life || of_epoch))
 }

@@ -6,20 +6,24 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tidegate_broker::{Delivery, Feed, Full, ResetReason};
-use tidegate_protocol::{Cursor, Envelope, Epoch, Message, Partition, Position, Topic};
+use tidegate_protocol::{Envelope, Epoch, Message, Offset, Partition, Position, Topic};
 use tokio::sync::{oneshot, watch};
 
 use super::changes::Changes;
 use super::entry::Entry;
 use super::words::{delivery, reset};
+use crate::place::{Evidence, Place, Verdict};
 
 /// A flat charge for each message held, besides its data.
 const HELD_BYTES: usize = 256;
 
-/// The state of a node's subscription.
+/// The state of a partition's subscription.
 pub(super) struct Sequencer {
     feed: Feed,
+    partition: Partition,
+    evidence: Arc<Mutex<Evidence>>,
     /// By channel.
     pub(super) entries: HashMap<Arc<str>, Entry>,
     pub(super) mode: Mode,
@@ -27,17 +31,22 @@ pub(super) struct Sequencer {
     pub(super) ever_live: bool,
     /// The connection whose messages count: those of earlier ones may still trickle in. 0: none.
     pub(super) link: u64,
-    /// For each partition the highest place handed on; `None` before the first connection.
-    pub(super) seen: Vec<Option<Position>>,
-    /// Messages held back, for each partition in the order of arrival.
-    pub(super) held: Vec<VecDeque<Held>>,
+    /// The highest place handed on; `None` before the first connection.
+    pub(super) seen: Option<Position>,
+    /// Where the current epoch began.
+    begin: Offset,
+    /// The epoch before, until an event of the current one is seen: if the primary that began that
+    /// dies at once, the next one has not heard of it.
+    was: Option<Epoch>,
+    /// Messages held back, in the order of arrival.
+    pub(super) held: VecDeque<Held>,
     held_bytes: usize,
     held_limit: usize,
     pub(super) changes: Changes,
     waiters: Vec<Waiter>,
     closed: bool,
-    /// The last probe heard, for each partition.
-    pub(super) heard: watch::Sender<Vec<u64>>,
+    /// The last probe heard.
+    pub(super) heard: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +65,7 @@ pub(super) struct Held {
 
 struct Waiter {
     channels: Vec<Arc<str>>,
-    confirmed: oneshot::Sender<Cursor>,
+    confirmed: oneshot::Sender<Position>,
 }
 
 /// What came of a message.
@@ -77,29 +86,37 @@ pub(super) enum Refused {
 }
 
 impl Sequencer {
-    pub(super) fn new(feed: Feed, partitions: u8, held_limit: usize) -> Self {
-        let count = usize::from(partitions);
+    pub(super) fn new(
+        feed: Feed,
+        partition: Partition,
+        evidence: Arc<Mutex<Evidence>>,
+        held_limit: usize,
+    ) -> Self {
         Self {
             feed,
+            partition,
+            evidence,
             entries: HashMap::new(),
             mode: Mode::Away,
             ever_live: false,
             link: 0,
-            seen: vec![None; count],
-            held: (0..count).map(|_| VecDeque::new()).collect(),
+            seen: None,
+            begin: 0,
+            was: None,
+            held: VecDeque::new(),
             held_bytes: 0,
             held_limit,
             changes: Changes::default(),
             waiters: Vec::new(),
             closed: false,
-            heard: watch::Sender::new(vec![0; count]),
+            heard: watch::Sender::new(0),
         }
     }
 
     /// Takes a message off the wire.
     pub(super) fn receive(&mut self, channel: &str, envelope: Envelope, bytes: usize) -> Outcome {
-        let Some((channel, entry)) = self.entries.get_key_value(channel) else { return Outcome::Fine };
-        let (channel, partition) = (Arc::clone(channel), entry.partition.index());
+        let Some((channel, _)) = self.entries.get_key_value(channel) else { return Outcome::Fine };
+        let channel = Arc::clone(channel);
         let why = match self.mode {
             Mode::Away => return Outcome::Fine,
             Mode::Repairing => None,
@@ -111,12 +128,13 @@ impl Sequencer {
                 Err(Refused::Gap(why)) => Some(why),
             },
         };
+        self.know(envelope.position);
         let bytes = bytes + HELD_BYTES;
         self.held_bytes += bytes;
         if self.held_bytes > self.held_limit {
             return Outcome::Drop("too many messages came while the node caught up");
         }
-        self.held[partition].push_back(Held { channel, envelope, bytes });
+        self.held.push_back(Held { channel, envelope, bytes });
         match why {
             Some(why) => {
                 self.mode = Mode::Repairing;
@@ -129,8 +147,8 @@ impl Sequencer {
     /// Hands a message on if it is the next one of its partition and its topic. Changes nothing otherwise.
     pub(super) fn accept(&mut self, channel: &Arc<str>, envelope: &Envelope) -> Result<(), Refused> {
         let Some(entry) = self.entries.get_mut(channel) else { return Ok(()) };
-        let (partition, position) = (entry.partition, envelope.position);
-        let Some(seen) = self.seen[partition.index()] else { return Err(Refused::Gap("no place yet")) };
+        let (partition, position) = (self.partition, envelope.position);
+        let Some(seen) = self.seen else { return Err(Refused::Gap("no place yet")) };
         if position.epoch != seen.epoch {
             return Err(Refused::Gap("another epoch has begun"));
         }
@@ -152,20 +170,36 @@ impl Sequencer {
         if envelope.prev.is_some() {
             entry.last = position.offset;
         }
-        self.seen[partition.index()] = Some(position);
-        self.hear(partition, &envelope.message);
+        self.see(position);
+        self.hear(&envelope.message);
         Ok(())
     }
 
     /// Tells whoever waits for a probe.
-    pub(super) fn hear(&self, partition: Partition, message: &Message) {
+    pub(super) fn hear(&self, message: &Message) {
         if let Message::Probe { nonce } = *message {
-            self.heard.send_modify(|heard| heard[partition.index()] = nonce);
+            self.heard.send_replace(nonce);
         }
     }
 
-    pub(super) fn pop_held(&mut self, partition: Partition) -> Option<Held> {
-        let held = self.held[partition.index()].pop_front()?;
+    /// Everything up to `position` has been handed on.
+    fn see(&mut self, position: Position) {
+        self.seen = Some(position);
+        if position.offset > self.begin {
+            self.was = None;
+        }
+        self.know(position);
+    }
+
+    /// Something of that name exists, or existed. At an epoch's beginning nothing of it does.
+    fn know(&self, name: Position) {
+        if self.seen.is_some_and(|seen| seen.epoch == name.epoch) && name.offset > self.begin {
+            self.evidence.lock().note(name);
+        }
+    }
+
+    pub(super) fn pop_held(&mut self) -> Option<Held> {
+        let held = self.held.pop_front()?;
         self.held_bytes -= held.bytes;
         Some(held)
     }
@@ -187,34 +221,29 @@ impl Sequencer {
     }
 
     fn clear_held(&mut self) {
-        self.held.iter_mut().for_each(VecDeque::clear);
+        self.held.clear();
         self.held_bytes = 0;
     }
 
-    /// Adds wanted topics. Gives the cursor at once if all are live already, and otherwise whom to wait for.
+    /// Adds wanted topics. Gives the place at once if all are live already, and otherwise whom to wait for.
     pub(super) fn subscribe(
         &mut self,
-        topics: Vec<(Arc<str>, Topic, Partition)>,
-    ) -> Result<Cursor, oneshot::Receiver<Cursor>> {
+        topics: Vec<(Arc<str>, Topic)>,
+    ) -> Result<Position, oneshot::Receiver<Position>> {
         let mut channels = Vec::with_capacity(topics.len());
-        let mut cursor = Cursor::default();
         let mut ready = self.mode == Mode::Live;
-        for (channel, topic, partition) in topics {
-            match self.seen[partition.index()] {
-                Some(seen) => cursor.set(partition, seen),
-                None => ready = false,
-            }
+        for (channel, topic) in topics {
             let entry = self.entries.entry(Arc::clone(&channel)).or_insert_with(|| {
                 if self.mode != Mode::Away {
                     self.changes.pending.push(Arc::clone(&channel));
                 }
-                Entry::new(Arc::clone(&channel), topic, partition)
+                Entry::new(Arc::clone(&channel), topic)
             });
             ready &= entry.confirmed;
             channels.push(channel);
         }
-        if ready {
-            return Ok(cursor);
+        if let Some(seen) = self.seen.filter(|_| ready) {
+            return Ok(seen);
         }
         let (confirmed, answer) = oneshot::channel();
         // Those who gave up while Redis was away. Only now and then: there may be as many as there are clients.
@@ -239,7 +268,22 @@ impl Sequencer {
     /// Takes the channels to unsubscribe: wanted again in the meantime is not unsubscribed.
     pub(super) fn take_leaving(&mut self) -> Vec<Arc<str>> {
         let leaving = std::mem::take(&mut self.changes.leaving);
-        leaving.into_iter().filter(|channel| !self.entries.contains_key(channel)).collect()
+        let leaving: Vec<Arc<str>> =
+            leaving.into_iter().filter(|channel| !self.entries.contains_key(channel)).collect();
+        for channel in &leaving {
+            *self.changes.ending.entry(Arc::clone(channel)).or_default() += 1;
+        }
+        leaving
+    }
+
+    /// Redis says that a channel has ended. False: it was not asked to.
+    pub(super) fn has_left(&mut self, channel: &str) -> bool {
+        let Some(times) = self.changes.ending.get_mut(channel) else { return false };
+        *times -= 1;
+        if *times == 0 {
+            self.changes.ending.remove(channel);
+        }
+        true
     }
 
     /// Takes the channels to subscribe, as far as they are still wanted.
@@ -251,52 +295,47 @@ impl Sequencer {
             .collect()
     }
 
-    /// `channels` are subscribed, and `heads` was read after that on the same connection: so whatever came before it has been received.
+    /// `channels` are subscribed, and `head` was read after that on the same connection: so whatever came before it has been received.
     ///
     /// Unless a topic was let go and is wanted again since: what came in between was dropped, and
-    /// its new entry waits for later heads.
-    pub(super) fn confirm(&mut self, channels: &[Arc<str>], heads: &[Position]) {
+    /// its new entry waits for a later head.
+    pub(super) fn confirm(&mut self, channels: &[Arc<str>], head: Position) {
         for channel in channels {
             if let Some(entry) = self.entries.get_mut(channel)
                 && !entry.confirmed
                 && entry.is(channel)
             {
                 entry.confirmed = true;
-                entry.last = entry.last.max(heads[entry.partition.index()].offset);
+                entry.last = entry.last.max(head.offset);
             }
         }
     }
 
     /// Everything up to `head` has been received and handed on.
-    pub(super) fn reach(&mut self, partition: Partition, head: Position) {
-        let seen = &mut self.seen[partition.index()];
-        if seen.is_none_or(|seen| seen.epoch != head.epoch || seen.offset < head.offset) {
-            *seen = Some(head);
-            self.tell(Delivery::Seen(partition, head));
+    pub(super) fn reach(&mut self, head: Position) {
+        if self.seen.is_none_or(|seen| seen.epoch != head.epoch || seen.offset < head.offset) {
+            self.see(head);
+            self.tell(Delivery::Seen(self.partition, head));
         }
     }
 
-    /// Answers the subscribers whose topics are all confirmed. Everything after `heads` will be delivered to them.
-    pub(super) fn answer(&mut self, heads: &[Position]) {
+    /// Answers the subscribers whose topics are all confirmed. Everything after `head` will be delivered to them.
+    pub(super) fn answer(&mut self, head: Position) {
         let entries = &self.entries;
         let done = |waiter: &mut Waiter| {
             waiter.channels.iter().all(|channel| entries.get(channel).is_none_or(|entry| entry.confirmed))
         };
         for waiter in self.waiters.extract_if(.., done) {
-            let mut cursor = Cursor::default();
-            for partition in waiter.channels.iter().filter_map(|c| Some(entries.get(c)?.partition)) {
-                cursor.set(partition, heads[partition.index()]);
-            }
             // The subscriber may have given up.
-            let _ = waiter.confirmed.send(cursor);
+            let _ = waiter.confirmed.send(head);
         }
     }
 
     /// Hands on what was read from a stream, or held back: leaves out what has been handed on, and says what is missing.
     pub(super) fn replay(&mut self, channel: &Arc<str>, envelope: &Envelope) -> Result<(), Full> {
         let Some(entry) = self.entries.get_mut(channel) else { return Ok(()) };
-        let (partition, position) = (entry.partition, envelope.position);
-        let Some(seen) = self.seen[partition.index()] else { return Ok(()) };
+        let (partition, position) = (self.partition, envelope.position);
+        let Some(seen) = self.seen else { return Ok(()) };
         let mut lost = None;
         let position = match envelope.prev {
             Some(prev) => {
@@ -317,20 +356,50 @@ impl Sequencer {
         if envelope.prev.is_some() {
             entry.last = position.offset;
         }
-        self.seen[partition.index()] = Some(position);
-        self.hear(partition, &envelope.message);
+        self.see(position);
+        self.hear(&envelope.message);
         Ok(())
     }
 
-    /// Another life of a partition's counter: everything of the old one is lost, and everything of the new one comes.
-    pub(super) fn renewed(&mut self, partition: Partition, epoch: Epoch) {
-        let position = Position { epoch, offset: 0 };
-        self.seen[partition.index()] = Some(position);
-        self.entries
-            .values_mut()
-            .filter(|entry| entry.partition == partition)
-            .for_each(|entry| entry.last = 0);
-        self.tell(Delivery::Reset { partition, topics: None, reason: ResetReason::Epoch, position });
+    /// The node has entered at `place`. What was handed on goes on from there, or events were lost.
+    pub(super) fn entered(&mut self, place: &Place) {
+        let (epoch, before) = (place.head.epoch, self.begin);
+        self.begin = place.begin;
+        let Some(mut seen) = self.seen else { return };
+        if seen.epoch == epoch && seen.offset <= place.head.offset {
+            return;
+        }
+        if self.mode == Mode::Live {
+            self.mode = Mode::Repairing;
+        }
+        if let Some(was) = self.was.filter(|_| !place.knows(seen.epoch) && seen.offset <= before) {
+            let earlier = Position { epoch: was, ..seen };
+            if place.judge(earlier, place.head.offset) == Verdict::Continues {
+                seen = earlier;
+            }
+        }
+        match place.judge(seen, place.head.offset) {
+            Verdict::Continues => {
+                self.was = self.was.or(Some(seen.epoch));
+                self.seen = Some(Position { epoch, ..seen });
+                self.tell(Delivery::Continued(self.partition, Position { epoch, ..seen }));
+            }
+            Verdict::Ahead => self.lost(Position { epoch, offset: place.head.offset }),
+            Verdict::Lost(offset) => self.lost(Position { epoch, offset }),
+        }
+    }
+
+    /// Events were lost: what is after `position` comes.
+    fn lost(&mut self, position: Position) {
+        (self.seen, self.was) = (Some(position), None);
+        self.entries.values_mut().for_each(|entry| entry.last = entry.last.min(position.offset));
+        let (partition, reason) = (self.partition, ResetReason::Epoch);
+        self.tell(Delivery::Reset { partition, topics: None, reason, position });
+    }
+
+    /// Controls and deletions may have been missed.
+    pub(super) fn tell_gap(&self) {
+        self.tell(Delivery::Gap(self.partition));
     }
 
     /// Pushes what always fits: resets, gaps and places.

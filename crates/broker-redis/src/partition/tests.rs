@@ -1,21 +1,25 @@
 use std::sync::Arc;
 
-use tidegate_broker::queue;
+use tidegate_broker::{Deliveries, queue};
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
 
 use super::sequencer::{Mode, Sequencer};
 
-fn wanted(number: usize) -> (Arc<str>, Topic, Partition) {
+fn wanted(number: usize) -> (Arc<str>, Topic) {
     let topic = Topic::parse(&format!("room:{number}")).expect("valid");
-    let (channel, partition) = (format!("tg:{{0}}:c:{topic}").into(), topic.partition(1));
-    (channel, topic, partition)
+    (format!("tg:{{0}}:c:{topic}").into(), topic)
+}
+
+fn sequencer() -> (Sequencer, Deliveries) {
+    let (feed, deliveries) = queue(1 << 20);
+    let partition = Partition::new(0).expect("one of eight");
+    (Sequencer::new(feed, partition, Arc::default(), 1 << 20), deliveries)
 }
 
 /// Streams come and go for as long as Redis is away: what they wanted must not pile up.
 #[test]
 fn nothing_piles_up_while_redis_is_away() {
-    let (feed, _deliveries) = queue(1 << 20);
-    let mut sequencer = Sequencer::new(feed, 1, 1 << 20);
+    let (mut sequencer, _deliveries) = sequencer();
     let come_and_go = |sequencer: &mut Sequencer, numbers: std::ops::Range<usize>| {
         for number in numbers {
             let answer = sequencer.subscribe(vec![wanted(number)]);
@@ -42,8 +46,7 @@ fn nothing_piles_up_while_redis_is_away() {
 /// say nothing about it.
 #[test]
 fn a_topic_wanted_again_is_not_confirmed_by_older_heads() {
-    let (feed, _deliveries) = queue(1 << 20);
-    let mut sequencer = Sequencer::new(feed, 1, 1 << 20);
+    let (mut sequencer, _deliveries) = sequencer();
     let head = |offset| Position { epoch: Epoch::NONE, offset };
     let mut first = sequencer.subscribe(vec![wanted(0)]).expect_err("it waits");
     sequencer.connected(1);
@@ -52,17 +55,17 @@ fn a_topic_wanted_again_is_not_confirmed_by_older_heads() {
     // The heads are on their way. An event at 43 comes while the topic is let go.
     sequencer.unsubscribe(std::iter::once(wanted(0).0));
     let mut second = sequencer.subscribe(vec![wanted(0)]).expect_err("it waits");
-    sequencer.seen[0] = Some(head(42));
-    sequencer.confirm(&subscribed, &[head(42)]);
+    sequencer.seen = Some(head(42));
+    sequencer.confirm(&subscribed, head(42));
     sequencer.mode = Mode::Live;
-    sequencer.answer(&[head(42)]);
+    sequencer.answer(head(42));
     assert!(second.try_recv().is_err(), "heads of before do not confirm it");
     assert!(sequencer.subscribe(vec![wanted(0)]).is_err());
 
     let subscribed = sequencer.take_pending();
     assert_eq!(subscribed, [wanted(0).0], "it is subscribed once more, and only once");
-    sequencer.confirm(&subscribed, &[head(43)]);
-    sequencer.answer(&[head(43)]);
-    assert_eq!(second.try_recv().expect("confirmed").get(wanted(0).2), Some(head(43)));
+    sequencer.confirm(&subscribed, head(43));
+    sequencer.answer(head(43));
+    assert_eq!(second.try_recv().expect("confirmed"), head(43));
     drop(first.try_recv());
 }

@@ -1,61 +1,66 @@
--- Numbers an event, stores it and sends it to all nodes: all of it or, up to the first write that Redis refuses, nothing.
+-- Numbers an event, stores it and sends it to all nodes: all of it or, if Redis refuses any of it, nothing.
 --
--- KEYS  1 epoch  2 counter  3 the topic's record  4 the topic's stream
---       5 idempotency, or the topic's version (optional)
--- ARGV  1 epoch if a new one is needed  2 the message  3 events kept (0: none)  4 stream ttl  5 record ttl  6 key ttl (all ms)  7 channel
---       8 the event's version (optional)
--- Gives {epoch, offset or false, nodes}; false if that version or a later one was sent already.
---
--- The record is read before anything is written, so that one of a wrong type is found in time. INCR comes first among the writes: it is
--- the one that Redis refuses when memory is full or the server is read-only. XADD is next, and refuses a stream of a wrong type. A number
--- that is then not used does no harm.
-local known = KEYS[5] and redis.call('GET', KEYS[5])
-if known and ARGV[8] then
-  if tonumber(known) >= tonumber(ARGV[8]) then
+-- KEYS  4 the topic's record  5 the topic's stream  6 idempotency, or the topic's version (optional)
+-- ARGV  3 the message  4 events kept (0: none)  5 stream ttl  6 record ttl  7 key ttl (all ms)  8 channel  9 the event's version (optional)
+-- Gives {epoch, offset or false, nodes, '1' if it was published before}; false if that version or a later one was sent already.
+local size, once, version = ARGV[4], KEYS[6], ARGV[9]
+local known = once and redis.call('GET', once)
+if known and version then
+  if tonumber(known) >= tonumber(version) then
     return false
   end
 elseif known then
-  local epoch, offset, nodes = string.match(known, '^(%w+) (%S+) (%d+)$')
-  if epoch then
-    return {epoch, tonumber(offset) or false, tonumber(nodes)}
+  local of, at, nodes = string.match(known, '^(%w+) (%S+) (%d+)$')
+  if of then
+    return {of, tonumber(at) or false, tonumber(nodes), '1'}
   end
 end
+-- Before anything is written, so that a record of a wrong type is found in time.
+local record = size ~= '0' and redis.call('HMGET', KEYS[4], 'e', 'l', 'f')
 
-local place = redis.call('MGET', KEYS[1], KEYS[2])
-local epoch, counter = place[1], place[2]
-if not epoch or not counter then
-  -- Either was lost: offsets could come again, so it is another life of the counter.
-  epoch, counter = ARGV[1], '0'
-  redis.call('MSET', KEYS[1], epoch, KEYS[2], counter)
-end
-
-local offset, envelope = false, nil
-if ARGV[3] ~= '0' then
-  local record = redis.call('HMGET', KEYS[3], 'e', 'l')
-  -- As text: Lua would write large numbers as 1e+15. Doubles are exact as far as offsets go.
-  offset = string.format('%.0f', redis.call('INCR', KEYS[2]))
-  local prev = '0'
-  if record[1] == epoch then
-    prev = record[2]
+local offset, nodes
+local function store()
+  local envelope
+  if record then
+    offset = number()
+    local prev = '0'
+    if record[3] == life or record[1] == epoch or record[1] == life then
+      prev = record[2]
+    else
+      redis.call('DEL', KEYS[5])
+    end
+    envelope = '1 ' .. epoch .. ' ' .. offset .. ' ' .. prev .. '\n' .. ARGV[3]
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', size, offset .. '-0', 'm', envelope)
+    redis.call('PEXPIRE', KEYS[5], ARGV[5])
   else
-    redis.call('DEL', KEYS[4])
+    -- A replica would send it, too, but only to those who are connected to it.
+    redis.call('PERSIST', KEYS[1])
+    envelope = '1 ' .. epoch .. ' ' .. string.format('%.0f', counter) .. ' -\n' .. ARGV[3]
   end
-  envelope = '1 ' .. epoch .. ' ' .. offset .. ' ' .. prev .. '\n' .. ARGV[2]
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], offset .. '-0', 'm', envelope)
-  redis.call('HSET', KEYS[3], 'e', epoch, 'l', offset)
-  redis.call('PEXPIRE', KEYS[4], ARGV[4])
-  redis.call('PEXPIRE', KEYS[3], ARGV[5])
-else
-  envelope = '1 ' .. epoch .. ' ' .. counter .. ' -\n' .. ARGV[2]
-  if KEYS[5] then
-    -- Before sending: were it refused afterwards, an event sent would be reported as an error.
-    redis.call('SET', KEYS[5], ARGV[8] or epoch .. ' - 0', 'PX', ARGV[6])
+  nodes = redis.call('PUBLISH', ARGV[8], envelope)
+  if record then
+    redis.call('HSET', KEYS[4], 'e', epoch, 'l', offset, 'f', life)
+    redis.call('PEXPIRE', KEYS[4], ARGV[6])
   end
 end
 
-local nodes = redis.call('PUBLISH', ARGV[7], envelope)
-if KEYS[5] then
-  local receipt = epoch .. ' ' .. (offset or '-') .. ' ' .. nodes
-  redis.call('SET', KEYS[5], ARGV[8] or receipt, 'PX', ARGV[6])
+if once then
+  -- Were the key refused after the event was sent, each repetition would send it again.
+  redis.call('SET', once, version or 'pending', 'PX', ARGV[7])
+end
+local stored, refusal = pcall(store)
+if not stored then
+  if offset then
+    redis.pcall('XDEL', KEYS[5], offset .. '-0')
+  end
+  if once and known then
+    redis.call('SET', once, known, 'PX', ARGV[7])
+  elseif once then
+    redis.call('DEL', once)
+  end
+  return type(refusal) == 'table' and refusal or redis.error_reply(tostring(refusal))
+end
+if once and not version then
+  redis.call('SET', once, epoch .. ' ' .. (offset or '-') .. ' ' .. nodes, 'PX', ARGV[7])
 end
 return {epoch, offset and tonumber(offset), nodes}

@@ -1,26 +1,21 @@
 -- A part of a topic's history, and where its partition stood at that instant.
 --
--- KEYS  1 epoch  2 counter  3 the topic's record  4 the topic's stream
--- ARGV  1 epoch if a new one is needed  2 'up' or 'down'  3 first id  4 last id  5 events at most  6 bytes at most (one event always fits)
+-- KEYS  4 the topic's record  5 the topic's stream
+-- ARGV  3 'up' or 'down'  4 first id  5 last id  6 events at most  7 bytes at most (one event always fits)
 -- Gives {epoch, offset, the topic's last offset (0: none), envelopes in the direction of reading, 1 if there are more}.
-local place = redis.call('MGET', KEYS[1], KEYS[2])
-if not place[1] or not place[2] then
-  redis.call('MSET', KEYS[1], ARGV[1], KEYS[2], '0')
-  place = {ARGV[1], '0'}
-end
-local record = redis.call('HMGET', KEYS[3], 'e', 'l')
-local result, more = {}, 0
-if record[1] ~= place[1] then
-  -- What the stream may hold is of an earlier life.
-  return {place[1], tonumber(place[2]), 0, result, more}
+local record = redis.call('HMGET', KEYS[4], 'e', 'l', 'f')
+local result, more, last = {}, 0, tonumber(record[2] or '0')
+if record[3] ~= life and record[1] ~= epoch and record[1] ~= life then
+  -- What the stream may hold is of another life. What the record knows may have been of this one: then it is lost.
+  return {epoch, counter, last <= counter and last or 0, result, more}
 end
 
-local command = ARGV[2] == 'up' and 'XRANGE' or 'XREVRANGE'
-local from, to, limit, room = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local command = ARGV[3] == 'up' and 'XRANGE' or 'XREVRANGE'
+local from, to, limit, room = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 -- In steps, so that a history of large events is not copied in whole to give a part of it.
 local step = 64
 repeat
-  local entries = redis.call(command, KEYS[4], from, to, 'COUNT', step)
+  local entries = redis.call(command, KEYS[5], from, to, 'COUNT', step)
   for _, entry in ipairs(entries) do
     local envelope = entry[2][2]
     room = room - #envelope
@@ -32,4 +27,4 @@ repeat
     from = '(' .. entry[1]
   end
 until more == 1 or #entries < step
-return {place[1], tonumber(place[2]), tonumber(record[2]), result, more}
+return {epoch, counter, last, result, more}

@@ -1,11 +1,10 @@
 -- The stored events of several topics after an offset, in the order of their offsets: as many as
 -- fit into some bytes.
 --
--- KEYS  1 epoch  2 counter  3 and on: the topics' streams
--- ARGV  1 epoch if a new one is needed (here never)  2 the epoch  3 the offset  4 last offset
---       5 bytes at most (one event always fits)
+-- KEYS  4 and on: the topics' streams, all of the partition's life
+-- ARGV  3 the offset  4 last offset  5 bytes at most (one event always fits)
 -- Gives {the offset up to which nothing is left out, number of a stream, envelope, number, …}.
-local prefix, from, upto, room = '1 ' .. ARGV[2] .. ' ', ARGV[3] .. '-1', tonumber(ARGV[4]), tonumber(ARGV[5])
+local from, upto, room = ARGV[3] .. '-1', tonumber(ARGV[4]), tonumber(ARGV[5])
 local events, bytes = {}, 0
 
 -- Lets the last ones go until the others fit. What is read after that ends where they end.
@@ -23,17 +22,14 @@ end
 
 -- In steps, and never much more in memory than what is given.
 local step = 64
-for number = 3, #KEYS do
+for number = 4, #KEYS do
   local first = from
   repeat
     local entries = redis.call('XRANGE', KEYS[number], first, string.format('%.0f-0', upto), 'COUNT', step)
     for _, entry in ipairs(entries) do
       local envelope = entry[2][2]
-      -- What a stream may hold of an earlier epoch has offsets of its own.
-      if string.sub(envelope, 1, #prefix) == prefix then
-        events[#events + 1] = {offset = tonumber(string.match(entry[1], '^%d+')), number = number - 3, envelope = envelope}
-        bytes = bytes + #envelope
-      end
+      events[#events + 1] = {offset = tonumber(string.match(entry[1], '^%d+')), number = number - 4, envelope = envelope}
+      bytes = bytes + #envelope
       first = '(' .. entry[1]
     end
     if bytes > 2 * room then

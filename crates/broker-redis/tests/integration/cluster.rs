@@ -67,6 +67,7 @@ pub(crate) enum Word {
     Event(Arc<Event>),
     Reset { topics: Option<Vec<Topic>>, reason: ResetReason, position: Position },
     Gap,
+    Continued(Position),
 }
 
 impl Node {
@@ -127,17 +128,21 @@ impl Node {
                     self.place(partition, position, false);
                     return Word::Reset { topics, reason, position };
                 }
-                Delivery::Gap => return Word::Gap,
+                Delivery::Gap(_) => return Word::Gap,
+                Delivery::Continued(partition, position) => {
+                    self.places[partition.index()] = Some(position);
+                    return Word::Continued(position);
+                }
             }
         }
     }
 
-    /// The next event. Gaps are passed over, resets are failures.
+    /// The next event. Gaps and clean changes of the epoch are passed over, resets are failures.
     pub(crate) async fn event(&mut self) -> Arc<Event> {
         loop {
             match self.word().await {
                 Word::Event(event) => return event,
-                Word::Gap => {}
+                Word::Gap | Word::Continued(_) => {}
                 reset @ Word::Reset { .. } => panic!("unexpected: {reset:?}"),
             }
         }
@@ -154,7 +159,18 @@ impl Node {
             match self.word().await {
                 Word::Reset { topics, reason, position } => return (topics, reason, position),
                 Word::Gap => {}
-                Word::Event(event) => panic!("unexpected: {event:?}"),
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+    }
+
+    /// The next change of epoch in which nothing was lost.
+    pub(crate) async fn continued(&mut self) -> Position {
+        loop {
+            match self.word().await {
+                Word::Continued(position) => return position,
+                Word::Gap => {}
+                other => panic!("unexpected: {other:?}"),
             }
         }
     }

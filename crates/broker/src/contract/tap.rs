@@ -57,7 +57,7 @@ impl Tap {
                     return Word::Forgotten { topic, seen };
                 }
                 Delivery::Seen(partition, position) => self.place(partition, position, false),
-                Delivery::Gap => {}
+                Delivery::Gap(_) | Delivery::Continued(..) => {}
                 reset @ Delivery::Reset { .. } => panic!("nothing was lost, and yet {reset:?}"),
             }
         }

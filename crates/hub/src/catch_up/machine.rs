@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use tidegate_broker::Error;
+use tidegate_broker::{Error, ResetReason};
 use tidegate_protocol::{Cursor, Topic};
 
 use super::CatchUp;
@@ -70,6 +70,14 @@ impl<'a> Run<'a> {
             match &mut goal {
                 Goal::Open(opening) => opening.gather(&mut self).await?,
                 Goal::Change(changes) => changes.gather(&mut self).await?,
+            }
+            if self.is_of_two_epochs() {
+                // Another epoch has begun between the two.
+                if matches!(goal, Goal::Change(_)) {
+                    return Err(Error::Unavailable("another epoch has begun meanwhile".into()));
+                }
+                self.confirm().await?;
+                continue;
             }
             loop {
                 match self.go_live(&mut goal) {
@@ -128,6 +136,17 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what was read goes on in another epoch than that in which the topics were confirmed.
+    fn is_of_two_epochs(&self) -> bool {
+        let is_void =
+            |reason| matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed);
+        self.found.iter().filter(|(_, history)| !history.reset.is_some_and(is_void)).any(
+            |(topic, history)| {
+                self.base.get(topic.partition).is_some_and(|base| base.epoch != history.head.epoch)
+            },
+        )
     }
 
     fn go_live(&mut self, goal: &mut Goal<'_>) -> Release<Behind> {

@@ -72,8 +72,9 @@ impl<'a> Opening<'a> {
     ) {
         let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
         for (topic, history) in &gathered.found {
-            if let Some(reason) = history.reset {
-                self.plan.reset(topic, reason, history.head);
+            match history.reset {
+                Some(reason) => self.plan.reset(topic, reason, history.head),
+                None => self.plan.goes_on(topic.partition, history.head),
             }
             if let (true, Some(last)) = (history.more && !self.plan.backwards(), history.items.last()) {
                 let horizon = horizons.entry(topic.partition).or_insert(u64::MAX);

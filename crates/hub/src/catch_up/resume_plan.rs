@@ -58,6 +58,13 @@ impl ResumePlan {
         topics.iter().filter_map(read).collect()
     }
 
+    /// The client's position goes on, as one of the epoch of `head`.
+    pub(super) fn goes_on(&mut self, partition: Partition, head: Position) {
+        if let Some(given) = self.given.get(partition) {
+            self.given.set(partition, Position { epoch: head.epoch, ..given });
+        }
+    }
+
     pub(super) fn reset(&mut self, topic: &TopicState, reason: ResetReason, head: Position) {
         self.resets.entry(reason).or_default().push(topic.topic.clone());
         if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {

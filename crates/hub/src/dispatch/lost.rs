@@ -9,6 +9,15 @@ use crate::control_events;
 use crate::subscriber::Subscriber;
 
 impl<A> Dispatch<A> {
+    /// Another epoch has begun, and nothing was lost: the streams' positions are positions of that
+    /// one now. What topics keep has the names of before.
+    pub(super) fn continued(&self, partition: Partition, position: Position) {
+        for state in self.subscribers.topics().of(partition) {
+            state.reset(position);
+            state.subscribers().iter().for_each(|subscriber| subscriber.move_to(partition, position));
+        }
+    }
+
     /// Resets every stream of the topics, of which events were lost for good. `None`: all topics of
     /// the partition.
     pub(super) fn lost(
@@ -21,7 +30,7 @@ impl<A> Dispatch<A> {
         let known = self.subscribers.topics();
         let states: Vec<_> = match topics {
             Some(topics) => topics.iter().filter_map(|topic| known.get(topic)).collect(),
-            None => known.all().into_iter().filter(|state| state.partition == partition).collect(),
+            None => known.of(partition),
         };
         let mut affected: HashMap<u64, (Arc<Subscriber>, Vec<Topic>)> = HashMap::new();
         for state in states {

@@ -92,14 +92,16 @@ impl<A: Streams<Stream = Subscriber>> Dispatch<A> {
                 self.seen.advance(partition, position);
             }
             Delivery::Seen(partition, position) => self.seen.advance(partition, position),
-            Delivery::Gap => {
+            Delivery::Continued(partition, position) => {
+                self.continued(partition, position);
+                self.seen.advance(partition, position);
+            }
+            Delivery::Gap(partition) => {
                 // Deletions may have been missed as well.
-                for state in topics.all() {
-                    if let Some(position) = self.seen.get(state.partition) {
-                        state.distrust(position);
-                    }
+                if let Some(position) = self.seen.get(partition) {
+                    topics.of(partition).iter().for_each(|state| state.distrust(position));
                 }
-                self.subscribers.users().missed_controls();
+                self.subscribers.users().missed_controls(partition);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use tidegate_protocol::{Cursor, Format, Topic};
+use tidegate_protocol::{Cursor, Format, Partition, Position, Topic};
 
 use super::Subscriber;
 use super::batch::InitialBatch;
@@ -105,6 +105,20 @@ impl Subscriber {
             Phase::Closing(_) | Phase::Cut(_) => {}
         }
         false
+    }
+
+    /// Its position in the partition is this one from now on, of another epoch: no event was lost.
+    /// What a catch-up has read so far has names of the epoch before.
+    pub(crate) fn move_to(&self, partition: Partition, position: Position) {
+        let mut state = self.state.lock();
+        match &mut state.phase {
+            Phase::Held(held) => held.lost = true,
+            _ => {
+                if state.cursor.get(partition).is_some_and(|at| at.epoch != position.epoch) {
+                    state.cursor.set(partition, position);
+                }
+            }
+        }
     }
 
     /// Goes live, unless something came up: `write` queues the batch, with the events held. If it

@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tidegate_broker::Broker;
-use tidegate_protocol::Topic;
+use tidegate_protocol::{Partition, Topic};
 
 pub(crate) use state::TopicState;
 
@@ -46,8 +46,10 @@ impl<S> Topics<S> {
         self.states.get(topic).map(|state| Arc::clone(&state))
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<TopicState<S>>> {
-        self.states.iter().map(|state| Arc::clone(&state)).collect()
+    /// Those of a partition.
+    pub(crate) fn of(&self, partition: Partition) -> Vec<Arc<TopicState<S>>> {
+        let ours = self.states.iter().filter(|state| state.partition == partition);
+        ours.map(|state| Arc::clone(&state)).collect()
     }
 
     /// Adds a subscriber: it gets every event dispatched from now on. Returns the key of its slot.

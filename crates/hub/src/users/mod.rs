@@ -8,11 +8,12 @@ mod resync;
 mod user;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use dashmap::DashMap;
 use prometheus::IntGauge;
 use tidegate_broker::{Broker, Error};
-use tidegate_protocol::Topic;
+use tidegate_protocol::{Partition, Topic};
 use tokio::sync::Notify;
 
 pub(crate) use user::User;
@@ -28,7 +29,8 @@ pub(crate) struct Users<S> {
     broker: Arc<dyn Broker>,
     /// Streams that one user may have; 0: any number.
     max_streams: usize,
-    /// Control messages may have been missed.
+    /// Control messages may have been missed: of these partitions, a bit each.
+    gaps: AtomicU8,
     gap: Notify,
     connected: IntGauge,
 }
@@ -60,7 +62,7 @@ pub(crate) trait Streams: Send + Sync + 'static {
 impl<S> Users<S> {
     pub(crate) fn new(broker: Arc<dyn Broker>, max_streams: usize, connected: IntGauge) -> Self {
         let users = DashMap::with_shard_amount(64);
-        Self { users, broker, max_streams, gap: Notify::new(), connected }
+        Self { users, broker, max_streams, gaps: AtomicU8::new(0), gap: Notify::new(), connected }
     }
 
     /// Counts a stream among its user's, or refuses it because there are too many.
@@ -96,8 +98,10 @@ impl<S> Users<S> {
         self.broker.memberships(&user.topic).await
     }
 
-    /// Control messages may have been missed: [`Users::resync`] reads what they said.
-    pub(crate) fn missed_controls(&self) {
+    /// Control messages of a partition's users may have been missed: [`Users::resync`] reads what
+    /// they said.
+    pub(crate) fn missed_controls(&self, partition: Partition) {
+        self.gaps.fetch_or(1 << partition.index(), Ordering::Relaxed);
         self.gap.notify_one();
     }
 }

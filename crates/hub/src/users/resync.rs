@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_broker::Error;
@@ -33,7 +34,10 @@ impl<S> Users<S> {
     }
 
     async fn resync_all<A: Streams<Stream = S>>(&self, streams: &Arc<A>) {
-        let users: Vec<Arc<User<S>>> = self.users.iter().map(|user| Arc::clone(&user)).collect();
+        let (gaps, partitions) = (self.gaps.swap(0, Ordering::Relaxed), self.broker.partitions());
+        let missed = |user: &User<S>| gaps & (1 << user.topic.partition(partitions).index()) != 0;
+        let users = self.users.iter().filter(|user| missed(user));
+        let users: Vec<Arc<User<S>>> = users.map(|user| Arc::clone(&user)).collect();
         for users in users.chunks(USERS) {
             let mut pause = PAUSE.0;
             // Not left for the next gap: a broker that is only slow reports no other.

@@ -4,7 +4,7 @@ use tidegate_broker::{Broker, Delivery};
 use tidegate_hub::Resume;
 use tidegate_protocol::Cursor;
 
-use crate::rig::{Rig, quiet, topic};
+use crate::rig::{Rig, quiet, topic, zero};
 
 /// What was deleted is not shown again, though this node had it at hand. Who has seen it is not
 /// told.
@@ -54,7 +54,7 @@ async fn a_deletion_that_was_missed() {
     assert!(rig.broker.forget(&topic("topic:a")).await.unwrap());
     rig.whisper("topic:a", "after the deletion").await;
     assert_eq!(live.data().await, "after the deletion");
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     rig.settled().await;
     let mut late = rig.join(None, &["topic:a"], Resume::After(id)).await;
     late.ready().await;

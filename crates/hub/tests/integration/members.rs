@@ -6,7 +6,7 @@ use tidegate_broker::{Broker, Control, Delivery};
 use tidegate_hub::{Error, Options, Resume, Scope};
 use tidegate_protocol::{Position, Topic};
 
-use crate::rig::{Rig, control, event, quiet, topic};
+use crate::rig::{Rig, control, event, quiet, topic, zero};
 
 fn user() -> Topic {
     Topic::user("u").unwrap()
@@ -61,7 +61,7 @@ async fn memberships_are_read_after_a_gap_until_they_are_known() {
     rig.broker.deaf.store(true, Ordering::Relaxed);
     rig.broker.set_membership(&user(), &topic("topic:b"), true).await.unwrap();
     rig.broker.failures.store(2, Ordering::Relaxed);
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     // Since when it is a member, nobody can tell: the stream is told so.
     let told = reader.told("tidegate:reset").await;
     assert!(told.contains("topic:b"), "{told}");
@@ -88,7 +88,7 @@ async fn a_user_is_asked_for_all_at_once() {
     // The count is known all the same: a disconnect that is missed is noticed.
     rig.broker.deaf.store(true, Ordering::Relaxed);
     rig.broker.disconnect(&user()).await.unwrap();
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     assert_eq!(reader.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
@@ -115,7 +115,7 @@ async fn what_was_read_does_not_undo_what_was_told() {
     assert_eq!(reader.data().await, "nothing heard");
     rig.broker.deaf.store(false, Ordering::Relaxed);
     rig.broker.memberships.shut();
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     rig.broker.memberships.reached(1).await;
     rig.broker.set_membership(&user(), &topic("topic:b"), false).await.unwrap();
     rig.publish("topic:a", "after it").await;
@@ -145,7 +145,7 @@ async fn a_missed_disconnect_is_noticed() {
     drop(first);
     rig.broker.deaf.store(true, Ordering::Relaxed);
     rig.broker.disconnect(&user()).await.unwrap();
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     assert_eq!(second.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
@@ -159,7 +159,7 @@ async fn a_number_that_was_lost_ends_the_streams() {
     rig.broker.deaf.store(true, Ordering::Relaxed);
     rig.broker.disconnect(&user()).await.unwrap();
     rig.broker.forgetful.store(true, Ordering::Relaxed);
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
 }
 
@@ -212,7 +212,7 @@ async fn many_memberships_are_joined_in_time() {
     for n in 1..MANY {
         rig.broker.local.set_membership(&user(), &topic(&format!("topic:{n}")), n < 10).await.unwrap();
     }
-    rig.say(&[Delivery::Gap]);
+    rig.say(&[Delivery::Gap(zero())]);
     drop(again);
     while rig.hub.metrics().topics.get() > 11 {
         tokio::task::yield_now().await;
@@ -255,12 +255,12 @@ async fn a_stream_ends_with_the_membership_that_it_is_for() {
         public.ready().await;
         rig.broker.deaf.store(missed, Ordering::Relaxed);
         of("topic:b", false).await;
-        rig.say(&[Delivery::Gap]);
+        rig.say(&[Delivery::Gap(zero())]);
         rig.publish("topic:b", "b").await;
         rig.publish("topic:a", "a").await;
         assert_eq!((stream.data().await, public.data().await), ("a".into(), "a".into()));
         of("topic:a", false).await;
-        rig.say(&[Delivery::Gap]);
+        rig.say(&[Delivery::Gap(zero())]);
         assert_eq!(stream.told("tidegate:closing").await, r#"{"reason":"disconnected"}"#);
         rig.broker.deaf.store(false, Ordering::Relaxed);
         rig.publish("topic:a", "public").await;

@@ -214,6 +214,11 @@ pub(crate) fn event(
     Event { topic: topic(name), name: None, data: Data::Text(data.to_owned().into()), at: 1, mark }
 }
 
+/// The only partition there is.
+pub(crate) fn zero() -> Partition {
+    Partition::new(0).unwrap()
+}
+
 pub(crate) fn control(user: &str, seen: (Partition, Position), control: Control) -> Delivery {
     Delivery::Control { user: Topic::user(user).unwrap(), seen, control }
 }

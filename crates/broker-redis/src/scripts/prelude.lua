@@ -1,0 +1,29 @@
+-- Before every script but enter.lua: what the partition's place is, and that the caller's node knows it.
+--
+-- KEYS  1 the place  2 epoch  3 counter, as gateways of the version before keep them
+-- ARGV  1 the epoch that the caller's node has entered  2 '1': ask this server for its reign, too
+-- Ends with {'epoch'}, and nothing written, if the place or the server is another one: the node must enter first.
+local place = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'life', 'reign', 'old')
+local epoch, counter, life = place[1], tonumber(place[2]), place[3]
+if not epoch or epoch ~= ARGV[1] then
+  return {'epoch'}
+end
+-- A connection can live through its server's demotion, another's reign and a second promotion.
+if ARGV[2] == '1' and string.match(redis.call('INFO', 'replication'), 'master_replid:([^\r\n]+)') ~= place[4] then
+  return {'epoch'}
+end
+-- A gateway of the version before counts there, and knows nothing of the place.
+local older = redis.call('MGET', KEYS[2], KEYS[3])
+if older[1] and older[1] ~= epoch or older[2] and tonumber(older[2]) > counter and not place[5] then
+  return {'epoch'}
+end
+counter = math.max(counter, tonumber(older[2] or '0'))
+
+-- The next number, as text: Lua would write large ones as 1e+15. Doubles are exact as far as offsets go.
+local function number()
+  counter = counter + 1
+  local text = string.format('%.0f', counter)
+  redis.call('HSET', KEYS[1], 'counter', text)
+  redis.call('MSET', KEYS[2], epoch, KEYS[3], text)
+  return text
+end
