@@ -159,7 +159,7 @@ impl Reader {
     fn command(&self, read: &Read, epoch: Epoch, bytes: usize) -> Cmd {
         let Read { topic, span } = read;
         let keys = [self.keys.record(topic), self.keys.stream(topic)];
-        let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), epoch, &keys);
+        let mut command = eval(&scripts::READ, &self.keys, self.keys.partition(topic), epoch, &keys);
         let limit = match span {
             Span::After { position, limit } => {
                 command.arg("up").arg(format!("{}-1", position.offset)).arg("+");

@@ -91,7 +91,7 @@ impl Reader {
         let (partition, message, channel) =
             (self.keys.partition(topic), message.encode(), self.keys.channel(topic));
         let call = |epoch| {
-            let mut call = eval(scripts::CONTROL, &self.keys, partition, epoch, &[key.into()]);
+            let mut call = eval(&scripts::CONTROL, &self.keys, partition, epoch, &[key.into()]);
             call.arg(message.as_slice()).arg(&channel).arg(arguments);
             call
         };

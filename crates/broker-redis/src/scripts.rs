@@ -1,5 +1,7 @@
 //! What runs inside Redis, and how its answers are read.
 
+use std::sync::LazyLock;
+
 use redis::{Cmd, Script, Value};
 use tidegate_broker::Error;
 use tidegate_protocol::{Epoch, Offset, Partition, Position};
@@ -8,29 +10,39 @@ use crate::connect::unexpected;
 use crate::errors::Refusal;
 use crate::keys::Keys;
 
-/// Begins with the check of the caller's epoch.
+/// What a script's text is made of: the check of the caller's epoch, and the script itself.
 macro_rules! script {
-    ($file:literal) => {
-        concat!(include_str!("scripts/prelude.lua"), include_str!(concat!("scripts/", $file)))
+    ($name:ident, $file:literal) => {
+        pub(crate) static $name: LazyLock<String> = LazyLock::new(|| {
+            let prelude = include_str!("scripts/prelude.lua");
+            [prelude, include_str!(concat!("scripts/", $file))].map(bare).concat()
+        });
     };
 }
 
-pub(crate) const HEAD: &str = script!("head.lua");
-pub(crate) const READ: &str = script!("read.lua");
-pub(crate) const CONTROL: &str = script!("control.lua");
-pub(crate) const WINDOW: &str = script!("window.lua");
-const PUBLISH: &str = script!("publish.lua");
-const ENTER: &str = include_str!("scripts/enter.lua");
+script!(HEAD, "head.lua");
+script!(READ, "read.lua");
+script!(CONTROL, "control.lua");
+script!(WINDOW, "window.lua");
+script!(PUBLISH, "publish.lua");
+
+static ENTER: LazyLock<String> = LazyLock::new(|| bare(include_str!("scripts/enter.lua")));
+
+/// Without comments: the text goes over the wire.
+fn bare(code: &str) -> String {
+    let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
 
 /// The publish script: it runs for every event, so it is loaded once and called by its hash.
 pub(crate) fn publish() -> Script {
-    Script::new(PUBLISH)
+    Script::new(&PUBLISH)
 }
 
 /// Loads the publish script.
 pub(crate) fn load_publish() -> Cmd {
     let mut command = redis::cmd("SCRIPT");
-    command.arg("LOAD").arg(PUBLISH);
+    command.arg("LOAD").arg(PUBLISH.as_str());
     command
 }
 
@@ -45,7 +57,7 @@ pub(crate) fn eval(code: &str, keys: &Keys, partition: Partition, epoch: Epoch, 
 
 /// Asks where a partition stands.
 pub(crate) fn head(keys: &Keys, partition: Partition, epoch: Epoch) -> Cmd {
-    eval(HEAD, keys, partition, epoch, &[])
+    eval(&HEAD, keys, partition, epoch, &[])
 }
 
 /// Enters a partition. `sure`: this is the primary, though it may know less than the node.
@@ -58,7 +70,7 @@ pub(crate) fn enter(
 ) -> Cmd {
     let name = || Epoch::from_random(rand::random());
     let mut command = redis::cmd("EVAL");
-    command.arg(ENTER).arg(3).arg(&keys.place(partition)).arg(name().as_str()).arg(name().as_str());
+    command.arg(ENTER.as_str()).arg(3).arg(&keys.place(partition)).arg(name().as_str()).arg(name().as_str());
     command.arg(keys.count()).arg(if sure { "1" } else { "0" });
     command.arg(entered.as_ref().map_or("", Epoch::as_str));
     for (epoch, offset) in evidence {

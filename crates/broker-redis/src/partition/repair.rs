@@ -160,7 +160,7 @@ impl Link {
         for chunk in with_some.chunks(TOPICS) {
             let streams: Vec<String> = chunk.iter().map(|missed| keys.stream(&missed.topic)).collect();
             let question = |room: usize| {
-                let mut command = eval(scripts::WINDOW, keys, partition, upto.epoch, &streams);
+                let mut command = eval(&scripts::WINDOW, keys, partition, upto.epoch, &streams);
                 command.arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
                 vec![command]
             };

@@ -63,4 +63,4 @@ end
 if once and not version then
   redis.call('SET', once, epoch .. ' ' .. (offset or '-') .. ' ' .. nodes, 'PX', ARGV[7])
 end
-return {epoch, offset and tonumber(offset), nodes}
+return {epoch, offset and tonumber(offset) or false, nodes}
