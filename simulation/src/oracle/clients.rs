@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use tidegate_protocol::{Position, Topic};
 use tokio::time::Instant;
 
+use super::names::holds;
 use super::users;
-use super::{Failure, Got, Log};
+use super::{Failure, Got, Log, Sent};
 use crate::plan::Family;
 use crate::world::World;
 
@@ -55,6 +56,15 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
     story.failures
 }
 
+/// Whether anything that is left could know that an event is lost: its primary may have died, and
+/// every process that knew of it, before it was replicated. That is the one way to lose an event in
+/// silence.
+fn known(world: &World, sent: &Sent, number: usize) -> bool {
+    let lives = world.lives.lock();
+    let mut living = lives.iter().filter(|life| life.lives());
+    living.any(|life| sent.receipts.contains(&life.life) || life.tap.knows(number))
+}
+
 impl<'a> Story<'a> {
     fn reset(&mut self, at: Instant, topic: &'a Topic) {
         self.resets.push((at, topic));
@@ -98,12 +108,22 @@ impl<'a> Story<'a> {
         for (number, sent) in self.log.sent.iter().enumerate() {
             let (Some(done), Some((partition, place))) = (sent.done, sent.place) else { continue };
             let due = sent.begun > *first && self.entitled(world, number);
-            if !due || self.had.contains_key(&number) || self.was_reset(&sent.topic, sent.begun) {
+            if !due || self.had.contains_key(&number) || self.was_reset(&sent.topic, done) {
                 continue;
             }
             // Whether it could still be given.
             let key = format!("tg:{{{partition}}}:s:{}", sent.topic);
-            let there = world.redis.state().primary().db.holds(&key, &format!("\n{number} "));
+            let there = world
+                .redis
+                .state()
+                .primary()
+                .db
+                .messages(&key)
+                .into_iter()
+                .any(|message| holds(message, number));
+            if !there && !known(world, sent, number) {
+                continue;
+            }
             let words = format!(
                 "client {} never got event {number} on {} (offset {}), published {:.3} to {:.3}",
                 self.me,

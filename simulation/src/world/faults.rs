@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{SLOWLY, World};
 use crate::chance::Chance;
 use crate::oracle::{self, Failure};
-use crate::plan::{Fault, Step};
+use crate::plan::{Fault, Old, Step};
 use crate::redis::Keyspace;
 
 impl World {
@@ -46,8 +46,11 @@ impl World {
             let mut state = self.redis.state();
             let current = state.current;
             for server in (0..state.servers.len()).filter(|server| *server != current) {
-                state.cut_server(server);
-                state.servers[server].up = false;
+                // Replicas stay, with those who are connected to them.
+                if !state.servers[server].is_replica() {
+                    state.cut_server(server);
+                    state.servers[server].up = false;
+                }
             }
             let primary = state.primary();
             (primary.up, primary.refuses, primary.paused_until) = (true, None, Instant::now());
@@ -84,22 +87,44 @@ impl World {
             }
             Fault::Failover { ms, lag } => {
                 let replica = self.copy();
-                sleep(millis(lag)).await;
+                // Without a lag nothing may happen in between.
+                if lag > 0 {
+                    sleep(millis(lag)).await;
+                }
                 self.fail_over(ms, replica).await;
             }
-            Fault::Twice { ms, lag } => {
+            Fault::Twice { ms, lag, old } => {
                 let replicas = self.copy();
                 sleep(millis(lag)).await;
                 self.fail_over(ms / 4, replicas.clone()).await;
                 sleep(millis(ms)).await;
-                self.fail_over(ms / 4, replicas).await;
+                match old {
+                    Old::Ends => self.fail_over(ms / 4, replicas).await,
+                    Old::Follows => self.split(ms, replicas, (old, &mut chance)).await,
+                }
             }
-            Fault::Zombie { ms, lag } => self.zombie(ms, lag).await,
-            Fault::Split { ms, lag } => self.split(ms, lag).await,
+            Fault::Zombie { ms, lag, old } => self.zombie(ms, lag, (old, &mut chance)).await,
+            Fault::Split { ms, lag, old } => {
+                let replica = self.copy();
+                sleep(millis(lag)).await;
+                self.split(ms, replica, (old, &mut chance)).await;
+            }
+            Fault::Demote { ms, back } => self.demote(back.then_some(millis(ms)), &mut chance).await,
+            Fault::Reign => {
+                let mut state = self.redis.state();
+                let current = state.current;
+                state.new_reign(current);
+            }
             Fault::EvictPlace => {
                 let partition = chance.range(0, u64::from(self.plan.partitions) - 1);
-                let key = *chance.pick(&["epoch", "offset"]);
-                self.redis.state().primary().db.remove(format!("tg:{{{partition}}}:{key}").as_bytes());
+                let keys = ["epoch", "offset", "place"].map(|key| format!("tg:{{{partition}}}:{key}"));
+                let mut state = self.redis.state();
+                let names = state.primary().db.names();
+                let there: Vec<_> = keys.iter().filter(|key| names.contains(*key)).collect();
+                if !there.is_empty() {
+                    let key = *chance.pick(&there);
+                    state.primary().db.remove(key.as_bytes());
+                }
             }
             Fault::EvictAny => {
                 let mut state = self.redis.state();
@@ -167,7 +192,7 @@ impl World {
 
     /// The primary stops without a word. When it wakes, it answers what waits, until it hears that
     /// it is none any more.
-    async fn zombie(&self, ms: u64, lag: u64) {
+    async fn zombie(&self, ms: u64, lag: u64, (end, chance): (Old, &mut Chance)) {
         let replica = self.copy();
         sleep(Duration::from_millis(lag)).await;
         let wakes = Instant::now() + Duration::from_millis(ms);
@@ -180,13 +205,11 @@ impl World {
         sleep(Duration::from_millis(ms / 2)).await;
         self.redis.state().promote(replica);
         sleep_until(wakes + Duration::from_millis(lag)).await;
-        self.redis.state().cut_server(old);
+        self.retire(old, end, chance);
     }
 
     /// The old primary goes on for those who are connected to it.
-    async fn split(&self, ms: u64, lag: u64) {
-        let replica = self.copy();
-        sleep(Duration::from_millis(lag)).await;
+    async fn split(&self, ms: u64, replica: Keyspace, (end, chance): (Old, &mut Chance)) {
         let old = {
             let mut state = self.redis.state();
             let old = state.current;
@@ -196,6 +219,42 @@ impl World {
         // New connections find the new one: some of the old ones end, so that both are in use.
         self.redis.state().cut(None, 50);
         sleep(Duration::from_millis(ms)).await;
-        self.redis.state().cut_server(old);
+        self.retire(old, end, chance);
     }
+
+    /// A primary that is none any more.
+    fn retire(&self, old: usize, end: Old, chance: &mut Chance) {
+        let current = self.redis.state().current;
+        match end {
+            _ if old == current => {}
+            Old::Ends => self.redis.state().cut_server(old),
+            Old::Follows => self.redis.demote(old, current, loading(chance)),
+        }
+    }
+
+    /// A replica with all data takes over. `back`: when the old primary does.
+    async fn demote(&self, back: Option<Duration>, chance: &mut Chance) {
+        let (old, new) = {
+            let mut state = self.redis.state();
+            let (old, all) = (state.current, state.primary().db.clone());
+            (old, state.promote(all))
+        };
+        self.redis.demote(old, new, loading(chance));
+        let Some(back) = back else { return };
+        sleep(back).await;
+        {
+            let mut state = self.redis.state();
+            // Unless something else has happened to either.
+            if state.current != new || !state.servers[old].is_replica() {
+                return;
+            }
+            state.promote_server(old);
+        }
+        self.redis.demote(new, old, loading(chance));
+    }
+}
+
+/// How long a new replica takes to load its primary's data.
+fn loading(chance: &mut Chance) -> Duration {
+    Duration::from_millis(chance.skewed(1, 100))
 }
