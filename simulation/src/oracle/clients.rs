@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_protocol::{Position, Topic};
+use tidegate_protocol::{Cursor, Partition, Position, Topic};
 use tokio::time::Instant;
 
 use super::names::holds;
@@ -16,7 +16,7 @@ use crate::world::World;
 struct Story<'a> {
     log: &'a Log,
     me: usize,
-    resets: Vec<(Instant, &'a Topic)>,
+    resets: Vec<(Instant, &'a Topic, Option<&'a Cursor>)>,
     had: BTreeMap<usize, Instant>,
     /// When the current stream began.
     opened: Option<Instant>,
@@ -38,9 +38,9 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
     for (at, got) in log.got(me) {
         match got {
             Got::Event { number } => story.event(*at, *number),
-            Got::Reset { topics, reason } => {
+            Got::Reset { topics, reason, id } => {
                 for topic in topics {
-                    story.reset(*at, topic);
+                    story.reset(*at, topic, id.as_ref());
                     // To a user, a node that may have missed a membership says so with one.
                     if world.plan.keeps_all() && !log.forgotten(topic) && me >= world.plan.users {
                         let words = format!("client {me}: {reason} for {topic} at {:.3}", world.seconds(*at));
@@ -66,13 +66,24 @@ fn known(world: &World, sent: &Sent, number: usize) -> bool {
 }
 
 impl<'a> Story<'a> {
-    fn reset(&mut self, at: Instant, topic: &'a Topic) {
-        self.resets.push((at, topic));
+    fn reset(&mut self, at: Instant, topic: &'a Topic, id: Option<&'a Cursor>) {
+        self.resets.push((at, topic, id));
         self.last.remove(topic);
     }
 
     fn was_reset(&self, topic: &Topic, since: Instant) -> bool {
-        self.resets.iter().any(|(at, reset)| *at >= since && *reset == topic)
+        self.resets.iter().any(|(at, reset, _)| *at >= since && *reset == topic)
+    }
+
+    /// Whether a reset stands for the event: one that came after the event was acknowledged, or one
+    /// that goes on behind the event.
+    fn told(&self, sent: &Sent, done: Instant, (partition, place): (Partition, Position)) -> bool {
+        let behind = |id: &Cursor| {
+            id.get(partition).is_some_and(|id| id.epoch == place.epoch && id.offset >= place.offset)
+        };
+        let stands =
+            |at: Instant, id: Option<&Cursor>| at >= done || (at >= sent.begun && id.is_some_and(behind));
+        self.resets.iter().any(|(at, topic, id)| **topic == sent.topic && stands(*at, *id))
     }
 
     fn event(&mut self, at: Instant, number: usize) {
@@ -108,7 +119,7 @@ impl<'a> Story<'a> {
         for (number, sent) in self.log.sent.iter().enumerate() {
             let (Some(done), Some((partition, place))) = (sent.done, sent.place) else { continue };
             let due = sent.begun > *first && self.entitled(world, number);
-            if !due || self.had.contains_key(&number) || self.was_reset(&sent.topic, done) {
+            if !due || self.had.contains_key(&number) || self.told(sent, done, (partition, place)) {
                 continue;
             }
             // Whether it could still be given.

@@ -38,7 +38,7 @@ impl State {
             Replication { followed: promoted.replication.followed, ..Replication::default() };
         self.new_reign(server);
         for follower in self.followers(before) {
-            self.follow(follower, server, Duration::ZERO);
+            self.follow(follower, server, Some(Duration::ZERO));
         }
         self.trace.note(|| format!("server {server} is the primary"));
     }
@@ -46,7 +46,7 @@ impl State {
     /// A replica that begins with its primary's data as they are then, with all that it does.
     pub(super) fn load_again(&mut self, primary: usize) {
         for follower in self.followers(primary) {
-            self.follow(follower, primary, Duration::ZERO);
+            self.follow(follower, primary, Some(Duration::ZERO));
         }
     }
 
@@ -58,15 +58,21 @@ impl State {
         self.followers(server).for_each(|follower| self.servers[follower].replid.clone_from(&replid));
     }
 
-    /// The server becomes a replica, and keeps its connections. It has the primary's data after
-    /// `loading`, in place of its own. What is done until then is among them.
-    pub fn follow(&mut self, server: usize, primary: usize, loading: Duration) {
-        let until = Instant::now() + loading;
-        let replication = &mut self.servers[server].replication;
-        (replication.primary, replication.loading_until) = (Some(primary), Some(until));
-        replication.arrived.clear();
+    /// The server becomes a replica, and keeps its connections. With `loading` it has the primary's
+    /// data after that time, in place of its own, and its subscribers hear nothing of what is done
+    /// until then. Without, it goes on from the same data.
+    pub fn follow(&mut self, server: usize, primary: usize, loading: Option<Duration>) {
+        let replid = self.servers[primary].replid.clone();
+        let follower = &mut self.servers[server];
+        follower.replication.primary = Some(primary);
+        follower.replication.loading_until = loading.map(|loading| Instant::now() + loading);
+        follower.replication.arrived.clear();
+        if loading.is_none() {
+            follower.replid = replid;
+        }
         self.servers[primary].replication.followed = true;
-        self.trace.note(|| format!("server {server} becomes a replica of server {primary}"));
+        self.trace
+            .note(|| format!("server {server} becomes a replica of server {primary}, loading {loading:?}"));
     }
 
     fn followers(&self, primary: usize) -> std::vec::IntoIter<usize> {
@@ -133,9 +139,9 @@ impl Redis {
     }
 
     /// The server becomes a replica, as [`State::follow`] says.
-    pub fn demote(&self, server: usize, primary: usize, loading: Duration) {
+    pub fn demote(&self, server: usize, primary: usize, loading: Option<Duration>) {
         self.state().follow(server, primary, loading);
-        self.wake(server, Instant::now() + loading);
+        self.wake(server, Instant::now() + loading.unwrap_or_default());
     }
 
     fn wake(&self, follower: usize, at: Instant) {

@@ -87,19 +87,16 @@ impl World {
             }
             Fault::Failover { ms, lag } => {
                 let replica = self.copy();
-                // Without a lag nothing may happen in between.
-                if lag > 0 {
-                    sleep(millis(lag)).await;
-                }
-                self.fail_over(ms, replica).await;
+                sleep(millis(lag)).await;
+                self.fail_over(ms, (lag > 0).then_some(replica)).await;
             }
             Fault::Twice { ms, lag, old } => {
                 let replicas = self.copy();
                 sleep(millis(lag)).await;
-                self.fail_over(ms / 4, replicas.clone()).await;
+                self.fail_over(ms / 4, Some(replicas.clone())).await;
                 sleep(millis(ms)).await;
                 match old {
-                    Old::Ends => self.fail_over(ms / 4, replicas).await,
+                    Old::Ends => self.fail_over(ms / 4, Some(replicas)).await,
                     Old::Follows => self.split(ms, replicas, (old, &mut chance)).await,
                 }
             }
@@ -178,16 +175,22 @@ impl World {
         self.redis.state().servers[server].up = true;
     }
 
-    /// The primary dies; after a while `replica` takes over.
-    async fn fail_over(&self, ms: u64, replica: Keyspace) {
-        {
+    /// The primary dies; after a while a replica takes over: with these data, or with all.
+    async fn fail_over(&self, ms: u64, replica: Option<Keyspace>) {
+        let old = {
             let mut state = self.redis.state();
             let current = state.current;
             state.cut_server(current);
             state.servers[current].up = false;
-        }
+            current
+        };
         sleep(Duration::from_millis(ms)).await;
-        self.redis.state().promote(replica);
+        let mut state = self.redis.state();
+        // Unless another has done so.
+        if state.current == old {
+            let all = state.primary().db.clone();
+            state.promote(replica.unwrap_or(all));
+        }
     }
 
     /// The primary stops without a word. When it wakes, it answers what waits, until it hears that
@@ -228,7 +231,7 @@ impl World {
         match end {
             _ if old == current => {}
             Old::Ends => self.redis.state().cut_server(old),
-            Old::Follows => self.redis.demote(old, current, loading(chance)),
+            Old::Follows => self.redis.demote(old, current, Some(loading(chance))),
         }
     }
 
@@ -239,9 +242,10 @@ impl World {
             let (old, all) = (state.current, state.primary().db.clone());
             (old, state.promote(all))
         };
-        self.redis.demote(old, new, loading(chance));
+        self.redis.demote(old, new, chance.percent(50).then(|| loading(chance)));
         let Some(back) = back else { return };
         sleep(back).await;
+        let full = chance.percent(50).then(|| loading(chance));
         {
             let mut state = self.redis.state();
             // Unless something else has happened to either.
@@ -250,7 +254,7 @@ impl World {
             }
             state.promote_server(old);
         }
-        self.redis.demote(new, old, loading(chance));
+        self.redis.demote(new, old, full);
     }
 }
 
