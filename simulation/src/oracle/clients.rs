@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Position, Topic};
 use tokio::time::Instant;
 
-use super::names::holds;
+use super::names::{holds, stored_at};
 use super::users;
 use super::{Failure, Got, Log, Sent};
 use crate::plan::Family;
@@ -75,15 +75,22 @@ impl<'a> Story<'a> {
         self.resets.iter().any(|(at, reset, _)| *at >= since && *reset == topic)
     }
 
-    /// Whether a reset stands for the event: one that came after the event was acknowledged, or one
-    /// that goes on behind the event.
-    fn told(&self, sent: &Sent, done: Instant, (partition, place): (Partition, Position)) -> bool {
-        let behind = |id: &Cursor| {
-            id.get(partition).is_some_and(|id| id.epoch == place.epoch && id.offset >= place.offset)
+    /// Whether a reset stands for the event: one that came after the event was acknowledged, or that
+    /// goes on behind it, or in another epoch after it was stored.
+    fn told(&self, world: &World, number: usize, done: Instant) -> bool {
+        let sent = &self.log.sent[number];
+        let Some((partition, place)) = sent.place else { return true };
+        let mut resets =
+            self.resets.iter().filter(|(at, topic, _)| *at >= sent.begun && **topic == sent.topic);
+        let stands = |(at, _, id): &(Instant, &Topic, Option<&Cursor>)| {
+            let position = id.and_then(|id| id.get(partition));
+            *at >= done
+                || position.is_some_and(|position| match position.epoch == place.epoch {
+                    true => position.offset >= place.offset,
+                    false => stored_at(world, number, place).is_some_and(|stored| *at >= stored),
+                })
         };
-        let stands =
-            |at: Instant, id: Option<&Cursor>| at >= done || (at >= sent.begun && id.is_some_and(behind));
-        self.resets.iter().any(|(at, topic, id)| **topic == sent.topic && stands(*at, *id))
+        resets.any(stands)
     }
 
     fn event(&mut self, at: Instant, number: usize) {
@@ -119,7 +126,7 @@ impl<'a> Story<'a> {
         for (number, sent) in self.log.sent.iter().enumerate() {
             let (Some(done), Some((partition, place))) = (sent.done, sent.place) else { continue };
             let due = sent.begun > *first && self.entitled(world, number);
-            if !due || self.had.contains_key(&number) || self.told(sent, done, (partition, place)) {
+            if !due || self.had.contains_key(&number) || self.told(world, number, done) {
                 continue;
             }
             // Whether it could still be given.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
+use tokio::time::Instant;
 
 use super::{Failure, Log};
 use crate::redis::Stored;
@@ -76,6 +77,13 @@ fn batches(log: &Log) -> Vec<Failure> {
 /// Whether a stored message is the event of that number.
 pub(super) fn holds(message: &[u8], number: usize) -> bool {
     event(message).is_some_and(|(_, found)| found == number)
+}
+
+/// When an event was written to that place, if it was.
+pub(super) fn stored_at(world: &World, number: usize, position: Position) -> Option<Instant> {
+    let state = world.redis.state();
+    let is = |stored: &&Stored| event(&stored.message) == Some((position, number));
+    state.record.stored.iter().find(is).map(|stored| stored.at)
 }
 
 /// A stored event's number and place.

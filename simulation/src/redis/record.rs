@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio::time::Instant;
+
 use super::resp::Bytes;
 use super::site::State;
 
@@ -18,6 +20,7 @@ pub struct Record {
 /// An entry of a stream, as it was written first.
 pub struct Stored {
     pub server: usize,
+    pub at: Instant,
     pub key: Bytes,
     pub message: Bytes,
 }
@@ -27,7 +30,7 @@ impl State {
     pub(super) fn record(&mut self, server: usize) {
         for (key, mut message) in std::mem::take(&mut self.servers[server].added) {
             message.truncate(KEPT);
-            self.record.stored.push(Stored { server, key, message });
+            self.record.stored.push(Stored { server, at: Instant::now(), key, message });
         }
         for (partition, epoch) in self.epochs(server) {
             self.record.epochs.entry(partition).or_default().insert(epoch);
