@@ -106,6 +106,24 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
     failures
 }
 
+/// Nodes are told of a loss only where there is one: everything that was ever stored is there in the
+/// end.
+pub(crate) fn told(world: &World) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    if !world.plan.keeps_places() || names::any_lost(world).is_some() {
+        return failures;
+    }
+    for life in world.lives.lock().iter() {
+        for (at, partition, reason) in life.tap.resets() {
+            let (node, at) = (life.number, world.seconds(at));
+            let words =
+                format!("node {node}, partition {partition}: {reason:?} at {at:.3}, and nothing is lost");
+            failures.push(Failure::new("WRONG RESET", words));
+        }
+    }
+    failures
+}
+
 /// Every node publishes and hears. On a slow link a probe may be late now and then, but the
 /// subscription must be there.
 pub(crate) fn ready(world: &World, slow: bool) -> Vec<Failure> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidegate_broker::{Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, queue};
+use tidegate_broker::{
+    Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, ResetReason, queue,
+};
 use tidegate_broker_redis::RedisBroker;
 use tidegate_protocol::{Cursor, Event, Partition, Position, Topic};
 use tokio::time::Instant;
@@ -32,6 +34,8 @@ struct State {
     seen: BTreeMap<Partition, Position>,
     /// Every event with its place, as it came or was read.
     places: Vec<(usize, (Partition, Position))>,
+    /// When the node was told to reset, and why.
+    resets: Vec<(Instant, Partition, ResetReason)>,
     failures: Vec<Failure>,
 }
 
@@ -80,6 +84,10 @@ impl Tap {
     /// Whether an event has come to this node.
     pub(crate) fn knows(&self, number: usize) -> bool {
         self.state.lock().places.iter().any(|(known, _)| *known == number)
+    }
+
+    pub(crate) fn resets(&self) -> Vec<(Instant, Partition, ResetReason)> {
+        self.state.lock().resets.clone()
     }
 
     pub(crate) fn places(&self) -> Vec<(usize, (Partition, Position))> {
@@ -132,7 +140,8 @@ impl State {
                 }
             }
             Delivery::Seen(partition, position) => self.forward(node, *partition, *position, false),
-            Delivery::Reset { partition, topics, position, .. } => {
+            Delivery::Reset { partition, topics, position, reason } => {
+                self.resets.push((Instant::now(), *partition, *reason));
                 self.seen.insert(*partition, *position);
                 for (topic, spans) in &mut self.spans {
                     let named = match topics {

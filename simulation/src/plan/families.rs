@@ -145,7 +145,8 @@ fn steps(chance: &mut Chance, plan: &Plan, fault: fn(u64, &mut Chance) -> Fault)
             return steps;
         }
         let fault = fault(*chance.pick(&kinds), chance);
-        let one = matches!(fault, Fault::Isolate { .. } | Fault::Reboot { .. }) || chance.percent(50);
+        let one = matches!(fault, Fault::Isolate { .. } | Fault::Reboot { .. } | Fault::Stale { .. })
+            || chance.percent(50);
         steps.push(Step { at, node: one.then(|| chance.index(plan.nodes)), fault });
     }
 }
@@ -266,7 +267,7 @@ fn beside(kind: u64, chance: &mut Chance) -> Fault {
         7 => Fault::Reboot { ms },
         8 => Fault::Isolate { ms: ms * 2 },
         9 => Fault::Stall { percent: 50, ms },
-        10 => Fault::Cut { percent: 100 },
+        10 => Fault::Stale { ms },
         _ => Fault::Cut { percent: 50 },
     }
 }

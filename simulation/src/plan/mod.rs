@@ -110,8 +110,11 @@ pub enum Fault {
     /// A replica with all data takes over, and the old primary becomes its replica with all
     /// connections. `back`: that one is the primary again after a while.
     Demote { ms: u64, back: bool },
-    /// The primary's name for its reign changes, as it does when it has had no replica for an hour.
+    /// A server's name for its reign changes, as it does when it has had no replica for an hour: the
+    /// primary's, or that of the server that a stale name leads the node to.
     Reign,
+    /// The node goes on finding the server that is the primary now, whatever that becomes.
+    Stale { ms: u64 },
     /// One of the keys is evicted that say where a partition stands.
     EvictPlace,
     /// Any one key is evicted.
@@ -155,6 +158,8 @@ impl Fault {
         match self {
             Self::Restart { .. } | Self::Failover { .. } | Self::Reign => 1,
             Self::Demote { back, .. } => 1 + usize::from(*back),
+            Self::Fallback { .. } | Self::Zombie { .. } | Self::Split { .. } => 1,
+            Self::Twice { .. } => 2,
             _ => 0,
         }
     }
@@ -166,9 +171,18 @@ const REIGNS: usize = 32;
 impl Plan {
     /// Nothing in it is a reason to tell a client that events were lost.
     pub fn keeps_all(&self) -> bool {
-        self.keeps >= 100_000
-            && self.steps.iter().all(|step| !step.fault.loses_data())
-            && self.steps.iter().map(|step| step.fault.reigns()).sum::<usize>() <= REIGNS
+        self.keeps >= 100_000 && self.steps.iter().all(|step| !step.fault.loses_data()) && self.few_reigns()
+    }
+
+    /// What a partition knows of itself is lost with events only, and no topic is trimmed or deleted.
+    pub fn keeps_places(&self) -> bool {
+        use Fault::{EvictAny, EvictPlace, Wiped};
+        let loses = |step: &Step| matches!(step.fault, EvictAny | EvictPlace | Wiped { .. });
+        self.keeps >= 100_000 && self.users == 0 && !self.steps.iter().any(loses) && self.few_reigns()
+    }
+
+    fn few_reigns(&self) -> bool {
+        self.steps.iter().map(|step| step.fault.reigns()).sum::<usize>() <= REIGNS
     }
 
     /// How much there is to read in its trace.

@@ -59,6 +59,8 @@ pub struct Network {
     pub(super) busy_until: BTreeMap<usize, Instant>,
     /// Nodes that get no connection.
     pub isolated: BTreeSet<usize>,
+    /// Nodes whose new connections reach another server than the primary.
+    pub stale: BTreeMap<usize, usize>,
     /// Bytes that may wait for a subscriber before Redis cuts it off.
     pub output_limit: usize,
 }
@@ -83,6 +85,7 @@ impl Redis {
             bandwidth: u64::MAX,
             busy_until: BTreeMap::new(),
             isolated: BTreeSet::new(),
+            stale: BTreeMap::new(),
             output_limit: usize::MAX,
         };
         let state = State {
@@ -209,7 +212,7 @@ impl State {
 
     /// A new connection of a node, if its server takes any.
     pub(super) fn open(&mut self, node: usize, out: mpsc::UnboundedSender<Written>) -> Option<u64> {
-        let server = self.current;
+        let server = *self.network.stale.get(&node).unwrap_or(&self.current);
         if !self.servers[server].up || self.network.isolated.contains(&node) {
             return None;
         }

@@ -55,6 +55,7 @@ impl World {
             let primary = state.primary();
             (primary.up, primary.refuses, primary.paused_until) = (true, None, Instant::now());
             state.network.isolated.clear();
+            state.network.stale.clear();
             if links {
                 state.network.latency = (50, 500);
                 (state.network.bandwidth, state.network.output_limit) = (u64::MAX, usize::MAX);
@@ -109,8 +110,19 @@ impl World {
             Fault::Demote { ms, back } => self.demote(back.then_some(millis(ms)), &mut chance).await,
             Fault::Reign => {
                 let mut state = self.redis.state();
-                let current = state.current;
-                state.new_reign(current);
+                let server = *state.network.stale.get(&one).unwrap_or(&state.current);
+                if !state.servers[server].is_replica() {
+                    state.new_reign(server);
+                }
+            }
+            Fault::Stale { ms } => {
+                {
+                    let mut state = self.redis.state();
+                    let current = state.current;
+                    state.network.stale.insert(one, current);
+                }
+                sleep(millis(ms)).await;
+                self.redis.state().network.stale.remove(&one);
             }
             Fault::EvictPlace => {
                 let partition = chance.range(0, u64::from(self.plan.partitions) - 1);

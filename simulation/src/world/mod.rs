@@ -163,6 +163,7 @@ impl World {
         }
         sleep(LAST_WORDS).await;
         failures.extend(oracle::quiet(self, &mended, &healed));
+        failures.extend(oracle::told(self));
         if failures.is_empty() {
             failures.extend(oracle::judge(self).into_iter().map(Failure::later));
         }
