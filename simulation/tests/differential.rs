@@ -18,16 +18,21 @@ const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// A redis-server that ends with the test.
 struct Real {
-    server: Child,
+    server: Option<Child>,
     link: UnixStream,
     buffer: Bytes,
 }
 
 impl Real {
     fn start(folder: &Path) -> Self {
+        Self::at(folder, 0)
+    }
+
+    fn at(folder: &Path, port: u16) -> Self {
         let socket = folder.join("redis.sock");
         let mut server = Command::new("redis-server");
-        server.args(["--port", "0", "--save", "", "--stream-node-max-bytes", "0"]);
+        server.args(["--port", &port.to_string(), "--repl-diskless-sync-delay", "0"]);
+        server.args(["--save", "", "--stream-node-max-bytes", "0"]);
         server.args(["--stream-node-max-entries", &NODE.to_string()]).arg("--unixsocket").arg(&socket);
         server.arg("--dir").arg(folder).stdout(Stdio::null());
         let mut server = server.spawn().expect("redis-server is installed: scripts/setup.sh");
@@ -38,13 +43,25 @@ impl Real {
             assert!(server.try_wait().expect("its state").is_none(), "redis-server has ended");
             std::thread::yield_now();
         };
-        let mut real = Self { server, link, buffer: Vec::new() };
+        let mut real = Self { server: Some(server), link, buffer: Vec::new() };
+        real.ask(&args(&["HELLO", "3"]));
+        real
+    }
+
+    /// Another connection to a server of that folder.
+    fn beside(folder: &Path) -> Self {
+        let link = UnixStream::connect(folder.join("redis.sock")).expect("a connection");
+        let mut real = Self { server: None, link, buffer: Vec::new() };
         real.ask(&args(&["HELLO", "3"]));
         real
     }
 
     fn ask(&mut self, command: &[Bytes]) -> Reply {
         self.link.write_all(&resp::command(command)).expect("written");
+        self.hear()
+    }
+
+    fn hear(&mut self) -> Reply {
         let mut piece = [0; 16 << 10];
         loop {
             if let Some(reply) = Reply::parse(&mut self.buffer) {
@@ -59,8 +76,10 @@ impl Real {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
     }
 }
 
@@ -130,7 +149,7 @@ fn command(chance: &mut Chance) -> Vec<String> {
             }
         }
         "HINCRBY" => {
-            all.extend([word(chance), chance.pick(&["1", "-7", "much", "9007199254740993"]).to_string()])
+            all.extend([word(chance), chance.pick(&["1", "-7", "much", "9007199254740993"]).to_string()]);
         }
         "HDEL" => all.extend([word(chance), word(chance)]),
         "XDEL" => all.extend([id(chance), id(chance)]),
@@ -328,6 +347,45 @@ fn what_a_real_redis_refuses_is_refused() {
 fn role(hello: &Reply) -> Option<&Reply> {
     let Reply::Map(pairs) = hello else { return None };
     pairs.iter().find(|(name, _)| *name == Reply::text("role")).map(|(_, role)| role)
+}
+
+/// The same as `a_replica_hears_its_primary_and_keeps_its_connections` of src/redis/replication.rs.
+#[test]
+fn a_real_replica_does_what_the_model_says() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
+    let mut primary = Real::at(folder.path(), port);
+    let mut before = Real::start(other.path());
+    let replid =
+        args(&["EVAL", "return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')", "0"]);
+    let own = before.ask(&replid);
+    before.ask(&args(&["REPLICAOF", "127.0.0.1", &port.to_string()]));
+    let linked =
+        args(&["EVAL", "return string.match(redis.call('INFO', 'replication'), 'link_status:up')", "0"]);
+    while before.ask(&linked) == Reply::Nil {
+        std::thread::yield_now();
+    }
+    let mut subscriber = Real::beside(other.path());
+    subscriber.ask(&args(&["SUBSCRIBE", "c"]));
+    let message = |words| Reply::Push(["message", "c", words].map(Reply::text).into());
+
+    let script = "redis.call('SET', 'k', '1') return redis.call('PUBLISH', 'c', 'from a script')";
+    assert_eq!(primary.ask(&args(&["EVAL", script, "0"])), Reply::Int(0));
+    assert_eq!(primary.ask(&args(&["PUBLISH", "c", "alone"])), Reply::Int(0));
+    assert_eq!(subscriber.hear(), message("from a script"));
+    assert_eq!(subscriber.hear(), message("alone"));
+    assert_eq!(before.ask(&args(&["GET", "k"])), Reply::text("1"));
+    assert_eq!(before.ask(&args(&["PUBLISH", "c", "here only"])), Reply::Int(1));
+    assert_eq!(subscriber.hear(), message("here only"));
+    let refused = before.ask(&args(&["EVAL", "return redis.call('PERSIST', 'k')", "0"]));
+    assert!(matches!(refused, Reply::Error(words) if words.starts_with("READONLY")));
+    let theirs = before.ask(&replid);
+    assert_eq!(theirs, primary.ask(&replid));
+    assert_eq!(before.ask(&args(&["REPLICAOF", "NO", "ONE"])), Reply::OK);
+    assert_eq!(before.ask(&args(&["SET", "k", "2"])), Reply::OK);
+    let again = before.ask(&replid);
+    assert!(again != own && again != theirs);
 }
 
 /// The gateway's own scripts, with arguments as the gateway gives them: answers and what is left

@@ -160,3 +160,80 @@ pub(super) fn replid(number: u64) -> String {
     let digits = crate::chance::Chance::of(number, "reign", 0).draw();
     format!("{digits:016x}{number:024x}")
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_broker_redis::Stream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::chance::Chance;
+    use crate::redis::resp::{self, Reply};
+    use crate::trace::Trace;
+
+    struct Client {
+        stream: Box<dyn Stream>,
+        buffer: Bytes,
+    }
+
+    impl Client {
+        async fn of(redis: &Redis, server: usize) -> Self {
+            redis.state().network.stale.insert(0, server);
+            Self { stream: redis.dialer(0).dial().await.expect("a connection"), buffer: Vec::new() }
+        }
+
+        async fn ask(&mut self, words: &[&str]) -> Reply {
+            let words: Vec<Bytes> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+            self.stream.write_all(&resp::command(&words)).await.expect("written");
+            self.hear().await
+        }
+
+        async fn hear(&mut self) -> Reply {
+            loop {
+                if let Some(reply) = Reply::parse(&mut self.buffer) {
+                    return reply;
+                }
+                assert!(self.stream.read_buf(&mut self.buffer).await.expect("read") > 0);
+            }
+        }
+    }
+
+    fn message(words: &str) -> Reply {
+        Reply::Push(["message", "c", words].map(Reply::text).into())
+    }
+
+    const REPLID: &str = "return string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')";
+
+    /// The same as `a_real_replica_does_what_the_model_says` of tests/differential.rs.
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_hears_its_primary_and_keeps_its_connections() {
+        let redis = Redis::new(Chance::new(1), Trace::new(false));
+        let replica = redis.state().promote(Keyspace::default());
+        let mut before = Client::of(&redis, replica).await;
+        let own = before.ask(&["EVAL", REPLID, "0"]).await;
+        redis.state().promote_server(0);
+        redis.demote(replica, 0, Some(Duration::from_millis(5)));
+        let (mut subscriber, mut primary) = (Client::of(&redis, replica).await, Client::of(&redis, 0).await);
+        subscriber.ask(&["SUBSCRIBE", "c"]).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+
+        let script = "redis.call('SET', 'k', '1') return redis.call('PUBLISH', 'c', 'from a script')";
+        assert_eq!(primary.ask(&["EVAL", script, "0"]).await, Reply::Int(0));
+        assert_eq!(primary.ask(&["PUBLISH", "c", "alone"]).await, Reply::Int(0));
+        assert_eq!(subscriber.hear().await, message("from a script"));
+        assert_eq!(subscriber.hear().await, message("alone"));
+        // What was connected before is still there, and is told that this is a replica.
+        assert_eq!(before.ask(&["GET", "k"]).await, Reply::text("1"));
+        assert_eq!(before.ask(&["PUBLISH", "c", "here only"]).await, Reply::Int(1));
+        assert_eq!(subscriber.hear().await, message("here only"));
+        let refused = before.ask(&["EVAL", "return redis.call('PERSIST', 'k')", "0"]).await;
+        assert!(matches!(refused, Reply::Error(words) if words.starts_with("READONLY")));
+        let theirs = before.ask(&["EVAL", REPLID, "0"]).await;
+        assert_eq!(theirs, primary.ask(&["EVAL", REPLID, "0"]).await);
+        // It is a primary again: another reign, the same connection.
+        redis.state().promote_server(replica);
+        assert_eq!(before.ask(&["SET", "k", "2"]).await, Reply::OK);
+        let again = before.ask(&["EVAL", REPLID, "0"]).await;
+        assert!(again != own && again != theirs);
+    }
+}
