@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_protocol::{Position, Topic};
+use tidegate_protocol::{Cursor, Position, Topic};
 use tokio::time::Instant;
 
+use super::names::{holds, stored_at};
 use super::users;
-use super::{Failure, Got, Log};
+use super::{Failure, Got, Log, Sent};
 use crate::plan::Family;
 use crate::world::World;
 
@@ -15,7 +16,7 @@ use crate::world::World;
 struct Story<'a> {
     log: &'a Log,
     me: usize,
-    resets: Vec<(Instant, &'a Topic)>,
+    resets: Vec<(Instant, &'a Topic, Option<&'a Cursor>)>,
     had: BTreeMap<usize, Instant>,
     /// When the current stream began.
     opened: Option<Instant>,
@@ -37,9 +38,9 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
     for (at, got) in log.got(me) {
         match got {
             Got::Event { number } => story.event(*at, *number),
-            Got::Reset { topics, reason } => {
+            Got::Reset { topics, reason, id } => {
                 for topic in topics {
-                    story.reset(*at, topic);
+                    story.reset(*at, topic, id.as_ref());
                     // To a user, a node that may have missed a membership says so with one.
                     if world.plan.keeps_all() && !log.forgotten(topic) && me >= world.plan.users {
                         let words = format!("client {me}: {reason} for {topic} at {:.3}", world.seconds(*at));
@@ -55,14 +56,41 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
     story.failures
 }
 
+/// Whether anything that is left could know that an event is lost: its primary may have died, and
+/// every process that knew of it, before it was replicated. That is the one way to lose an event in
+/// silence.
+fn known(world: &World, sent: &Sent, number: usize) -> bool {
+    let lives = world.lives.lock();
+    let mut living = lives.iter().filter(|life| life.lives());
+    living.any(|life| sent.receipts.contains(&life.life) || life.tap.knows(number))
+}
+
 impl<'a> Story<'a> {
-    fn reset(&mut self, at: Instant, topic: &'a Topic) {
-        self.resets.push((at, topic));
+    fn reset(&mut self, at: Instant, topic: &'a Topic, id: Option<&'a Cursor>) {
+        self.resets.push((at, topic, id));
         self.last.remove(topic);
     }
 
     fn was_reset(&self, topic: &Topic, since: Instant) -> bool {
-        self.resets.iter().any(|(at, reset)| *at >= since && *reset == topic)
+        self.resets.iter().any(|(at, reset, _)| *at >= since && *reset == topic)
+    }
+
+    /// Whether a reset stands for the event: one that came after the event was acknowledged, or that
+    /// goes on behind it, or in another epoch after it was stored.
+    fn told(&self, world: &World, number: usize, done: Instant) -> bool {
+        let sent = &self.log.sent[number];
+        let Some((partition, place)) = sent.place else { return true };
+        let mut resets =
+            self.resets.iter().filter(|(at, topic, _)| *at >= sent.begun && **topic == sent.topic);
+        let stands = |(at, _, id): &(Instant, &Topic, Option<&Cursor>)| {
+            let position = id.and_then(|id| id.get(partition));
+            *at >= done
+                || position.is_some_and(|position| match position.epoch == place.epoch {
+                    true => position.offset >= place.offset,
+                    false => stored_at(world, number, place).is_some_and(|stored| *at >= stored),
+                })
+        };
+        resets.any(stands)
     }
 
     fn event(&mut self, at: Instant, number: usize) {
@@ -98,12 +126,22 @@ impl<'a> Story<'a> {
         for (number, sent) in self.log.sent.iter().enumerate() {
             let (Some(done), Some((partition, place))) = (sent.done, sent.place) else { continue };
             let due = sent.begun > *first && self.entitled(world, number);
-            if !due || self.had.contains_key(&number) || self.was_reset(&sent.topic, sent.begun) {
+            if !due || self.had.contains_key(&number) || self.told(world, number, done) {
                 continue;
             }
             // Whether it could still be given.
             let key = format!("tg:{{{partition}}}:s:{}", sent.topic);
-            let there = world.redis.state().primary().db.holds(&key, &format!("\n{number} "));
+            let there = world
+                .redis
+                .state()
+                .primary()
+                .db
+                .messages(&key)
+                .into_iter()
+                .any(|message| holds(message, number));
+            if !there && !known(world, sent, number) {
+                continue;
+            }
             let words = format!(
                 "client {} never got event {number} on {} (offset {}), published {:.3} to {:.3}",
                 self.me,

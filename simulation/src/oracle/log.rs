@@ -1,9 +1,9 @@
 //! What happened, as those outside of the gateway saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_broker::Receipt;
-use tidegate_protocol::{Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Partition, Position, Topic};
 use tokio::time::Instant;
 
 #[derive(Default)]
@@ -27,6 +27,10 @@ pub(crate) struct Sent {
     /// When it was acknowledged, if it was.
     pub(crate) done: Option<Instant>,
     pub(crate) place: Option<(Partition, Position)>,
+    /// The lives of nodes that have a receipt for it.
+    pub(crate) receipts: BTreeSet<usize>,
+    /// Attempts without an answer, or with one that says nothing about the store.
+    pub(crate) unknown: usize,
 }
 
 /// What a client got.
@@ -40,6 +44,8 @@ pub(crate) enum Got {
     Reset {
         topics: Vec<Topic>,
         reason: String,
+        /// From where the client goes on.
+        id: Option<Cursor>,
     },
     /// The stream is over.
     Left,
@@ -84,7 +90,16 @@ impl std::ops::AddAssign for Counts {
 
 impl Sent {
     pub(crate) fn new(topic: Topic, keyed: bool, batch: usize) -> Self {
-        Self { topic, keyed, batch, begun: Instant::now(), done: None, place: None }
+        Self {
+            topic,
+            keyed,
+            batch,
+            begun: Instant::now(),
+            done: None,
+            place: None,
+            receipts: BTreeSet::new(),
+            unknown: 0,
+        }
     }
 
     pub(crate) fn stored(&self) -> bool {
@@ -98,8 +113,10 @@ impl Log {
         self.sent.len() - 1
     }
 
-    pub(crate) fn acknowledge(&mut self, number: usize, receipt: Receipt) {
+    /// The receipt is known to this life of a node.
+    pub(crate) fn acknowledge(&mut self, number: usize, receipt: Receipt, life: usize) {
         let sent = &mut self.sent[number];
+        sent.receipts.insert(life);
         (sent.done, sent.place) = (Some(Instant::now()), receipt.mark);
     }
 

@@ -7,6 +7,8 @@ mod names;
 mod tap;
 mod users;
 
+use std::collections::BTreeMap;
+
 use tidegate_broker::Broker as _;
 
 use crate::world::World;
@@ -15,9 +17,19 @@ pub use log::Counts;
 pub(crate) use log::{Act, Deed, Got, Log, Sent};
 pub(crate) use tap::Tap;
 
+/// How many epochs each partition has had.
+pub(crate) type Epochs = BTreeMap<u8, usize>;
+
 /// Bytes that one question to Redis may be answered with, besides a single large event. It is what
 /// the largest page of history and its frame take.
 const LARGEST_ANSWER: usize = (1 << 20) + (64 << 10);
+
+/// Whether `Unavailable` means that an event is not stored. Until brokers tell that from an outcome
+/// that they don't know, it means nothing.
+const UNAVAILABLE_IS_CERTAIN: bool = false;
+
+/// Epochs of a partition that may begin while everything is mended, for each node and besides.
+const LATE_EPOCHS: usize = 3;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +73,53 @@ pub(crate) fn judge(world: &World) -> Vec<Failure> {
     let (bytes, command) = world.redis.state().largest.clone();
     if bytes > LARGEST_ANSWER {
         failures.push(Failure::new("MEMORY", format!("{bytes} bytes were the answer to: {command}")));
+    }
+    failures
+}
+
+/// Epochs end, too: what nodes have to tell is told, and then no more begin. `mended`: how many each
+/// partition had when everything was mended; `healed`: half a minute later.
+pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Failure> {
+    let state = world.redis.state();
+    let now = state.epochs_begun();
+    let mut failures = Vec::new();
+    let mut loud = |words: String| failures.push(Failure::new("NOT QUIET", words));
+    for (partition, count) in &now {
+        let before = |epochs: &Epochs| *epochs.get(partition).unwrap_or(&0);
+        if *count > before(healed) {
+            loud(format!(
+                "partition {partition} began {} epochs half a minute later",
+                count - before(healed)
+            ));
+        }
+        let late = before(healed).saturating_sub(before(mended));
+        if late > LATE_EPOCHS * (world.plan.nodes + 1) {
+            loud(format!("partition {partition} began {late} epochs after everything was mended"));
+        }
+        if world.plan.keeps_all() && *count as u64 > state.reigns {
+            loud(format!(
+                "partition {partition} had {count} epochs in {} reigns without a loss",
+                state.reigns
+            ));
+        }
+    }
+    failures
+}
+
+/// Nodes are told of a loss only where there is one: everything that was ever stored is there in the
+/// end.
+pub(crate) fn told(world: &World) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    if !world.plan.keeps_places() || names::any_lost(world).is_some() {
+        return failures;
+    }
+    for life in world.lives.lock().iter() {
+        for (at, partition, reason) in life.tap.resets() {
+            let (node, at) = (life.number, world.seconds(at));
+            let words =
+                format!("node {node}, partition {partition}: {reason:?} at {at:.3}, and nothing is lost");
+            failures.push(Failure::new("WRONG RESET", words));
+        }
     }
     failures
 }

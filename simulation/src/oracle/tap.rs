@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidegate_broker::{Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, queue};
+use tidegate_broker::{
+    Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, ResetReason, queue,
+};
 use tidegate_broker_redis::RedisBroker;
-use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Event, Partition, Position, Topic};
 use tokio::time::Instant;
 
 use super::{Failure, Log};
@@ -30,8 +32,10 @@ struct State {
     spans: BTreeMap<Topic, Vec<Span>>,
     /// How far each partition has been handed on.
     seen: BTreeMap<Partition, Position>,
-    /// Every event with its place.
+    /// Every event with its place, as it came or was read.
     places: Vec<(usize, (Partition, Position))>,
+    /// When the node was told to reset, and why.
+    resets: Vec<(Instant, Partition, ResetReason)>,
     failures: Vec<Failure>,
 }
 
@@ -75,6 +79,15 @@ impl Tap {
     /// The node's process ends: what has not come by now need not come.
     pub(crate) fn stop(&self) {
         self.state.lock().spans.values_mut().flatten().for_each(|span| span.over = true);
+    }
+
+    /// Whether an event has come to this node.
+    pub(crate) fn knows(&self, number: usize) -> bool {
+        self.state.lock().places.iter().any(|(known, _)| *known == number)
+    }
+
+    pub(crate) fn resets(&self) -> Vec<(Instant, Partition, ResetReason)> {
+        self.state.lock().resets.clone()
     }
 
     pub(crate) fn places(&self) -> Vec<(usize, (Partition, Position))> {
@@ -127,7 +140,8 @@ impl State {
                 }
             }
             Delivery::Seen(partition, position) => self.forward(node, *partition, *position, false),
-            Delivery::Reset { partition, topics, position, .. } => {
+            Delivery::Reset { partition, topics, position, reason } => {
+                self.resets.push((Instant::now(), *partition, *reason));
                 self.seen.insert(*partition, *position);
                 for (topic, spans) in &mut self.spans {
                     let named = match topics {
@@ -223,7 +237,13 @@ impl Broker for Tap {
     }
 
     async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
-        self.inner.history(reads).await
+        let pages = self.inner.history(reads).await?;
+        let events = pages.iter().flat_map(|page| &page.events).filter(|event| event.mark.stored());
+        let place = |event: &Arc<Event>| {
+            Some((number(event.data.as_bytes())?, (event.mark.partition, event.mark.position())))
+        };
+        self.state.lock().places.extend(events.filter_map(place));
+        Ok(pages)
     }
 
     async fn forget(&self, topic: &Topic) -> Result<bool, Error> {

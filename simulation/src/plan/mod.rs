@@ -86,13 +86,36 @@ pub enum Fault {
     /// The primary dies, and a replica that was behind takes over.
     Failover { ms: u64, lag: u64 },
     /// As before; then that one dies, and another replica takes over from the same place.
-    Twice { ms: u64, lag: u64 },
+    Twice {
+        ms: u64,
+        lag: u64,
+        #[serde(default)]
+        old: Old,
+    },
     /// The primary stops, a replica takes over; the old one wakes, answers what waits, and ends a
     /// little later.
-    Zombie { ms: u64, lag: u64 },
+    Zombie {
+        ms: u64,
+        lag: u64,
+        #[serde(default)]
+        old: Old,
+    },
     /// A replica takes over, and the old primary goes on serving the connections that it has.
-    Split { ms: u64, lag: u64 },
-    /// A partition's counter and epoch are evicted.
+    Split {
+        ms: u64,
+        lag: u64,
+        #[serde(default)]
+        old: Old,
+    },
+    /// A replica with all data takes over, and the old primary becomes its replica with all
+    /// connections. `back`: that one is the primary again after a while.
+    Demote { ms: u64, back: bool },
+    /// A server's name for its reign changes, as it does when it has had no replica for an hour: the
+    /// primary's, or that of the server that a stale name leads the node to.
+    Reign,
+    /// The node goes on finding the server that is the primary now, whatever that becomes.
+    Stale { ms: u64 },
+    /// One of the keys is evicted that say where a partition stands.
     EvictPlace,
     /// Any one key is evicted.
     EvictAny,
@@ -108,28 +131,58 @@ pub enum Fault {
     Reboot { ms: u64 },
 }
 
+/// What becomes of a primary after another has taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Old {
+    #[default]
+    Ends,
+    /// It becomes a replica, and keeps its connections.
+    Follows,
+}
+
 impl Fault {
     /// Redis may have lost what it acknowledged: resets are right then.
     pub fn loses_data(&self) -> bool {
         use Fault::{EvictAny, EvictPlace, Failover, Fallback, Split, Twice, Wiped, Zombie};
-        matches!(
-            self,
-            Fallback { .. }
-                | Wiped { .. }
-                | Failover { .. }
-                | Twice { .. }
-                | Zombie { .. }
-                | Split { .. }
-                | EvictPlace
-                | EvictAny
-        )
+        match self {
+            Failover { lag, .. } => *lag > 0,
+            Fallback { .. } | Wiped { .. } | Twice { .. } | Zombie { .. } | Split { .. } => true,
+            EvictPlace | EvictAny => true,
+            _ => false,
+        }
+    }
+
+    /// How many reigns begin with it.
+    fn reigns(&self) -> usize {
+        match self {
+            Self::Restart { .. } | Self::Failover { .. } | Self::Reign => 1,
+            Self::Demote { back, .. } => 1 + usize::from(*back),
+            Self::Fallback { .. } | Self::Zombie { .. } | Self::Split { .. } => 1,
+            Self::Twice { .. } => 2,
+            _ => 0,
+        }
     }
 }
+
+/// Ids of more reigns ago than that are told a reset.
+const REIGNS: usize = 32;
 
 impl Plan {
     /// Nothing in it is a reason to tell a client that events were lost.
     pub fn keeps_all(&self) -> bool {
-        self.keeps >= 100_000 && self.steps.iter().all(|step| !step.fault.loses_data())
+        self.keeps >= 100_000 && self.steps.iter().all(|step| !step.fault.loses_data()) && self.few_reigns()
+    }
+
+    /// What a partition knows of itself is lost with events only, and no topic is trimmed or deleted.
+    pub fn keeps_places(&self) -> bool {
+        use Fault::{EvictAny, EvictPlace, Wiped};
+        let loses = |step: &Step| matches!(step.fault, EvictAny | EvictPlace | Wiped { .. });
+        self.keeps >= 100_000 && self.users == 0 && !self.steps.iter().any(loses) && self.few_reigns()
+    }
+
+    fn few_reigns(&self) -> bool {
+        self.steps.iter().map(|step| step.fault.reigns()).sum::<usize>() <= REIGNS
     }
 
     /// How much there is to read in its trace.

@@ -13,16 +13,22 @@ use super::resp::{Bytes, Reply};
 /// full.
 const COMMANDS: &[(&str, usize, bool, bool)] = &[
     ("GET", 2, false, false),
+    ("GETDEL", 2, true, false),
     ("MGET", 2, false, false),
     ("SET", 3, true, true),
     ("MSET", 3, true, true),
     ("INCR", 2, true, true),
     ("EXISTS", 2, false, false),
+    ("HDEL", 3, true, false),
+    ("HEXISTS", 3, false, false),
     ("HGET", 3, false, false),
+    ("HGETALL", 2, false, false),
+    ("HINCRBY", 4, true, true),
     ("HMGET", 3, false, false),
     ("HSET", 4, true, true),
     ("PEXPIRE", 3, true, false),
     ("PERSIST", 2, true, false),
+    ("PTTL", 2, false, false),
     ("DEL", 2, true, false),
     ("SADD", 3, true, true),
     ("SREM", 3, true, false),
@@ -31,6 +37,7 @@ const COMMANDS: &[(&str, usize, bool, bool)] = &[
     ("SISMEMBER", 3, false, false),
     ("TIME", 1, false, false),
     ("XADD", 5, true, true),
+    ("XDEL", 3, true, false),
     ("XRANGE", 4, false, false),
     ("XREVRANGE", 4, false, false),
 ];
@@ -58,6 +65,11 @@ impl Refusal {
     }
 }
 
+/// Whether a replica refuses it, and a primary passes it on to its replicas.
+pub(super) fn writes(name: &str) -> bool {
+    COMMANDS.iter().any(|(known, _, writes, _)| *known == name && *writes)
+}
+
 impl Keyspace {
     /// Runs a command; `None`: it is not one of the keyspace's.
     pub fn run(&mut self, args: &[Bytes], refuses: Option<Refusal>) -> Option<Reply> {
@@ -73,12 +85,14 @@ impl Keyspace {
         }
         let reply = match name.as_str() {
             "XADD" => self.xadd(args),
+            "XDEL" => self.xdel(args),
             "XRANGE" => self.xrange(args, false),
             "XREVRANGE" => self.xrange(args, true),
-            "HGET" | "HMGET" | "HSET" => self.hash(&name, args),
+            "HGET" | "HMGET" | "HGETALL" | "HEXISTS" => self.hash(&name, args),
+            "HSET" | "HINCRBY" | "HDEL" => self.change_hash(&name, args),
             "TIME" => Ok(time()),
             "SADD" | "SREM" | "SMEMBERS" | "SCARD" | "SISMEMBER" => self.set(&name, args),
-            "PEXPIRE" | "PERSIST" | "DEL" | "EXISTS" => self.any(&name, args),
+            "PEXPIRE" | "PTTL" | "PERSIST" | "DEL" | "EXISTS" => self.any(&name, args),
             _ => self.string(&name, args),
         };
         Some(reply.unwrap_or_else(|error| error))
@@ -86,11 +100,17 @@ impl Keyspace {
 
     fn string(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
         Ok(match name {
-            "GET" => match self.value(&args[1]) {
-                None => Reply::Nil,
-                Some(Value::Text(text)) => Reply::Bulk(text.clone()),
-                Some(_) => return Err(wrong_type()),
-            },
+            "GET" | "GETDEL" => {
+                let text = match self.value(&args[1]) {
+                    None => return Ok(Reply::Nil),
+                    Some(Value::Text(text)) => text.clone(),
+                    Some(_) => return Err(wrong_type()),
+                };
+                if name == "GETDEL" {
+                    self.remove(&args[1]);
+                }
+                Reply::Bulk(text)
+            }
             "MGET" => {
                 let get = |key: &Bytes| match self.value(key) {
                     Some(Value::Text(text)) => Reply::Bulk(text.clone()),
@@ -99,13 +119,23 @@ impl Keyspace {
                 Reply::Array(args[1..].iter().map(get).collect())
             }
             "SET" => {
-                let expires = match &args[3..] {
-                    [] => None,
-                    [px, time] if px.eq_ignore_ascii_case(b"PX") => Some(number(time)?),
-                    _ => return Err(Reply::error("ERR syntax error")),
-                };
+                let (mut expires, mut unless_there) = (None, false);
+                let mut options = args[3..].iter();
+                while let Some(option) = options.next() {
+                    match (text(option).to_ascii_uppercase().as_str(), expires, unless_there) {
+                        ("PX", None, _) => {
+                            expires = Some(options.next().ok_or_else(syntax)?);
+                        }
+                        ("NX", _, _) => unless_there = true,
+                        _ => return Err(syntax()),
+                    }
+                }
+                let expires = expires.map(|time| number(time)).transpose()?;
                 if expires.is_some_and(|time| time <= 0) {
                     return Err(Reply::error("ERR invalid expire time in 'set' command"));
+                }
+                if unless_there && self.get(&args[1]).is_some() {
+                    return Ok(Reply::Nil);
                 }
                 self.put(&args[1], Value::Text(args[2].clone()), expires.map(end));
                 Reply::OK
@@ -131,24 +161,53 @@ impl Keyspace {
     }
 
     fn hash(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
-        if name == "HSET" {
-            if !args.len().is_multiple_of(2) {
-                return Err(Reply::error("ERR wrong number of arguments for 'hset' command"));
-            }
-            let Value::Hash(hash) = self.entry(&args[1], Value::Hash(BTreeMap::new())) else {
-                return Err(wrong_type());
-            };
-            let added = |pair: &&[Bytes]| hash.insert(pair[0].clone(), pair[1].clone()).is_none();
-            return Ok(Reply::Int(args[2..].chunks(2).filter(added).count() as i64));
-        }
         let empty = BTreeMap::new();
         let hash = match self.value(&args[1]) {
             None => &empty,
             Some(Value::Hash(hash)) => hash,
             Some(_) => return Err(wrong_type()),
         };
-        let field = |name: &Bytes| hash.get(name).map_or(Reply::Nil, |value| Reply::Bulk(value.clone()));
-        Ok(if name == "HGET" { field(&args[2]) } else { Reply::Array(args[2..].iter().map(field).collect()) })
+        let bulk = |bytes: &Bytes| Reply::Bulk(bytes.clone());
+        let field = |name: &Bytes| hash.get(name).map_or(Reply::Nil, bulk);
+        Ok(match name {
+            "HGET" => field(&args[2]),
+            "HEXISTS" => Reply::Int(hash.contains_key(&args[2]).into()),
+            "HGETALL" => Reply::Map(hash.iter().map(|(name, value)| (bulk(name), bulk(value))).collect()),
+            _ => Reply::Array(args[2..].iter().map(field).collect()),
+        })
+    }
+
+    fn change_hash(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
+        if name == "HSET" && !args.len().is_multiple_of(2) {
+            return Err(Reply::error("ERR wrong number of arguments for 'hset' command"));
+        }
+        if name == "HDEL" && self.get(&args[1]).is_none() {
+            return Ok(Reply::Int(0));
+        }
+        let more = if name == "HINCRBY" { number(&args[3])? } else { 0 };
+        let Value::Hash(hash) = self.entry(&args[1], Value::Hash(BTreeMap::new())) else {
+            return Err(wrong_type());
+        };
+        let changed = match name {
+            "HSET" => {
+                let added = |pair: &&[Bytes]| hash.insert(pair[0].clone(), pair[1].clone()).is_none();
+                args[2..].chunks(2).filter(added).count() as i64
+            }
+            "HDEL" => args[2..].iter().filter(|field| hash.remove(*field).is_some()).count() as i64,
+            _ => {
+                let value = hash.entry(args[2].clone()).or_insert_with(|| b"0".to_vec());
+                let before = number(value).map_err(|_| Reply::error("ERR hash value is not an integer"))?;
+                let next = before.checked_add(more);
+                let next = next.ok_or_else(|| Reply::error("ERR increment would overflow"))?;
+                *value = next.to_string().into_bytes();
+                next
+            }
+        };
+        // Redis keeps no empty hashes.
+        if hash.is_empty() {
+            self.remove(&args[1]);
+        }
+        Ok(Reply::Int(changed))
     }
 
     fn set(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, Reply> {
@@ -185,6 +244,11 @@ impl Keyspace {
         Ok(Reply::Int(match name {
             "DEL" => args[1..].iter().filter(|key| self.remove(key)).count() as i64,
             "EXISTS" => args[1..].iter().filter(|key| self.get(key).is_some()).count() as i64,
+            "PTTL" => match self.get(&args[1]).map(|kept| kept.expires) {
+                None => -2,
+                Some(None) => -1,
+                Some(Some(at)) => (at - Instant::now()).as_millis() as i64,
+            },
             "PERSIST" => {
                 let ended = self.get(&args[1]).and_then(|kept| kept.expires.take());
                 i64::from(ended.is_some())
@@ -200,6 +264,10 @@ impl Keyspace {
             }
         }))
     }
+}
+
+fn syntax() -> Reply {
+    Reply::error("ERR syntax error")
 }
 
 fn end(millis: i64) -> Instant {

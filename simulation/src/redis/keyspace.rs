@@ -67,11 +67,27 @@ impl Keyspace {
         self.keys.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 
-    /// Whether a stream has an entry with these bytes in its last field.
-    pub fn holds(&mut self, key: &str, part: &str) -> bool {
-        match self.value(key.as_bytes()) {
-            Some(Value::Stream(stream)) => stream.holds(part.as_bytes()),
-            _ => false,
+    /// What a stream's entries have in their last field.
+    pub fn messages(&self, key: &str) -> Vec<&Bytes> {
+        match self.keys.get(key.as_bytes()).map(|kept| &kept.value) {
+            Some(Value::Stream(stream)) => stream.messages().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A hash's field.
+    pub fn field(&self, key: &str, field: &str) -> Option<&Bytes> {
+        match self.keys.get(key.as_bytes()).map(|kept| &kept.value)? {
+            Value::Hash(hash) => hash.get(field.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// A string.
+    pub fn text(&self, key: &str) -> Option<&Bytes> {
+        match self.keys.get(key.as_bytes()).map(|kept| &kept.value)? {
+            Value::Text(text) => Some(text),
+            _ => None,
         }
     }
 }

@@ -5,6 +5,8 @@ mod commands;
 mod keyspace;
 mod link;
 mod lua;
+mod record;
+mod replication;
 pub mod resp;
 mod server;
 mod site;
@@ -12,5 +14,6 @@ mod stream;
 
 pub use commands::Refusal;
 pub use keyspace::Keyspace;
+pub use record::Stored;
 pub use server::{Server, Solo};
 pub use site::{Redis, State};

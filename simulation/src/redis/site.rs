@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use super::keyspace::{Keyspace, text};
 use super::link::{Way, Written};
 use super::lua::Scripts;
+use super::record::Record;
+use super::replication::replid;
 use super::resp::{Bytes, Reply};
 use super::server::{Channels, Server};
 use crate::chance::Chance;
@@ -36,11 +38,15 @@ pub struct State {
     pub network: Network,
     conns: BTreeMap<u64, Conn>,
     next: u64,
+    /// How many reigns there have been.
+    pub reigns: u64,
+    pub record: Record,
+    pub partitions: u8,
     pub chance: Chance,
     pub commands: u64,
     /// The most bytes of answers that one pipeline's read took, and what asked for it.
     pub largest: (usize, String),
-    trace: Trace,
+    pub(super) trace: Trace,
 }
 
 /// What the links are like.
@@ -53,6 +59,8 @@ pub struct Network {
     pub(super) busy_until: BTreeMap<usize, Instant>,
     /// Nodes that get no connection.
     pub isolated: BTreeSet<usize>,
+    /// Nodes whose new connections reach another server than the primary.
+    pub stale: BTreeMap<usize, usize>,
     /// Bytes that may wait for a subscriber before Redis cuts it off.
     pub output_limit: usize,
 }
@@ -77,14 +85,18 @@ impl Redis {
             bandwidth: u64::MAX,
             busy_until: BTreeMap::new(),
             isolated: BTreeSet::new(),
+            stale: BTreeMap::new(),
             output_limit: usize::MAX,
         };
         let state = State {
-            servers: vec![Server::new(db, "reign-0".into())],
+            servers: vec![Server::new(db, replid(1))],
             current: 0,
             network,
             conns: BTreeMap::new(),
             next: 0,
+            reigns: 1,
+            record: Record::default(),
+            partitions: 1,
             chance,
             commands: 0,
             largest: (0, String::new()),
@@ -114,9 +126,15 @@ impl Redis {
         let Some(conn) = state.conns.get(&id) else { return };
         let (node, server) = (conn.node, conn.server);
         self.0.trace.note(|| format!("node {node} conn {id}: {}", shown(args)));
+        state.catch_up(server, Some(Instant::now()));
         let reply = match state.about_connection(id, args) {
             Some(reply) => reply,
-            None => state.about_data(server, args, &mut scripts),
+            None => {
+                let reply = state.about_data(server, args, &mut scripts);
+                state.record(server);
+                self.pass_on(&mut state, server);
+                reply
+            }
         };
         if reply.len() > state.largest.0 {
             state.largest = (reply.len(), shown(args));
@@ -135,18 +153,20 @@ impl State {
     /// as they are.
     pub fn promote(&mut self, db: Keyspace) -> usize {
         let number = self.servers.len();
-        self.servers.push(Server::new(db, format!("reign-{number}")));
-        self.current = number;
-        self.trace.note(|| format!("server {number} is the primary"));
+        self.servers.push(Server::new(db, String::new()));
+        self.promote_server(number);
         number
     }
 
     /// Begins a process anew with these data: all connections to it end.
     pub fn restart(&mut self, server: usize, db: Keyspace) {
         self.cut_server(server);
-        let reign = format!("reign-{server}-{}", self.next);
-        self.servers[server] = Server::new(db, reign);
+        let followed = self.servers[server].replication.followed;
+        self.servers[server] = Server::new(db, String::new());
+        self.servers[server].replication.followed = followed;
         self.servers[server].up = false;
+        self.new_reign(server);
+        self.load_again(server);
     }
 
     /// Cuts connections, of one node or of all.
@@ -192,7 +212,7 @@ impl State {
 
     /// A new connection of a node, if its server takes any.
     pub(super) fn open(&mut self, node: usize, out: mpsc::UnboundedSender<Written>) -> Option<u64> {
-        let server = self.current;
+        let server = *self.network.stale.get(&node).unwrap_or(&self.current);
         if !self.servers[server].up || self.network.isolated.contains(&node) {
             return None;
         }
@@ -253,17 +273,7 @@ impl State {
         let name = text(&args[0]).to_ascii_uppercase();
         let conn = self.conns.get_mut(&id)?;
         Some(match name.as_str() {
-            "HELLO" => {
-                let pair = |name, value| (Reply::text(name), value);
-                let role = if self.servers[conn.server].refuses.is_some() { "replica" } else { "master" };
-                Reply::Map(vec![
-                    pair("server", Reply::text("redis")),
-                    pair("version", Reply::text("7.2.0")),
-                    pair("proto", Reply::Int(3)),
-                    pair("role", Reply::text(role)),
-                ])
-                .encoded()
-            }
+            "HELLO" => self.servers[conn.server].hello(id).encoded(),
             "CLIENT" | "SELECT" | "UNWATCH" => Reply::OK.encoded(),
             "PING" => {
                 args.get(1).map_or(Reply::Simple("PONG".into()), |word| Reply::Bulk(word.clone())).encoded()
@@ -286,9 +296,7 @@ impl State {
     }
 
     fn about_data(&mut self, server: usize, args: &[Bytes], scripts: &mut Scripts) -> Bytes {
-        // Taken out for as long as it runs: it publishes to the connections beside it.
-        let placeholder = Server::new(Keyspace::default(), String::new());
-        let mut running = std::mem::replace(&mut self.servers[server], placeholder);
+        let mut running = self.take(server);
         let reply = running.run(args, scripts, &mut Subscribers { state: self, server });
         self.servers[server] = running;
         reply.encoded()
@@ -296,9 +304,9 @@ impl State {
 }
 
 /// The subscribers of one server.
-struct Subscribers<'a> {
-    state: &'a mut State,
-    server: usize,
+pub(super) struct Subscribers<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) server: usize,
 }
 
 impl Channels for Subscribers<'_> {

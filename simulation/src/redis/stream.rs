@@ -1,4 +1,4 @@
-//! Streams: XADD as the gateway writes it, XRANGE and XREVRANGE.
+//! Streams: XADD as the gateway writes it, XDEL, XRANGE and XREVRANGE.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,17 @@ type Id = (u64, u64);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stream {
-    entries: VecDeque<(Id, Vec<Bytes>)>,
+    entries: VecDeque<Entry>,
     last: Id,
+    /// The number of the newest node, and how many entries it was given.
+    node: (u64, usize),
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    id: Id,
+    fields: Vec<Bytes>,
+    node: u64,
 }
 
 /// One end of a range.
@@ -20,9 +29,9 @@ struct Bound {
 }
 
 impl Stream {
-    pub(super) fn holds(&self, part: &[u8]) -> bool {
-        let has = |field: &Bytes| field.windows(part.len()).any(|window| window == part);
-        self.entries.iter().any(|(_, fields)| fields.last().is_some_and(has))
+    /// The last field of each entry.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Bytes> {
+        self.entries.iter().filter_map(|entry| entry.fields.last())
     }
 
     fn add(&mut self, id: Id, fields: &[Bytes], most: usize, node: usize) -> Result<(), Reply> {
@@ -32,11 +41,30 @@ impl Stream {
             ));
         }
         self.last = id;
-        self.entries.push_back((id, fields.to_vec()));
-        while self.entries.len() >= most + node {
-            self.entries.drain(..node);
-        }
+        // Deleted entries take their place in a node for as long as others are in it.
+        let (newest, given) = self.node;
+        let room = given < node && self.entries.back().is_some_and(|entry| entry.node == newest);
+        self.node = if room { (newest, given + 1) } else { (newest + 1, 1) };
+        self.entries.push_back(Entry { id, fields: fields.to_vec(), node: self.node.0 });
+        self.trim(most);
         Ok(())
+    }
+
+    /// Whole nodes go, for as long as enough is left.
+    fn trim(&mut self, most: usize) {
+        while self.entries.len() > most {
+            let oldest = self.entries[0].node;
+            let count = self.entries.partition_point(|entry| entry.node == oldest);
+            if self.entries.len() - count < most {
+                return;
+            }
+            self.entries.drain(..count);
+        }
+    }
+
+    fn remove(&mut self, id: Id) -> bool {
+        let at = self.entries.binary_search_by_key(&id, |entry| entry.id);
+        at.is_ok_and(|at| self.entries.remove(at).is_some())
     }
 }
 
@@ -62,6 +90,17 @@ impl Keyspace {
         added.map(|()| Reply::text(&shown(id)))
     }
 
+    pub(super) fn xdel(&mut self, args: &[Bytes]) -> Result<Reply, Reply> {
+        let stream = match self.value(&args[1]) {
+            None => None,
+            Some(Value::Stream(stream)) => Some(stream),
+            Some(_) => return Err(wrong_type()),
+        };
+        let ids = args[2..].iter().map(|given| id(given, 0)).collect::<Result<Vec<_>, _>>();
+        let Some(stream) = stream else { return Ok(Reply::Int(0)) };
+        Ok(Reply::Int(ids?.into_iter().filter(|id| stream.remove(*id)).count() as i64))
+    }
+
     /// `XRANGE key from to [COUNT n]`, and from the other end.
     pub(super) fn xrange(&mut self, args: &[Bytes], down: bool) -> Result<Reply, Reply> {
         let [_, key, first, second, rest @ ..] = args else { return Err(syntax()) };
@@ -80,20 +119,21 @@ impl Keyspace {
         if limit == 0 {
             return Ok(Reply::Nil);
         }
-        let start = entries.partition_point(|(id, _)| *id < from.id || (*id == from.id && !from.inclusive));
-        let end = entries.partition_point(|(id, _)| *id < to.id || (*id == to.id && to.inclusive));
+        let start =
+            entries.partition_point(|Entry { id, .. }| *id < from.id || (*id == from.id && !from.inclusive));
+        let end = entries.partition_point(|Entry { id, .. }| *id < to.id || (*id == to.id && to.inclusive));
         let within = entries.range(start..end.max(start));
         Ok(Reply::Array(if down {
-            within.rev().take(limit).map(entry).collect()
+            within.rev().take(limit).map(shown_entry).collect()
         } else {
-            within.take(limit).map(entry).collect()
+            within.take(limit).map(shown_entry).collect()
         }))
     }
 }
 
-fn entry((id, fields): &(Id, Vec<Bytes>)) -> Reply {
-    let fields = fields.iter().cloned().map(Reply::Bulk).collect();
-    Reply::Array(vec![Reply::text(&shown(*id)), Reply::Array(fields)])
+fn shown_entry(entry: &Entry) -> Reply {
+    let fields = entry.fields.iter().cloned().map(Reply::Bulk).collect();
+    Reply::Array(vec![Reply::text(&shown(entry.id)), Reply::Array(fields)])
 }
 
 fn shown((first, second): Id) -> String {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{SLOWLY, World};
 use crate::chance::Chance;
 use crate::oracle::{self, Failure};
-use crate::plan::{Fault, Step};
+use crate::plan::{Fault, Old, Step};
 use crate::redis::Keyspace;
 
 impl World {
@@ -46,12 +46,16 @@ impl World {
             let mut state = self.redis.state();
             let current = state.current;
             for server in (0..state.servers.len()).filter(|server| *server != current) {
-                state.cut_server(server);
-                state.servers[server].up = false;
+                // Replicas stay, with those who are connected to them.
+                if !state.servers[server].is_replica() {
+                    state.cut_server(server);
+                    state.servers[server].up = false;
+                }
             }
             let primary = state.primary();
             (primary.up, primary.refuses, primary.paused_until) = (true, None, Instant::now());
             state.network.isolated.clear();
+            state.network.stale.clear();
             if links {
                 state.network.latency = (50, 500);
                 (state.network.bandwidth, state.network.output_limit) = (u64::MAX, usize::MAX);
@@ -85,21 +89,51 @@ impl World {
             Fault::Failover { ms, lag } => {
                 let replica = self.copy();
                 sleep(millis(lag)).await;
-                self.fail_over(ms, replica).await;
+                self.fail_over(ms, (lag > 0).then_some(replica)).await;
             }
-            Fault::Twice { ms, lag } => {
+            Fault::Twice { ms, lag, old } => {
                 let replicas = self.copy();
                 sleep(millis(lag)).await;
-                self.fail_over(ms / 4, replicas.clone()).await;
+                self.fail_over(ms / 4, Some(replicas.clone())).await;
                 sleep(millis(ms)).await;
-                self.fail_over(ms / 4, replicas).await;
+                match old {
+                    Old::Ends => self.fail_over(ms / 4, Some(replicas)).await,
+                    Old::Follows => self.split(ms, replicas, (old, &mut chance)).await,
+                }
             }
-            Fault::Zombie { ms, lag } => self.zombie(ms, lag).await,
-            Fault::Split { ms, lag } => self.split(ms, lag).await,
+            Fault::Zombie { ms, lag, old } => self.zombie(ms, lag, (old, &mut chance)).await,
+            Fault::Split { ms, lag, old } => {
+                let replica = self.copy();
+                sleep(millis(lag)).await;
+                self.split(ms, replica, (old, &mut chance)).await;
+            }
+            Fault::Demote { ms, back } => self.demote(back.then_some(millis(ms)), &mut chance).await,
+            Fault::Reign => {
+                let mut state = self.redis.state();
+                let server = *state.network.stale.get(&one).unwrap_or(&state.current);
+                if !state.servers[server].is_replica() {
+                    state.new_reign(server);
+                }
+            }
+            Fault::Stale { ms } => {
+                {
+                    let mut state = self.redis.state();
+                    let current = state.current;
+                    state.network.stale.insert(one, current);
+                }
+                sleep(millis(ms)).await;
+                self.redis.state().network.stale.remove(&one);
+            }
             Fault::EvictPlace => {
                 let partition = chance.range(0, u64::from(self.plan.partitions) - 1);
-                let key = *chance.pick(&["epoch", "offset"]);
-                self.redis.state().primary().db.remove(format!("tg:{{{partition}}}:{key}").as_bytes());
+                let keys = ["epoch", "offset", "place"].map(|key| format!("tg:{{{partition}}}:{key}"));
+                let mut state = self.redis.state();
+                let names = state.primary().db.names();
+                let there: Vec<_> = keys.iter().filter(|key| names.contains(*key)).collect();
+                if !there.is_empty() {
+                    let key = *chance.pick(&there);
+                    state.primary().db.remove(key.as_bytes());
+                }
             }
             Fault::EvictAny => {
                 let mut state = self.redis.state();
@@ -153,21 +187,27 @@ impl World {
         self.redis.state().servers[server].up = true;
     }
 
-    /// The primary dies; after a while `replica` takes over.
-    async fn fail_over(&self, ms: u64, replica: Keyspace) {
-        {
+    /// The primary dies; after a while a replica takes over: with these data, or with all.
+    async fn fail_over(&self, ms: u64, replica: Option<Keyspace>) {
+        let old = {
             let mut state = self.redis.state();
             let current = state.current;
             state.cut_server(current);
             state.servers[current].up = false;
-        }
+            current
+        };
         sleep(Duration::from_millis(ms)).await;
-        self.redis.state().promote(replica);
+        let mut state = self.redis.state();
+        // Unless another has done so.
+        if state.current == old {
+            let all = state.primary().db.clone();
+            state.promote(replica.unwrap_or(all));
+        }
     }
 
     /// The primary stops without a word. When it wakes, it answers what waits, until it hears that
     /// it is none any more.
-    async fn zombie(&self, ms: u64, lag: u64) {
+    async fn zombie(&self, ms: u64, lag: u64, (end, chance): (Old, &mut Chance)) {
         let replica = self.copy();
         sleep(Duration::from_millis(lag)).await;
         let wakes = Instant::now() + Duration::from_millis(ms);
@@ -180,13 +220,11 @@ impl World {
         sleep(Duration::from_millis(ms / 2)).await;
         self.redis.state().promote(replica);
         sleep_until(wakes + Duration::from_millis(lag)).await;
-        self.redis.state().cut_server(old);
+        self.retire(old, end, chance);
     }
 
     /// The old primary goes on for those who are connected to it.
-    async fn split(&self, ms: u64, lag: u64) {
-        let replica = self.copy();
-        sleep(Duration::from_millis(lag)).await;
+    async fn split(&self, ms: u64, replica: Keyspace, (end, chance): (Old, &mut Chance)) {
         let old = {
             let mut state = self.redis.state();
             let old = state.current;
@@ -196,6 +234,43 @@ impl World {
         // New connections find the new one: some of the old ones end, so that both are in use.
         self.redis.state().cut(None, 50);
         sleep(Duration::from_millis(ms)).await;
-        self.redis.state().cut_server(old);
+        self.retire(old, end, chance);
     }
+
+    /// A primary that is none any more.
+    fn retire(&self, old: usize, end: Old, chance: &mut Chance) {
+        let current = self.redis.state().current;
+        match end {
+            _ if old == current => {}
+            Old::Ends => self.redis.state().cut_server(old),
+            Old::Follows => self.redis.demote(old, current, Some(loading(chance))),
+        }
+    }
+
+    /// A replica with all data takes over. `back`: when the old primary does.
+    async fn demote(&self, back: Option<Duration>, chance: &mut Chance) {
+        let (old, new) = {
+            let mut state = self.redis.state();
+            let (old, all) = (state.current, state.primary().db.clone());
+            (old, state.promote(all))
+        };
+        self.redis.demote(old, new, chance.percent(50).then(|| loading(chance)));
+        let Some(back) = back else { return };
+        sleep(back).await;
+        let full = chance.percent(50).then(|| loading(chance));
+        {
+            let mut state = self.redis.state();
+            // Unless something else has happened to either.
+            if state.current != new || !state.servers[old].is_replica() {
+                return;
+            }
+            state.promote_server(old);
+        }
+        self.redis.demote(new, old, full);
+    }
+}
+
+/// How long a new replica takes to load its primary's data.
+fn loading(chance: &mut Chance) -> Duration {
+    Duration::from_millis(chance.skewed(1, 100))
 }

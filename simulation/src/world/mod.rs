@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::oracle::{self, Failure, Log};
-use crate::plan::Plan;
+use crate::plan::{Family, Plan};
 use crate::redis::Redis;
 use crate::trace::Trace;
 use node::Node;
@@ -95,6 +95,7 @@ impl World {
             Topic::parse(&format!("{namespace}:{number}")).expect("valid")
         };
         let topics = (0..plan.topics).map(topic).collect();
+        redis.state().partitions = plan.partitions;
         {
             let network = &mut redis.state().network;
             let unless_zero = |number: u64| if number == 0 { u64::MAX } else { number };
@@ -141,7 +142,18 @@ impl World {
     async fn rest(self: &Arc<Self>, failures: &mut Vec<Failure>) {
         *self.quiet_since.lock() = Some(Instant::now());
         self.phase.send_replace(Phase::Quiet);
-        sleep(HEALING).await;
+        let mended = self.redis.state().epochs_begun();
+        if Family::REIGNS.contains(&self.plan.family) {
+            // What a node knows and has not told yet, its next connection tells.
+            for _ in 0..2 {
+                sleep(HEALING / 5).await;
+                self.redis.state().cut(None, 70);
+            }
+            sleep(HEALING * 3 / 5).await;
+        } else {
+            sleep(HEALING).await;
+        }
+        let healed = self.redis.state().epochs_begun();
         failures.extend(oracle::ready(self, false));
         failures.extend(oracle::listening(self));
         failures.extend(oracle::judge(self));
@@ -150,6 +162,8 @@ impl World {
             failures.extend(self.last_word(number).await);
         }
         sleep(LAST_WORDS).await;
+        failures.extend(oracle::quiet(self, &mended, &healed));
+        failures.extend(oracle::told(self));
         if failures.is_empty() {
             failures.extend(oracle::judge(self).into_iter().map(Failure::later));
         }

@@ -14,6 +14,8 @@ use crate::oracle::Tap;
 
 pub(crate) struct Node {
     pub(crate) number: usize,
+    /// Which of all lives of all nodes this is.
+    pub(crate) life: usize,
     pub(crate) broker: Arc<RedisBroker>,
     pub(crate) tap: Arc<Tap>,
     pub(crate) hub: Hub,
@@ -22,7 +24,8 @@ pub(crate) struct Node {
 
 impl World {
     pub(super) fn start(self: &Arc<Self>, number: usize) {
-        let node = Arc::new(Node::start(self, number));
+        let life = self.lives.lock().len();
+        let node = Arc::new(Node::start(self, number, life));
         self.lives.lock().push(Arc::clone(&node));
         self.nodes.lock()[number] = Some(node);
     }
@@ -38,7 +41,7 @@ impl World {
 }
 
 impl Node {
-    fn start(world: &World, number: usize) -> Self {
+    fn start(world: &World, number: usize, life: usize) -> Self {
         let plan = &world.plan;
         let (registry, tasks) = (prometheus::Registry::new(), Tasks::default());
         let name = format!("n{number}");
@@ -63,7 +66,7 @@ impl Node {
             Tap::new(Arc::clone(&broker), deliveries, world.redis.trace().clone(), (number, plan.queue));
         let metrics = tidegate_hub::Metrics::new(&registry).expect("names are new");
         let hub = Hub::start(options, Arc::clone(&tap) as Arc<dyn Broker>, deliveries, metrics, &tasks);
-        Self { number, broker, tap, hub, stopped: watch::Sender::new(false) }
+        Self { number, life, broker, tap, hub, stopped: watch::Sender::new(false) }
     }
 
     pub(super) fn stop(&self) {
@@ -71,6 +74,10 @@ impl Node {
         self.hub.stop();
         self.broker.shutdown();
         self.stopped.send_replace(true);
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        !*self.stopped.borrow()
     }
 
     /// Waits until the process ends.

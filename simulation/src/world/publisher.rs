@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_broker::{Broker, Publication, Retention};
+use tidegate_broker::{Broker, Error, Publication, Retention};
 use tidegate_protocol::{Data, Topic};
 
 use super::World;
@@ -55,6 +55,11 @@ impl World {
     async fn publish(&self, node: usize, numbers: Vec<usize>) -> Vec<usize> {
         let Some(node) = self.node(node) else { return numbers };
         let batch = numbers.iter().map(|number| self.publication(*number)).collect();
+        {
+            // Until there is an answer.
+            let mut log = self.log.lock();
+            numbers.iter().for_each(|number| log.sent[*number].unknown += 1);
+        }
         let results = tokio::select! {
             results = node.broker.publish(batch) => results,
             () = node.stopped() => return numbers,
@@ -63,8 +68,13 @@ impl World {
         for (number, result) in numbers.into_iter().zip(results) {
             self.note(|| format!("event {number} by node {}: {result:?}", node.number));
             match result {
-                Ok(receipt) => self.log.lock().acknowledge(number, receipt),
-                Err(_) => unknown.push(number),
+                Ok(receipt) => self.log.lock().acknowledge(number, receipt, node.life),
+                Err(error) => {
+                    unknown.push(number);
+                    if matches!(error, Error::Unavailable(_)) {
+                        self.log.lock().sent[number].unknown -= 1;
+                    }
+                }
             }
         }
         unknown
