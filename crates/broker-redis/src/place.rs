@@ -157,6 +157,12 @@ impl Place {
         self.ended(name.epoch).map(|ended| ended.last.is_some_and(|last| name.offset <= last))
     }
 
+    /// The epoch that led to this one with all its events, or the first of several without any.
+    pub(crate) fn before(&self) -> Option<Epoch> {
+        let empty = self.line.iter().rev().take_while(|ended| ended.clean && ended.last == Some(self.begin));
+        empty.last().map(|ended| ended.epoch)
+    }
+
     /// From where on this line has events for sure.
     fn oldest(&self) -> Offset {
         // All of a life that is in its first epoch. Later, an unknown epoch may be one that the line

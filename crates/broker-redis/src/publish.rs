@@ -48,6 +48,8 @@ struct Call<'a> {
     message: Vec<u8>,
     retention: Retention,
     once: Option<Once<'a>>,
+    /// It takes no number.
+    probe: bool,
 }
 
 /// Why a probe was not published.
@@ -124,7 +126,7 @@ impl Publisher {
         let partition = self.keys.partition(topic);
         let retention = Retention { size: 1, ttl: keep, record_ttl: keep, key_ttl: keep };
         let message = Message::Probe { nonce }.encode();
-        let call = Call { topic, partition, message, retention, once: None };
+        let call = Call { topic, partition, message, retention, once: None, probe: true };
         let entered = self.partitions[partition.index()].entered(deadline).await.map_err(here)?;
         let slot = self.slots.get(number);
         let up = slot.up(deadline).await.map_err(here)?;
@@ -162,9 +164,10 @@ impl Publisher {
         let deadline = Instant::now() + self.patience;
         let entered = self.partitions[call.partition.index()].entered(deadline).await?;
         let up = slot.up(deadline).await?;
-        let check = up.is_check_due(call.partition);
-        let answer = up.ask(&self.command(call, &entered, check)).await?;
+        let check = up.check(call.partition);
+        let answer = up.ask(&self.command(call, &entered, check.is_some())).await?;
         if Again::of(&answer).is_none() {
+            up.checked(check);
             return Ok(answer);
         }
         let answers = self.run(slot, std::slice::from_ref(call)).await;
@@ -198,12 +201,13 @@ impl Publisher {
             message: message.encode(),
             retention: *retention,
             once: key.as_deref().map(Once::Key),
+            probe: false,
         }
     }
 
     /// `check`: whether the script asks the server for its reign.
     fn command(&self, call: &Call<'_>, entered: &Entered, check: bool) -> Cmd {
-        let (keys, Call { topic, partition, message, retention, once }) = (&self.keys, call);
+        let (keys, Call { topic, partition, message, retention, once, probe }) = (&self.keys, call);
         let mut command = Cmd::with_capacity(20, message.len() + 640);
         command.arg("EVALSHA").arg(&self.hash).arg(if once.is_some() { 6 } else { 5 });
         command.arg(&keys.place(*partition)).arg(keys.record(topic)).arg(keys.stream(topic));
@@ -215,7 +219,8 @@ impl Publisher {
         // A record that is gone before its stream would cut the stream off at the next event.
         let record_ttl = retention.record_ttl.max(retention.ttl + Duration::from_secs(1));
         command.arg(entered.place.head.epoch.as_str()).arg(u8::from(check));
-        command.arg(message.as_slice()).arg(retention.size);
+        command.arg(message.as_slice());
+        _ = if *probe { command.arg("probe") } else { command.arg(retention.size) };
         command.arg(millis(retention.ttl)).arg(millis(record_ttl)).arg(millis(retention.key_ttl));
         command.arg(keys.channel(topic));
         if let Some(Once::Version(version)) = once {

@@ -129,6 +129,11 @@ impl ResetReason {
     /// Every reason there is.
     pub const ALL: [Self; 5] = [Self::Trimmed, Self::Expired, Self::Epoch, Self::Malformed, Self::Unknown];
 
+    /// Whether the position means nothing any more: not where the topic is, and not where another is.
+    pub fn is_void(self) -> bool {
+        matches!(self, Self::Epoch | Self::Unknown | Self::Malformed)
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -26,7 +26,7 @@ const LARGEST_ANSWER: usize = (1 << 20) + (64 << 10);
 
 /// Whether `Unavailable` means that an event is not stored. Until brokers tell that from an outcome
 /// that they don't know, it means nothing.
-const UNAVAILABLE_IS_CERTAIN: bool = false;
+const UNAVAILABLE_IS_CERTAIN: bool = true;
 
 /// Epochs of a partition that may begin while everything is mended, for each node and besides.
 const LATE_EPOCHS: usize = 3;
@@ -110,7 +110,8 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
 /// end.
 pub(crate) fn told(world: &World) -> Vec<Failure> {
     let mut failures = Vec::new();
-    if !world.plan.keeps_places() || names::any_lost(world).is_some() {
+    if !world.plan.keeps_places() || names::any_lost(world).is_some() || world.redis.state().any_number_lost()
+    {
         return failures;
     }
     for life in world.lives.lock().iter() {

@@ -1,7 +1,7 @@
 //! Between a node's broker and its hub: what the broker promised with a subscription, and what
 //! came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -45,6 +45,8 @@ struct Span {
     /// The first place that was promised in it.
     from: Option<(Partition, Position)>,
     got: Vec<Position>,
+    /// The same by their numbers: an event that is read again has a later epoch.
+    events: BTreeSet<usize>,
     reset: bool,
     over: bool,
 }
@@ -64,7 +66,8 @@ impl Tap {
             while deliveries.next(&mut batch).await {
                 state.lock().weigh(node, &batch, bound);
                 for delivery in batch.drain(..) {
-                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap(_) | Delivery::Continued(..)) {
+                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap(_) | Delivery::Continued(..))
+                    {
                         trace.note(|| format!("node {node} hears {delivery:?}"));
                     }
                     state.lock().note(node, &delivery);
@@ -109,7 +112,7 @@ impl Tap {
                     let due = *of == partition && place.epoch == from.epoch && place.offset > from.offset;
                     // What comes while the topic is let go need not arrive, unless something later
                     // has.
-                    if due && (!span.over || place.offset < last) && !span.got.contains(place) {
+                    if due && (!span.over || place.offset < last) && !span.events.contains(number) {
                         let words = format!(
                             "node {} has {topic} from {} and was not given event {number} (offset {}), acknowledged at {:.3}",
                             self.node,
@@ -136,10 +139,21 @@ impl State {
                     self.places.extend(number(event.data.as_bytes()).map(|n| (n, (partition, position))));
                     if let Some(span) = self.spans.get_mut(&event.topic).and_then(|spans| spans.last_mut()) {
                         span.got.push(position);
+                        span.events.extend(number(event.data.as_bytes()));
                     }
                 }
             }
             Delivery::Seen(partition, position) => self.forward(node, *partition, *position, false),
+            Delivery::Continued(partition, position) => {
+                let before = self.seen.insert(*partition, *position);
+                if before
+                    .is_none_or(|before| before.epoch == position.epoch || before.offset > position.offset)
+                {
+                    let words =
+                        format!("node {node}, partition {partition}: {before:?} goes on at {position:?}");
+                    self.failures.push(Failure::new("OUT OF ORDER", words));
+                }
+            }
             Delivery::Reset { partition, topics, position, reason } => {
                 self.resets.push((Instant::now(), *partition, *reason));
                 self.seen.insert(*partition, *position);

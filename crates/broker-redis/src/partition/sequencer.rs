@@ -365,7 +365,10 @@ impl Sequencer {
     pub(super) fn entered(&mut self, place: &Place) {
         let (epoch, before) = (place.head.epoch, self.begin);
         self.begin = place.begin;
-        let Some(mut seen) = self.seen else { return };
+        let Some(mut seen) = self.seen else {
+            self.was = place.before();
+            return;
+        };
         if seen.epoch == epoch && seen.offset <= place.head.offset {
             return;
         }

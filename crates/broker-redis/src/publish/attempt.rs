@@ -134,19 +134,26 @@ impl Publisher {
         entered: &[Option<Entered>],
         load: bool,
     ) -> Result<Vec<Value>, Error> {
-        let mut commands = Vec::with_capacity(left.len() + 1);
+        let (mut commands, mut checks) = (Vec::with_capacity(left.len() + 1), Vec::new());
         if load {
             commands.push(scripts::load_publish());
         }
         for at in left {
             let call = &calls[*at];
             if let Some(entered) = &entered[call.partition.index()] {
-                commands.push(self.command(call, entered, up.is_check_due(call.partition)));
+                let check = up.check(call.partition);
+                commands.push(self.command(call, entered, check.is_some()));
+                checks.push(check);
             }
         }
         let mut answers = up.ask_all(commands).await?;
         if load {
             answers.remove(0);
+        }
+        for (check, answer) in checks.into_iter().zip(&answers) {
+            if Again::of(answer).is_none() {
+                up.checked(check);
+            }
         }
         Ok(answers)
     }

@@ -46,8 +46,16 @@ pub(super) struct Up {
     /// Tells the supervisor that the connection is of no use any more.
     pub(super) lost: Arc<Notify>,
     begun: Instant,
-    /// When a script asked its server for its reign, by partition: microseconds since it `begun`.
+    /// When a script last went out that found its server's reign to be that of the place, by
+    /// partition: microseconds since it `begun`.
     checked: Arc<[AtomicU64]>,
+}
+
+/// That a script has asked its server for its reign.
+#[derive(Clone, Copy)]
+pub(super) struct Check {
+    partition: Partition,
+    sent: u64,
 }
 
 impl Slots {
@@ -102,16 +110,19 @@ impl Slots {
 }
 
 impl Up {
-    /// Whether the next script has to ask the server for its reign. True once for each time.
-    pub(super) fn is_check_due(&self, partition: Partition) -> bool {
-        let Some(checked) = self.checked.get(partition.index()) else { return true };
-        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX) + 1;
-        let last = checked.load(Ordering::Relaxed);
-        let due = last == 0 || u128::from(now - last.min(now)) >= CHECK_EVERY.as_micros();
-        if due {
-            checked.store(now, Ordering::Relaxed);
+    /// Whether the next script has to ask the server for its reign.
+    pub(super) fn check(&self, partition: Partition) -> Option<Check> {
+        let sent = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX) + 1;
+        let last = self.checked[partition.index()].load(Ordering::Relaxed);
+        let due = last == 0 || u128::from(sent - last.min(sent)) >= CHECK_EVERY.as_micros();
+        due.then_some(Check { partition, sent })
+    }
+
+    /// A script with that check has run.
+    pub(super) fn checked(&self, check: Option<Check>) {
+        if let Some(Check { partition, sent }) = check {
+            self.checked[partition.index()].fetch_max(sent, Ordering::Relaxed);
         }
-        due
     }
 }
 

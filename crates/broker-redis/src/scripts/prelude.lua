@@ -19,11 +19,16 @@ if older[1] and older[1] ~= epoch or older[2] and tonumber(older[2]) > counter a
 end
 counter = math.max(counter, tonumber(older[2] or '0'))
 
--- The next number, as text: Lua would write large ones as 1e+15. Doubles are exact as far as offsets go.
-local function number()
-  counter = counter + 1
+-- Keeps how far the partition has counted. As text: Lua would write large numbers as 1e+15. Doubles are exact as far as offsets go.
+local function keep()
   local text = string.format('%.0f', counter)
   redis.call('HSET', KEYS[1], 'counter', text)
   redis.call('MSET', KEYS[2], epoch, KEYS[3], text)
   return text
+end
+
+-- The next number.
+local function number()
+  counter = counter + 1
+  return keep()
 end

@@ -1,7 +1,7 @@
 -- Numbers an event, stores it and sends it to all nodes: all of it or, if Redis refuses any of it, nothing.
 --
 -- KEYS  4 the topic's record  5 the topic's stream  6 idempotency, or the topic's version (optional)
--- ARGV  3 the message  4 events kept (0: none)  5 stream ttl  6 record ttl  7 key ttl (all ms)  8 channel  9 the event's version (optional)
+-- ARGV  3 the message  4 events kept (0: none; 'probe': all that an event needs, but a number)  5 stream ttl  6 record ttl  7 key ttl (all ms)  8 channel  9 the event's version (optional)
 -- Gives {epoch, offset or false, nodes, '1' if it was published before}; false if that version or a later one was sent already.
 local size, once, version = ARGV[4], KEYS[6], ARGV[9]
 local known = once and redis.call('GET', once)
@@ -20,26 +20,35 @@ local record = size ~= '0' and redis.call('HMGET', KEYS[4], 'e', 'l', 'f')
 
 local offset, nodes
 local function store()
-  local envelope
-  if record then
+  local prev = '-'
+  if size == 'probe' then
+    -- Were it an event, its loss would be told to every stream.
+    keep()
+    redis.call('DEL', KEYS[5])
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', '1', '1-0', 'm', ARGV[3])
+  elseif record then
     offset = number()
-    local prev = '0'
     if record[3] == life or record[1] == epoch or record[1] == life then
       prev = record[2]
     else
+      prev = '0'
       redis.call('DEL', KEYS[5])
     end
-    envelope = '1 ' .. epoch .. ' ' .. offset .. ' ' .. prev .. '\n' .. ARGV[3]
-    redis.call('XADD', KEYS[5], 'MAXLEN', '~', size, offset .. '-0', 'm', envelope)
-    redis.call('PEXPIRE', KEYS[5], ARGV[5])
   else
     -- A replica would send it, too, but only to those who are connected to it.
     redis.call('PERSIST', KEYS[1])
-    envelope = '1 ' .. epoch .. ' ' .. string.format('%.0f', counter) .. ' -\n' .. ARGV[3]
+  end
+  local at = offset or string.format('%.0f', counter)
+  local envelope = '1 ' .. epoch .. ' ' .. at .. ' ' .. prev .. '\n' .. ARGV[3]
+  if offset then
+    redis.call('XADD', KEYS[5], 'MAXLEN', '~', size, offset .. '-0', 'm', envelope)
+  end
+  if record then
+    redis.call('PEXPIRE', KEYS[5], ARGV[5])
   end
   nodes = redis.call('PUBLISH', ARGV[8], envelope)
   if record then
-    redis.call('HSET', KEYS[4], 'e', epoch, 'l', offset, 'f', life)
+    redis.call('HSET', KEYS[4], 'e', epoch, 'l', offset or '0', 'f', life)
     redis.call('PEXPIRE', KEYS[4], ARGV[6])
   end
 end

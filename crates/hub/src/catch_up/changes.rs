@@ -160,9 +160,7 @@ impl Changes {
 /// Whether a stream can go on with this page. If not, its client comes back with its cursor, and
 /// its next join sends the resets.
 fn check_whole(history: &History) -> Result<(), Error> {
-    let void =
-        matches!(history.reset, Some(ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed));
-    if history.more || void {
+    if history.more || history.reset.is_some_and(ResetReason::is_void) {
         return Err(Error::Unavailable("too much was missed".into()));
     }
     Ok(())

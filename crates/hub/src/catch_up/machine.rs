@@ -21,7 +21,7 @@ use tidegate_protocol::{Cursor, Topic};
 
 use super::CatchUp;
 use super::changes::Changes;
-use super::history::Found;
+use super::history::{Found, History};
 use super::opening::Opening;
 use super::watermark::{self, Behind, Reach};
 use crate::change::Basis;
@@ -140,13 +140,10 @@ impl<'a> Run<'a> {
 
     /// Whether what was read goes on in another epoch than that in which the topics were confirmed.
     fn is_of_two_epochs(&self) -> bool {
-        let is_void =
-            |reason| matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed);
-        self.found.iter().filter(|(_, history)| !history.reset.is_some_and(is_void)).any(
-            |(topic, history)| {
-                self.base.get(topic.partition).is_some_and(|base| base.epoch != history.head.epoch)
-            },
-        )
+        let goes_on = |history: &History| !history.reset.is_some_and(ResetReason::is_void);
+        self.found.iter().filter(|(_, history)| goes_on(history)).any(|(topic, history)| {
+            self.base.get(topic.partition).is_some_and(|base| base.epoch != history.head.epoch)
+        })
     }
 
     fn go_live(&mut self, goal: &mut Goal<'_>) -> Release<Behind> {

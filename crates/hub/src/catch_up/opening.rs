@@ -72,10 +72,7 @@ impl<'a> Opening<'a> {
     ) {
         let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
         for (topic, history) in &gathered.found {
-            match history.reset {
-                Some(reason) => self.plan.reset(topic, reason, history.head),
-                None => self.plan.goes_on(topic.partition, history.head),
-            }
+            self.plan.judged(topic, history.reset, history.head);
             if let (true, Some(last)) = (history.more && !self.plan.backwards(), history.items.last()) {
                 let horizon = horizons.entry(topic.partition).or_insert(u64::MAX);
                 *horizon = (*horizon).min(last.event.mark.offset);

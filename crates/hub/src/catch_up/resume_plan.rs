@@ -58,21 +58,20 @@ impl ResumePlan {
         topics.iter().filter_map(read).collect()
     }
 
-    /// The client's position goes on, as one of the epoch of `head`.
-    pub(super) fn goes_on(&mut self, partition: Partition, head: Position) {
-        if let Some(given) = self.given.get(partition) {
-            self.given.set(partition, Position { epoch: head.epoch, ..given });
+    /// What the store says of the client's position in a topic, where the partition stands at `head`.
+    pub(super) fn judged(&mut self, topic: &TopicState, reset: Option<ResetReason>, head: Position) {
+        if let Some(reason) = reset {
+            self.resets.entry(reason).or_default().push(topic.topic.clone());
         }
-    }
-
-    pub(super) fn reset(&mut self, topic: &TopicState, reason: ResetReason, head: Position) {
-        self.resets.entry(reason).or_default().push(topic.topic.clone());
-        if matches!(reason, ResetReason::Epoch | ResetReason::Unknown | ResetReason::Malformed) {
+        if reset.is_some_and(ResetReason::is_void) {
             self.void.push(topic.partition);
             let known = self.base.get(topic.partition);
             if known.is_none_or(|known| known.epoch != head.epoch || known.offset < head.offset) {
                 self.base.set(topic.partition, head);
             }
+        } else if let Some(given) = self.given.get(topic.partition) {
+            // It goes on, perhaps in a later epoch.
+            self.given.set(topic.partition, Position { epoch: head.epoch, ..given });
         }
     }
 
