@@ -35,8 +35,8 @@ pub(super) struct Sequencer {
     pub(super) seen: Option<Position>,
     /// Where the current epoch began.
     begin: Offset,
-    /// The epoch before, until an event of the current one is seen: if the primary that began that
-    /// dies at once, the next one has not heard of it.
+    /// An epoch before that ended where this one began, until an event of this one is seen: if the
+    /// primary that began it dies at once, the next one has not heard of it.
     was: Option<Epoch>,
     /// Messages held back, in the order of arrival.
     pub(super) held: VecDeque<Held>,
@@ -363,38 +363,36 @@ impl Sequencer {
 
     /// The node has entered at `place`. What was handed on goes on from there, or events were lost.
     pub(super) fn entered(&mut self, place: &Place) {
-        let (epoch, before) = (place.head.epoch, self.begin);
-        self.begin = place.begin;
-        let Some(mut seen) = self.seen else {
-            self.was = place.before();
-            return;
-        };
-        if seen.epoch == epoch && seen.offset <= place.head.offset {
+        let (epoch, counter) = (place.head.epoch, place.head.offset);
+        if self.seen.is_some_and(|seen| seen.epoch == epoch && seen.offset <= counter) {
             return;
         }
+        let was = std::mem::replace(&mut self.was, place.before());
+        self.begin = place.begin;
+        let Some(mut seen) = self.seen else { return };
         if self.mode == Mode::Live {
             self.mode = Mode::Repairing;
         }
-        if let Some(was) = self.was.filter(|_| !place.knows(seen.epoch) && seen.offset <= before) {
+        if let Some(was) = was.filter(|_| !place.knows(seen.epoch)) {
             let earlier = Position { epoch: was, ..seen };
-            if place.judge(earlier, place.head.offset) == Verdict::Continues {
+            if place.judge(earlier, counter) == Verdict::Continues {
                 seen = earlier;
             }
         }
-        match place.judge(seen, place.head.offset) {
+        match place.judge(seen, counter) {
             Verdict::Continues => {
-                self.was = self.was.or(Some(seen.epoch));
-                self.seen = Some(Position { epoch, ..seen });
-                self.tell(Delivery::Continued(self.partition, Position { epoch, ..seen }));
+                let position = Position { epoch, ..seen };
+                self.seen = Some(position);
+                self.tell(Delivery::Continued(self.partition, position));
             }
-            Verdict::Ahead => self.lost(Position { epoch, offset: place.head.offset }),
+            Verdict::Ahead => self.lost(Position { epoch, offset: counter }),
             Verdict::Lost(offset) => self.lost(Position { epoch, offset }),
         }
     }
 
     /// Events were lost: what is after `position` comes.
     fn lost(&mut self, position: Position) {
-        (self.seen, self.was) = (Some(position), None);
+        self.seen = Some(position);
         self.entries.values_mut().for_each(|entry| entry.last = entry.last.min(position.offset));
         let (partition, reason) = (self.partition, ResetReason::Epoch);
         self.tell(Delivery::Reset { partition, topics: None, reason, position });
