@@ -15,6 +15,8 @@ pub struct Record {
     pub stored: Vec<Stored>,
     /// The epochs that a partition has had, anywhere: where each began, and how far it counted.
     epochs: BTreeMap<u8, BTreeMap<Bytes, Span>>,
+    /// Some number was lost when a server took over.
+    lost: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -63,6 +65,16 @@ impl State {
     /// Whether a number that was given is not among those that led to where the primary is: an
     /// event's, or that of a word about a user.
     pub fn any_number_lost(&self) -> bool {
+        self.record.lost || self.is_behind()
+    }
+
+    /// A server has become the primary, or begins again: what it does not have is lost at this
+    /// moment, whatever another one brings back.
+    pub fn note_losses(&mut self) {
+        self.record.lost |= self.is_behind();
+    }
+
+    fn is_behind(&self) -> bool {
         let db = &self.servers[self.current].db;
         self.record.epochs.iter().any(|(partition, epochs)| {
             let place = format!("tg:{{{partition}}}:place");

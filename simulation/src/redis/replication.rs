@@ -40,6 +40,7 @@ impl State {
         for follower in self.followers(before) {
             self.follow(follower, server, Some(Duration::ZERO));
         }
+        self.note_losses();
         self.trace.note(|| format!("server {server} is the primary"));
     }
 

@@ -167,6 +167,7 @@ impl State {
         self.servers[server].up = false;
         self.new_reign(server);
         self.load_again(server);
+        self.note_losses();
     }
 
     /// Cuts connections, of one node or of all.
