@@ -106,11 +106,10 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
     failures
 }
 
-/// Nodes are told of a loss only where there is one: everything that was ever stored is there in the
-/// end.
+/// Nodes are told of a loss only where there is one: somewhere, an offset was lost.
 pub(crate) fn told(world: &World) -> Vec<Failure> {
     let mut failures = Vec::new();
-    if !world.plan.keeps_places() || names::any_lost(world).is_some() {
+    if !world.plan.keeps_places() || names::any_lost(world) {
         return failures;
     }
     for life in world.lives.lock().iter() {

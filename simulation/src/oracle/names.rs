@@ -74,18 +74,21 @@ fn batches(log: &Log) -> Vec<Failure> {
     failures
 }
 
-/// An event that some server had stored, and that the primary does not have.
-pub(super) fn any_lost(world: &World) -> Option<usize> {
+/// Whether a number of a partition was given twice, or is beyond its counter in the end: then a
+/// server had something, a probe perhaps, that the next one did not have.
+pub(super) fn any_lost(world: &World) -> bool {
     let state = world.redis.state();
-    let keys: BTreeSet<Vec<u8>> = state.record.stored.iter().map(|stored| stored.key.clone()).collect();
-    let db = &state.servers[state.current].db;
-    let kept = keys
-        .iter()
-        .flat_map(|key| db.messages(std::str::from_utf8(key).unwrap_or_default()))
-        .filter_map(|message| Some(event(message)?.1));
-    let kept: BTreeSet<usize> = kept.collect();
-    let mut stored = state.record.stored.iter().filter_map(|stored| Some(event(&stored.message)?.1));
-    stored.find(|number| !kept.contains(number))
+    let mut given = BTreeSet::new();
+    for stored in &state.record.stored {
+        let Some((position, _)) = head(&stored.message) else { continue };
+        let Some(partition) = partition(stored) else { continue };
+        if position.offset > state.counter(partition.index() as u8)
+            || !given.insert((partition, position.offset))
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a stored message is the event of that number.
@@ -103,15 +106,24 @@ pub(super) fn stored_at(world: &World, number: usize, position: Position) -> Opt
 /// A stored event's number and place.
 fn place(stored: &Stored) -> Option<(usize, (Partition, Position))> {
     let (position, number) = event(&stored.message)?;
+    Some((number, (partition(stored)?, position)))
+}
+
+fn partition(stored: &Stored) -> Option<Partition> {
     let key = std::str::from_utf8(&stored.key).ok()?;
-    let partition = key.split_once('{')?.1.split_once('}')?.0.parse().ok()?;
-    Some((number, (Partition::new(partition)?, position)))
+    Partition::new(key.split_once('{')?.1.split_once('}')?.0.parse().ok()?)
 }
 
 fn event(message: &[u8]) -> Option<(Position, usize)> {
-    let mut lines = message.splitn(3, |byte| *byte == b'\n');
+    let (position, rest) = head(message)?;
+    Some((position, number(rest.splitn(2, |byte| *byte == b'\n').nth(1)?)?))
+}
+
+/// A message's first line, and what is behind it.
+fn head(message: &[u8]) -> Option<(Position, &[u8])> {
+    let mut lines = message.splitn(2, |byte| *byte == b'\n');
     let mut head = std::str::from_utf8(lines.next()?).ok()?.split(' ').skip(1);
     let epoch = Epoch::parse(head.next()?.as_bytes())?;
     let position = Position { epoch, offset: head.next()?.parse().ok()? };
-    Some((position, number(lines.nth(1)?)?))
+    Some((position, lines.next()?))
 }

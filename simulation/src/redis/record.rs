@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use super::keyspace::text;
 use super::resp::Bytes;
 use super::site::State;
 
@@ -45,6 +46,15 @@ impl State {
             place.or_else(|| db.text(&format!("tg:{{{partition}}}:epoch"))).cloned()
         };
         (0..self.partitions).filter_map(|partition| Some((partition, epoch(partition)?))).collect()
+    }
+
+    /// The last number that the primary has given in a partition.
+    pub fn counter(&self, partition: u8) -> u64 {
+        let db = &self.servers[self.current].db;
+        let place = db.field(&format!("tg:{{{partition}}}:place"), "counter");
+        let older = db.text(&format!("tg:{{{partition}}}:offset"));
+        let number = |bytes: &Bytes| text(bytes).parse().unwrap_or(0);
+        place.map_or(0, number).max(older.map_or(0, number))
     }
 
     /// How many epochs each partition has had.
