@@ -109,7 +109,7 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
 /// Nodes are told of a loss only where there is one: somewhere, an offset was lost.
 pub(crate) fn told(world: &World) -> Vec<Failure> {
     let mut failures = Vec::new();
-    if !world.plan.keeps_places() || names::any_lost(world) {
+    if !world.plan.keeps_places() || world.redis.state().record.lost {
         return failures;
     }
     for life in world.lives.lock().iter() {

@@ -74,23 +74,6 @@ fn batches(log: &Log) -> Vec<Failure> {
     failures
 }
 
-/// Whether a number of a partition was given twice, or is beyond its counter in the end: then a
-/// server had something, a probe perhaps, that the next one did not have.
-pub(super) fn any_lost(world: &World) -> bool {
-    let state = world.redis.state();
-    let mut given = BTreeSet::new();
-    for stored in &state.record.stored {
-        let Some((position, _)) = head(&stored.message) else { continue };
-        let Some(partition) = partition(stored) else { continue };
-        if position.offset > state.counter(partition.index() as u8)
-            || !given.insert((partition, position.offset))
-        {
-            return true;
-        }
-    }
-    false
-}
-
 /// Whether a stored message is the event of that number.
 pub(super) fn holds(message: &[u8], number: usize) -> bool {
     event(message).is_some_and(|(_, found)| found == number)
@@ -106,24 +89,15 @@ pub(super) fn stored_at(world: &World, number: usize, position: Position) -> Opt
 /// A stored event's number and place.
 fn place(stored: &Stored) -> Option<(usize, (Partition, Position))> {
     let (position, number) = event(&stored.message)?;
-    Some((number, (partition(stored)?, position)))
-}
-
-fn partition(stored: &Stored) -> Option<Partition> {
     let key = std::str::from_utf8(&stored.key).ok()?;
-    Partition::new(key.split_once('{')?.1.split_once('}')?.0.parse().ok()?)
+    let partition = key.split_once('{')?.1.split_once('}')?.0.parse().ok()?;
+    Some((number, (Partition::new(partition)?, position)))
 }
 
 fn event(message: &[u8]) -> Option<(Position, usize)> {
-    let (position, rest) = head(message)?;
-    Some((position, number(rest.splitn(2, |byte| *byte == b'\n').nth(1)?)?))
-}
-
-/// A message's first line, and what is behind it.
-fn head(message: &[u8]) -> Option<(Position, &[u8])> {
-    let mut lines = message.splitn(2, |byte| *byte == b'\n');
+    let mut lines = message.splitn(3, |byte| *byte == b'\n');
     let mut head = std::str::from_utf8(lines.next()?).ok()?.split(' ').skip(1);
     let epoch = Epoch::parse(head.next()?.as_bytes())?;
     let position = Position { epoch, offset: head.next()?.parse().ok()? };
-    Some((position, lines.next()?))
+    Some((position, number(lines.nth(1)?)?))
 }

@@ -14,6 +14,11 @@ const KEPT: usize = 160;
 #[derive(Default)]
 pub struct Record {
     pub stored: Vec<Stored>,
+    /// The highest number that a primary has given in a partition.
+    highest: BTreeMap<u8, u64>,
+    /// A number was lost: given by a server that was no primary any more, or before a primary with
+    /// older data.
+    pub lost: bool,
     /// The epochs that a partition has had, anywhere.
     epochs: BTreeMap<u8, BTreeSet<Bytes>>,
 }
@@ -29,7 +34,15 @@ pub struct Stored {
 impl State {
     /// Notes what a server has done with its last command.
     pub(super) fn record(&mut self, server: usize) {
-        for (key, mut message) in std::mem::take(&mut self.servers[server].added) {
+        let added = std::mem::take(&mut self.servers[server].added);
+        if server == self.current {
+            for (partition, counter) in self.counters() {
+                self.record.highest.insert(partition, counter);
+            }
+        } else {
+            self.record.lost |= !added.is_empty();
+        }
+        for (key, mut message) in added {
             message.truncate(KEPT);
             self.record.stored.push(Stored { server, at: Instant::now(), key, message });
         }
@@ -48,13 +61,23 @@ impl State {
         (0..self.partitions).filter_map(|partition| Some((partition, epoch(partition)?))).collect()
     }
 
-    /// The last number that the primary has given in a partition.
-    pub fn counter(&self, partition: u8) -> u64 {
+    /// Another primary, or the same with other data.
+    pub(super) fn compare(&mut self) {
+        for (partition, counter) in self.counters() {
+            let before = self.record.highest.insert(partition, counter);
+            self.record.lost |= before.is_some_and(|before| before > counter);
+        }
+    }
+
+    /// The last number that the primary has given in each partition.
+    fn counters(&self) -> BTreeMap<u8, u64> {
         let db = &self.servers[self.current].db;
-        let place = db.field(&format!("tg:{{{partition}}}:place"), "counter");
-        let older = db.text(&format!("tg:{{{partition}}}:offset"));
         let number = |bytes: &Bytes| text(bytes).parse().unwrap_or(0);
-        place.map_or(0, number).max(older.map_or(0, number))
+        let counter = |partition| {
+            let place = db.field(&format!("tg:{{{partition}}}:place"), "counter").map_or(0, number);
+            place.max(db.text(&format!("tg:{{{partition}}}:offset")).map_or(0, number))
+        };
+        (0..self.partitions).map(|partition| (partition, counter(partition))).collect()
     }
 
     /// How many epochs each partition has had.

@@ -166,6 +166,7 @@ impl State {
         self.servers[server].replication.followed = followed;
         self.servers[server].up = false;
         self.new_reign(server);
+        self.compare();
         self.load_again(server);
     }
 
