@@ -2,7 +2,7 @@
 //! server that ever stored one. The event itself may have several names: it is called by a later
 //! epoch when it is read after a change that lost nothing. A batch keeps its order within a topic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
 use tokio::time::Instant;
