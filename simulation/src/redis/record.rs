@@ -19,6 +19,10 @@ pub struct Record {
     /// A number was lost: given by a server that was no primary any more, or before a primary with
     /// older data.
     pub lost: bool,
+    /// An epoch was lost: begun in one primary, and not known to the next.
+    pub forgotten: bool,
+    /// The primary's epochs.
+    current: BTreeMap<u8, Bytes>,
     /// The epochs that a partition has had, anywhere.
     epochs: BTreeMap<u8, BTreeSet<Bytes>>,
 }
@@ -46,8 +50,12 @@ impl State {
             message.truncate(KEPT);
             self.record.stored.push(Stored { server, at: Instant::now(), key, message });
         }
-        for (partition, epoch) in self.epochs(server) {
-            self.record.epochs.entry(partition).or_default().insert(epoch);
+        let epochs = self.epochs(server);
+        for (partition, epoch) in &epochs {
+            self.record.epochs.entry(*partition).or_default().insert(epoch.clone());
+        }
+        if server == self.current {
+            self.record.current = epochs;
         }
     }
 
@@ -67,6 +75,11 @@ impl State {
             let before = self.record.highest.insert(partition, counter);
             self.record.lost |= before.is_some_and(|before| before > counter);
         }
+        let epochs = self.epochs(self.current);
+        let before = std::mem::replace(&mut self.record.current, epochs);
+        // Whatever knows of no epoch has lost its place.
+        self.record.lost |= before.keys().any(|partition| !self.record.current.contains_key(partition));
+        self.record.forgotten |= before != self.record.current;
     }
 
     /// The last number that the primary has given in each partition.
