@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_protocol::{Cursor, Position, Topic};
+use tidegate_protocol::{Position, Topic};
 use tokio::time::Instant;
 
 use super::names::{holds, stored_at};
@@ -16,7 +16,7 @@ use crate::world::World;
 struct Story<'a> {
     log: &'a Log,
     me: usize,
-    resets: Vec<(Instant, &'a Topic, Option<&'a Cursor>)>,
+    resets: Vec<(Instant, &'a Topic)>,
     had: BTreeMap<usize, Instant>,
     /// When the current stream began.
     opened: Option<Instant>,
@@ -38,9 +38,9 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
     for (at, got) in log.got(me) {
         match got {
             Got::Event { number } => story.event(*at, *number),
-            Got::Reset { topics, reason, id } => {
+            Got::Reset { topics, reason } => {
                 for topic in topics {
-                    story.reset(*at, topic, id.as_ref());
+                    story.reset(*at, topic);
                     // To a user, a node that may have missed a membership says so with one.
                     if world.plan.keeps_all() && !log.forgotten(topic) && me >= world.plan.users {
                         let words = format!("client {me}: {reason} for {topic} at {:.3}", world.seconds(*at));
@@ -66,31 +66,22 @@ fn known(world: &World, sent: &Sent, number: usize) -> bool {
 }
 
 impl<'a> Story<'a> {
-    fn reset(&mut self, at: Instant, topic: &'a Topic, id: Option<&'a Cursor>) {
-        self.resets.push((at, topic, id));
+    fn reset(&mut self, at: Instant, topic: &'a Topic) {
+        self.resets.push((at, topic));
         self.last.remove(topic);
     }
 
     fn was_reset(&self, topic: &Topic, since: Instant) -> bool {
-        self.resets.iter().any(|(at, reset, _)| *at >= since && *reset == topic)
+        self.resets.iter().any(|(at, reset)| *at >= since && *reset == topic)
     }
 
-    /// Whether a reset stands for the event: one that came after the event was acknowledged, or that
-    /// goes on behind it, or in another epoch after it was stored.
+    /// Whether a reset stands for the event: one that came after it was acknowledged, or stored at
+    /// that place.
     fn told(&self, world: &World, number: usize, done: Instant) -> bool {
         let sent = &self.log.sent[number];
-        let Some((partition, place)) = sent.place else { return true };
-        let mut resets =
-            self.resets.iter().filter(|(at, topic, _)| *at >= sent.begun && **topic == sent.topic);
-        let stands = |(at, _, id): &(Instant, &Topic, Option<&Cursor>)| {
-            let position = id.and_then(|id| id.get(partition));
-            *at >= done
-                || position.is_some_and(|position| match position.epoch == place.epoch {
-                    true => position.offset >= place.offset,
-                    false => stored_at(world, number, place).is_some_and(|stored| *at >= stored),
-                })
-        };
-        resets.any(stands)
+        let mut resets = self.resets.iter().filter(|(at, topic)| *at >= sent.begun && **topic == sent.topic);
+        let stored = || sent.place.and_then(|(_, place)| stored_at(world, number, place));
+        resets.any(|(at, _)| *at >= done || stored().is_some_and(|stored| *at >= stored))
     }
 
     fn event(&mut self, at: Instant, number: usize) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_broker::Receipt;
-use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tidegate_protocol::{Partition, Position, Topic};
 use tokio::time::Instant;
 
 #[derive(Default)]
@@ -44,8 +44,6 @@ pub(crate) enum Got {
     Reset {
         topics: Vec<Topic>,
         reason: String,
-        /// From where the client goes on.
-        id: Option<Cursor>,
     },
     /// The stream is over.
     Left,

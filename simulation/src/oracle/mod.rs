@@ -106,17 +106,21 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
     failures
 }
 
-/// Nodes are told of a loss only where there is one: everything that was ever stored is there in the
-/// end.
+/// Nodes are told of a loss only where there is one: a number was lost, or a partition's place. Where
+/// only an epoch was, a node that had continued into it goes back to the one before.
 pub(crate) fn told(world: &World) -> Vec<Failure> {
     let mut failures = Vec::new();
-    if !world.plan.keeps_places() || names::any_lost(world).is_some() || world.redis.state().any_number_lost()
-    {
+    let (lost, forgotten) = {
+        let record = &world.redis.state().record;
+        (record.lost, record.forgotten)
+    };
+    if lost || !world.plan.keeps_places() {
         return failures;
     }
     for life in world.lives.lock().iter() {
-        for (at, partition, reason) in life.tap.resets() {
-            let (node, at) = (life.number, world.seconds(at));
+        for reset in life.tap.resets().into_iter().filter(|reset| !forgotten || reset.continued) {
+            let (node, at) = (life.number, world.seconds(reset.at));
+            let (partition, reason) = (reset.partition, reset.reason);
             let words =
                 format!("node {node}, partition {partition}: {reason:?} at {at:.3}, and nothing is lost");
             failures.push(Failure::new("WRONG RESET", words));

@@ -2,7 +2,7 @@
 //! server that ever stored one. The event itself may have several names: it is called by a later
 //! epoch when it is read after a change that lost nothing. A batch keeps its order within a topic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
 use tokio::time::Instant;
@@ -72,20 +72,6 @@ fn batches(log: &Log) -> Vec<Failure> {
         }
     }
     failures
-}
-
-/// An event that some server had stored, and that the primary does not have.
-pub(super) fn any_lost(world: &World) -> Option<usize> {
-    let state = world.redis.state();
-    let keys: BTreeSet<Vec<u8>> = state.record.stored.iter().map(|stored| stored.key.clone()).collect();
-    let db = &state.servers[state.current].db;
-    let kept = keys
-        .iter()
-        .flat_map(|key| db.messages(std::str::from_utf8(key).unwrap_or_default()))
-        .filter_map(|message| Some(event(message)?.1));
-    let kept: BTreeSet<usize> = kept.collect();
-    let mut stored = state.record.stored.iter().filter_map(|stored| Some(event(&stored.message)?.1));
-    stored.find(|number| !kept.contains(number))
 }
 
 /// Whether a stored message is the event of that number.

@@ -34,9 +34,20 @@ struct State {
     seen: BTreeMap<Partition, Position>,
     /// Every event with its place, as it came or was read.
     places: Vec<(usize, (Partition, Position))>,
-    /// When the node was told to reset, and why.
-    resets: Vec<(Instant, Partition, ResetReason)>,
+    resets: Vec<Reset>,
+    /// The partitions whose last change of epoch lost nothing.
+    continued: BTreeSet<Partition>,
     failures: Vec<Failure>,
+}
+
+/// The node was told of a loss.
+#[derive(Clone, Copy)]
+pub(crate) struct Reset {
+    pub(crate) at: Instant,
+    pub(crate) partition: Partition,
+    pub(crate) reason: ResetReason,
+    /// The partition's epoch was not the node's first, and continued the one before.
+    pub(crate) continued: bool,
 }
 
 /// A time in which the node had a topic.
@@ -89,7 +100,7 @@ impl Tap {
         self.state.lock().places.iter().any(|(known, _)| *known == number)
     }
 
-    pub(crate) fn resets(&self) -> Vec<(Instant, Partition, ResetReason)> {
+    pub(crate) fn resets(&self) -> Vec<Reset> {
         self.state.lock().resets.clone()
     }
 
@@ -155,12 +166,14 @@ impl State {
                 }
             }
             Delivery::Reset { partition, topics, position, reason } => {
-                self.resets.push((Instant::now(), *partition, *reason));
-                self.seen.insert(*partition, *position);
+                let continued = self.continued.remove(partition);
+                let (partition, reason) = (*partition, *reason);
+                self.resets.push(Reset { at: Instant::now(), partition, reason, continued });
+                self.seen.insert(partition, *position);
                 for (topic, spans) in &mut self.spans {
                     let named = match topics {
                         Some(topics) => topics.contains(topic),
-                        None => spans.iter().any(|span| span.from.is_some_and(|(of, _)| of == *partition)),
+                        None => spans.iter().any(|span| span.from.is_some_and(|(of, _)| of == partition)),
                     };
                     if let Some(span) = spans.last_mut().filter(|_| named) {
                         span.reset = true;

@@ -1,9 +1,10 @@
 //! What any server has ever done that oracles ask about, whatever became of its data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
+use super::keyspace::text;
 use super::resp::Bytes;
 use super::site::State;
 
@@ -13,16 +14,17 @@ const KEPT: usize = 160;
 #[derive(Default)]
 pub struct Record {
     pub stored: Vec<Stored>,
-    /// The epochs that a partition has had, anywhere: where each began, and how far it counted.
-    epochs: BTreeMap<u8, BTreeMap<Bytes, Span>>,
-    /// Some number was lost when a server took over.
-    lost: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    begin: u64,
-    last: u64,
+    /// The highest number that a primary has given in a partition.
+    highest: BTreeMap<u8, u64>,
+    /// A number was lost: given by a server that was no primary any more, or before a primary with
+    /// older data.
+    pub lost: bool,
+    /// An epoch was lost: begun in one primary, and not known to the next.
+    pub forgotten: bool,
+    /// The primary's epochs.
+    current: BTreeMap<u8, Bytes>,
+    /// The epochs that a partition has had, anywhere.
+    epochs: BTreeMap<u8, BTreeSet<Bytes>>,
 }
 
 /// An entry of a stream, as it was written first.
@@ -36,68 +38,59 @@ pub struct Stored {
 impl State {
     /// Notes what a server has done with its last command.
     pub(super) fn record(&mut self, server: usize) {
-        for (key, mut message) in std::mem::take(&mut self.servers[server].added) {
+        let added = std::mem::take(&mut self.servers[server].added);
+        if server == self.current {
+            for (partition, counter) in self.counters() {
+                self.record.highest.insert(partition, counter);
+            }
+        } else {
+            self.record.lost |= !added.is_empty();
+        }
+        for (key, mut message) in added {
             message.truncate(KEPT);
             self.record.stored.push(Stored { server, at: Instant::now(), key, message });
         }
-        for (partition, (epoch, span)) in self.epochs(server) {
-            let epochs = self.record.epochs.entry(partition).or_default();
-            let known = epochs.entry(epoch).or_insert(span);
-            known.last = known.last.max(span.last);
+        let epochs = self.epochs(server);
+        for (partition, epoch) in &epochs {
+            self.record.epochs.entry(*partition).or_default().insert(epoch.clone());
+        }
+        if server == self.current {
+            self.record.current = epochs;
         }
     }
 
     /// The epochs of a server's partitions.
-    fn epochs(&self, server: usize) -> BTreeMap<u8, (Bytes, Span)> {
+    fn epochs(&self, server: usize) -> BTreeMap<u8, Bytes> {
         let db = &self.servers[server].db;
-        let number = |text: Option<&Bytes>| text.and_then(|text| super::keyspace::text(text).parse().ok());
         let epoch = |partition| {
-            let place = format!("tg:{{{partition}}}:place");
-            let field = |name| db.field(&place, name);
-            let epoch = field("epoch").or_else(|| db.text(&format!("tg:{{{partition}}}:epoch"))).cloned()?;
-            let last = field("counter").or_else(|| db.text(&format!("tg:{{{partition}}}:offset")));
-            let (begin, last) = (number(field("begin")).unwrap_or(0), number(last).unwrap_or(0));
-            Some((epoch, Span { begin, last }))
+            let place = db.field(&format!("tg:{{{partition}}}:place"), "epoch");
+            place.or_else(|| db.text(&format!("tg:{{{partition}}}:epoch"))).cloned()
         };
         (0..self.partitions).filter_map(|partition| Some((partition, epoch(partition)?))).collect()
     }
 
-    /// Whether a number that was given is not among those that led to where the primary is: an
-    /// event's, or that of a word about a user.
-    pub fn any_number_lost(&self) -> bool {
-        self.record.lost || self.is_behind()
+    /// Another primary, or the same with other data.
+    pub(super) fn compare(&mut self) {
+        for (partition, counter) in self.counters() {
+            let before = self.record.highest.insert(partition, counter);
+            self.record.lost |= before.is_some_and(|before| before > counter);
+        }
+        let epochs = self.epochs(self.current);
+        let before = std::mem::replace(&mut self.record.current, epochs);
+        // Whatever knows of no epoch has lost its place.
+        self.record.lost |= before.keys().any(|partition| !self.record.current.contains_key(partition));
+        self.record.forgotten |= before != self.record.current;
     }
 
-    /// A server has become the primary, or begins again: what it does not have is lost at this
-    /// moment, whatever another one brings back.
-    pub fn note_losses(&mut self) {
-        self.record.lost |= self.is_behind();
-    }
-
-    fn is_behind(&self) -> bool {
+    /// The last number that the primary has given in each partition.
+    fn counters(&self) -> BTreeMap<u8, u64> {
         let db = &self.servers[self.current].db;
-        self.record.epochs.iter().any(|(partition, epochs)| {
-            let place = format!("tg:{{{partition}}}:place");
-            let field = |name| {
-                super::keyspace::text(db.field(&place, name).map_or(&[][..], Vec::as_slice)).to_owned()
-            };
-            let (epoch, counter, line) = (field("epoch"), field("counter"), field("line"));
-            let ends: BTreeMap<&str, i64> = line
-                .split(' ')
-                .filter_map(|ended| {
-                    let mut parts = ended.split(':');
-                    Some((parts.next()?, parts.nth(1)?.parse().ok()?))
-                })
-                .collect();
-            epochs.iter().filter(|(_, span)| span.last > span.begin).any(|(name, span)| {
-                let name = super::keyspace::text(name);
-                let kept = match name == epoch {
-                    true => counter.parse().unwrap_or(0),
-                    false => ends.get(&*name).copied().unwrap_or(-1),
-                };
-                i64::try_from(span.last).unwrap_or(i64::MAX) > kept
-            })
-        })
+        let number = |bytes: &Bytes| text(bytes).parse().unwrap_or(0);
+        let counter = |partition| {
+            let place = db.field(&format!("tg:{{{partition}}}:place"), "counter").map_or(0, number);
+            place.max(db.text(&format!("tg:{{{partition}}}:offset")).map_or(0, number))
+        };
+        (0..self.partitions).map(|partition| (partition, counter(partition))).collect()
     }
 
     /// How many epochs each partition has had.

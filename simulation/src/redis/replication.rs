@@ -37,10 +37,10 @@ impl State {
         promoted.replication =
             Replication { followed: promoted.replication.followed, ..Replication::default() };
         self.new_reign(server);
+        self.compare();
         for follower in self.followers(before) {
             self.follow(follower, server, Some(Duration::ZERO));
         }
-        self.note_losses();
         self.trace.note(|| format!("server {server} is the primary"));
     }
 

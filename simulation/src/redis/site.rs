@@ -166,8 +166,8 @@ impl State {
         self.servers[server].replication.followed = followed;
         self.servers[server].up = false;
         self.new_reign(server);
+        self.compare();
         self.load_again(server);
-        self.note_losses();
     }
 
     /// Cuts connections, of one node or of all.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_hub::{Join, Resume, SubscriberHandle};
-use tidegate_protocol::{Cursor, Topic};
+use tidegate_protocol::Topic;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::World;
@@ -94,7 +94,7 @@ impl World {
             }
             let got = match event {
                 "tidegate:ready" => Got::Ready,
-                "tidegate:reset" => self.reset(data, last.as_deref()),
+                "tidegate:reset" => self.reset(data),
                 "" if !data.is_empty() => Got::Event { number: number(data.as_bytes()).expect("a number") },
                 _ => continue,
             };
@@ -105,13 +105,12 @@ impl World {
         }
     }
 
-    fn reset(&self, data: &str, id: Option<&str>) -> Got {
+    fn reset(&self, data: &str) -> Got {
         let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let named = data["topics"].as_array().expect("topics");
         let known = |topic: &&Topic| named.iter().any(|name| name.as_str() == Some(topic.as_str()));
         let reason = data["reason"].as_str().unwrap_or_default().into();
-        let id = id.and_then(|id| Cursor::parse(id).ok());
-        Got::Reset { topics: self.topics.iter().filter(known).cloned().collect(), reason, id }
+        Got::Reset { topics: self.topics.iter().filter(known).cloned().collect(), reason }
     }
 }
 
