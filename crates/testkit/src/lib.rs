@@ -1,6 +1,7 @@
 //! For tests only: the world around a gateway, over real sockets and real processes.
 //!
-//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts.
+//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts. They are
+//!   those of [`tidegate_children`], with waits that leave the test's runtime free.
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
 //! - [`Chromium`]: a real browser.
 //! - [`H3`]: an HTTP/3 connection, for [`Sse`] too. [`WebSocket`]: the same words over another transport.
@@ -17,8 +18,6 @@ mod gateway;
 mod h3;
 pub mod http;
 mod nginx;
-mod ports;
-mod process;
 mod publisher;
 mod redis_server;
 pub mod sse;
@@ -32,10 +31,14 @@ pub use event_source::{Connection, EventSource};
 pub use gateway::Gateway;
 pub use h3::{H3, Response};
 pub use nginx::Nginx;
-pub use ports::free_port;
 pub use publisher::Publisher;
 pub use redis_server::{Options as RedisOptions, RedisServer};
 pub use sse::{Block, End, Event, Sse};
 pub use tcp_proxy::TcpProxy;
 pub use wait::{DEADLINE, eventually};
 pub use ws::WebSocket;
+
+/// A free TCP port on 127.0.0.1, never given out twice: [`tidegate_children::free_address`].
+pub fn free_port() -> u16 {
+    tidegate_children::free_address().unwrap().port()
+}

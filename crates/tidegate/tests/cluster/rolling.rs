@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use tidegate_testkit::{EventSource, Nginx, Publisher, Sse, free_port};
+use tidegate_testkit::{EventSource, Nginx, Publisher, Sse};
 
 use crate::cluster::{Cluster, numbers};
 
@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, numbers};
 async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
     let mut cluster = Cluster::start(3).await;
     let upstreams: Vec<_> = cluster.nodes.iter().map(tidegate_testkit::Gateway::addr).collect();
-    let nginx = Nginx::front(free_port(), &upstreams).await;
+    let nginx = Nginx::repository(&upstreams).await;
     let url = nginx.url("/v1/events?topic=a&topic=b&topic=c");
     let clients: Vec<_> = (0..30)
         .map(|_| EventSource::builder(&[&url]).deadline(Duration::from_secs(30)).stubborn().open())

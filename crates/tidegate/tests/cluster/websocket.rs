@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_testkit::ws::Close;
-use tidegate_testkit::{Nginx, Publisher, WebSocket, free_port};
+use tidegate_testkit::{Nginx, Publisher, WebSocket};
 
 use crate::cluster::{Cluster, numbers, publish};
 
@@ -71,7 +71,7 @@ async fn follow(urls: Vec<String>) -> (Vec<String>, HashSet<u16>) {
 async fn a_rolling_restart_behind_nginx_loses_and_repeats_nothing() {
     let mut cluster = Cluster::start(2).await;
     let upstreams: Vec<_> = cluster.nodes.iter().map(tidegate_testkit::Gateway::addr).collect();
-    let nginx = Nginx::front(free_port(), &upstreams).await;
+    let nginx = Nginx::repository(&upstreams).await;
     let path = "/v1/ws?topic=a&topic=b";
     let mut urls = vec![nginx.url(path)];
     let mut clients = Vec::new();
