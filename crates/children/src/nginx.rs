@@ -50,11 +50,11 @@ impl Nginx {
         run(home, "nginx", address, dir)
     }
 
-    /// Starts it with a configuration that is no gateway's: a whole file. `@PORT@` in it is the address' port, `@DIR@`
-    /// the directory, in which `tmp/` is for temporary files.
+    /// Starts it with a configuration that is no gateway's: a whole file. `@PORT@` in it is the address' port; `tmp/` is
+    /// for temporary files.
     pub fn start(home: &Home, name: &str, address: SocketAddr, config: &str) -> Result<Self> {
         let dir = prepare(home, name)?;
-        write_config(&dir, address, config)?;
+        fs::write(dir.join("nginx.conf"), config.replace("@PORT@", &address.port().to_string()))?;
         run(home, name, address, dir)
     }
 
@@ -118,12 +118,6 @@ fn write_repository(
         fs::write(dir.join(name), text.lines().map(|line| edit(line) + "\n").collect::<String>())?;
     }
     Ok(())
-}
-
-fn write_config(dir: &Path, address: SocketAddr, config: &str) -> Result<()> {
-    let config =
-        config.replace("@PORT@", &address.port().to_string()).replace("@DIR@", &dir.display().to_string());
-    Ok(fs::write(dir.join("nginx.conf"), config)?)
 }
 
 fn run(home: &Home, name: &str, address: SocketAddr, dir: PathBuf) -> Result<Nginx> {

@@ -12,8 +12,7 @@ use crate::wait::up;
 pub struct Nginx(Child);
 
 impl Nginx {
-    /// Starts nginx on a free port. `config` is what belongs inside `http { … }`; `@PORT@` in it is the port, `@DIR@` a
-    /// directory of this nginx alone.
+    /// Starts nginx on a free port. `config` is what belongs inside `http { … }`; `@PORT@` in it is the port.
     pub async fn start(config: &str) -> Nginx {
         let whole = format!(
             "worker_processes 1;\nerror_log stderr notice;\nevents {{ worker_connections 4096; }}\n\
