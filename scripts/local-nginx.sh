@@ -1,11 +1,12 @@
 #!/bin/sh
-# Makes a copy of nginx/ run on this machine as whoever starts it: its addresses, limits and temporary paths are
-# rewritten in place, and nothing else. The only place that does: the local cluster, the tests and the load tester's
-# chaos have the rest as in production.
+# Makes a copy of nginx/ run on this machine, under any user: its addresses, limits and temporary
+# paths are rewritten in place, and nothing else. The only place that does: the local cluster, the
+# tests and the load tester's chaos have the rest as in production.
 #
 #   scripts/local-nginx.sh DIR ADDRESS GATEWAY…
 #
-# DIR: the copy. ADDRESS: where to listen (127.0.0.1:8080). GATEWAY: HOST:PORT. Then: nginx -p DIR -c nginx.conf
+# DIR: the copy. ADDRESS: where to listen (127.0.0.1:8080). GATEWAY: HOST:PORT. Then it runs:
+# nginx -p DIR -c nginx.conf
 set -eu
 cd "$1"
 address=$2
@@ -38,6 +39,6 @@ rm -f tls.d/*.conf
 for kind in client_body proxy fastcgi uwsgi scgi; do
     echo "${kind}_temp_path tmp/$kind;"
 done >local.d/temporary.conf
-# The workers of a root nginx run as another user. Without a way to tmp/ every body that does not fit into memory is a
-# 500. The folder that DIR is in has to let them through as well.
+# The workers of a root nginx run as another user. Without a way to tmp/ every body that does not
+# fit into memory is a 500. The folder that DIR is in has to let them through as well.
 chmod 711 . tmp

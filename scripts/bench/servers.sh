@@ -1,5 +1,6 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # the names are shared with bench.sh and the file beside this one
-# Starts and ends what is measured: the load tester does, as for its own comparisons (loadtest/src/local).
+# shellcheck shell=bash disable=SC2034,SC2154 # names are shared with bench.sh and its other file
+# Starts and ends what is measured. The load tester does it, as for its own comparisons
+# (loadtest/src/local).
 
 pids=()
 server=()

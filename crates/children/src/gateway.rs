@@ -27,8 +27,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `binary serve` and does not wait until it is ready. `arguments` are more of the command line, `settings`
-    /// environment variables. Settings in the caller's own environment don't reach it.
+    /// Starts `binary serve` and does not wait until it is ready. `arguments` are more of the
+    /// command line, `settings` environment variables. Settings in the caller's own environment
+    /// don't reach it.
     pub fn start(
         home: &Home,
         name: &str,

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::Process;
 
-/// Kills the process groups that it knows when its input ends. The input ends when this process does, in whatever way:
-/// a Ctrl-C, a runner's SIGKILL, a static that is never dropped.
+/// Kills the process groups that it knows when its input ends. The input ends when this process
+/// does, in whatever way: a Ctrl-C, a runner's SIGKILL, a static that is never dropped.
 const LIFELINE: &str = r#"
 groups=' '
 keep=
@@ -27,8 +27,8 @@ for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 [ -n "$keep" ] || rm -rf -- "$0"
 "#;
 
-/// A temporary directory with children, and a shell that removes it after their end. It lives as long as a clone of it,
-/// or a child that was started in it.
+/// A temporary directory with children, and a shell that removes it after their end. It lives as
+/// long as a clone of it, or a child that was started in it.
 #[derive(Clone, Debug)]
 pub struct Home(Arc<Inner>);
 
@@ -64,8 +64,8 @@ impl Home {
         self.tell("keep", 0);
     }
 
-    /// Starts `command` in a process group of its own, with its output appended to NAME.log. `package`: what to install
-    /// when the program is missing.
+    /// Starts `command` in a process group of its own, with its output appended to NAME.log.
+    /// `package`: what to install when the program is missing.
     pub fn start(&self, name: &str, command: Command, package: &str) -> Result<Process> {
         let process = Process::spawn(self, name, command, package)?;
         self.tell("born", process.pid());

@@ -1,11 +1,13 @@
-//! Real servers as child processes on this machine, for the tests (through `testkit`) and for the load tester.
+//! Real servers as child processes on this machine, for the tests (through `testkit`) and for the
+//! load tester.
 //!
 //! - [`Home`]: a temporary directory, and the end of everything that was started in it.
-//! - [`Process`]: one child. [`RedisServer`], [`Gateway`], [`Nginx`]: those that are needed everywhere.
+//! - [`Process`]: one child. [`RedisServer`], [`Gateway`], [`Nginx`]: those that are needed
+//!   everywhere.
 //! - [`free_address`]: where they listen.
 //!
-//! Nothing here waits for a server unless it says so: a test's runtime may have to work before one is ready.
-//! Errors name the program, and hold the end of its log.
+//! Nothing here waits for a server unless it says so: a test's runtime may have to work before one
+//! is ready. Errors name the program, and hold the end of its log.
 
 mod gateway;
 mod home;

@@ -37,8 +37,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with the repository's own configuration (`nginx/`) in front of these gateways. Each line of it is what
-    /// `edit` returns for it.
+    /// Starts it with the repository's own configuration (`nginx/`) in front of these gateways.
+    /// Each line of it is what `edit` returns for it.
     pub fn repository(
         home: &Home,
         address: SocketAddr,
@@ -50,15 +50,16 @@ impl Nginx {
         run(home, "nginx", address, dir)
     }
 
-    /// Starts it with a configuration that is no gateway's: a whole file. `@PORT@` in it is the address' port; `tmp/` is
-    /// for temporary files.
+    /// Starts it with a configuration that is no gateway's: a whole file. `@PORT@` in it is the
+    /// address' port; `tmp/` is for temporary files.
     pub fn start(home: &Home, name: &str, address: SocketAddr, config: &str) -> Result<Self> {
         let dir = prepare(home, name)?;
         fs::write(dir.join("nginx.conf"), config.replace("@PORT@", &address.port().to_string()))?;
         run(home, name, address, dir)
     }
 
-    /// Takes over another set of gateways. Old workers keep their streams for a while, new connections see the new set.
+    /// Takes over another set of gateways. Old workers keep their streams for a while, new
+    /// connections see the new set.
     pub fn reload_repository(&self, gateways: &[SocketAddr], edit: impl Fn(&str) -> String) -> Result<()> {
         write_repository(&self.dir, self.address, gateways, edit)?;
         self.process.signal(Signal::SIGHUP);

@@ -18,11 +18,12 @@ use crate::Home;
 /// How much of a child's output an error holds.
 const TAIL_LINES: usize = 150;
 
-/// Between two looks. A loop of 20 ms costs a waiting thread nothing and adds little to a passing one.
+/// Between two looks. A loop of 20 ms costs a waiting thread nothing and adds little to a passing
+/// one.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A running child. Dropping it kills its process group, stopped ones too, waits for the end, and prints the end of its
-/// log if a test is panicking.
+/// A running child. Dropping it kills its process group, stopped ones too, waits for the end, and
+/// prints the end of its log if a test is panicking.
 #[derive(Debug)]
 pub struct Process {
     name: String,

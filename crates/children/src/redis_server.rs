@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 
 use crate::{Home, Process};
 
-/// A `redis-server` on a port of its own that can be stopped and started again. Dropping it kills it.
+/// A `redis-server` on a port of its own that can be stopped and started again. Dropping it kills
+/// it.
 #[derive(Debug)]
 pub struct RedisServer {
     home: Home,
@@ -18,7 +19,8 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts it and does not wait until it answers. `arguments`: a configuration file, and options.
+    /// Starts it and does not wait until it answers. `arguments`: a configuration file, and
+    /// options.
     pub fn start(home: &Home, arguments: Vec<String>) -> Result<Self> {
         let address = crate::free_address()?;
         let mut server = Self { home: home.clone(), address, arguments, process: None };

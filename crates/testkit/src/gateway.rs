@@ -10,7 +10,8 @@ use tidegate_children::{Gateway as Child, Home, Signal};
 
 use crate::wait::{up, within};
 
-/// A `tidegate serve` child on its own two ports. Dropping it kills it; a panicking test prints the end of its log.
+/// A `tidegate serve` child on its own two ports. Dropping it kills it; a panicking test prints the
+/// end of its log.
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
@@ -18,9 +19,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `bin serve` (pass `env!("CARGO_BIN_EXE_tidegate")`) with more arguments (`["--redis", url]`) and settings
-    /// (`("TIDEGATE_STREAM__RETRY", "50ms")`), and returns once it is ready. Settings of the caller's own environment
-    /// don't reach it.
+    /// Starts `bin serve` (pass `env!("CARGO_BIN_EXE_tidegate")`) with more arguments (`["--redis",
+    /// url]`) and settings (`("TIDEGATE_STREAM__RETRY", "50ms")`), and returns once it is ready.
+    /// Settings of the caller's own environment don't reach it.
     pub async fn spawn(bin: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Gateway {
         let gateway = Gateway::launch(bin.as_ref(), args, env);
         gateway.ready().await;
@@ -34,8 +35,8 @@ impl Gateway {
         gateway
     }
 
-    /// The gateway's binary beside a program of the same build. A run of the workspace's tests has built it; else it is
-    /// built.
+    /// The gateway's binary beside a program of the same build. A run of the workspace's tests has
+    /// built it; else it is built.
     pub fn binary_beside(program: &str) -> PathBuf {
         let binary = Path::new(program).with_file_name("tidegate");
         if !binary.exists() {

@@ -1,15 +1,19 @@
 //! For tests only: the world around a gateway, over real sockets and real processes.
 //!
-//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and restarts. They are
-//!   those of [`tidegate_children`], with waits that leave the test's runtime free.
-//! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that reconnects for ever.
+//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and
+//!   restarts. They are those of [`tidegate_children`], with waits that leave the test's runtime
+//!   free.
+//! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that
+//!   reconnects for ever.
 //! - [`Chromium`]: a real browser.
-//! - [`H3`]: an HTTP/3 connection, for [`Sse`] too. [`WebSocket`]: the same words over another transport.
-//! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests. [`Publisher`]: numbered events, one after the other.
+//! - [`H3`]: an HTTP/3 connection, for [`Sse`] too. [`WebSocket`]: the same words over another
+//!   transport.
+//! - [`TcpProxy`]: a wire that can be cut, frozen and slowed. [`http`]: plain requests.
+//!   [`Publisher`]: numbered events, one after the other.
 //!
-//! Everything here panics when the world is not as asked: in a test that is the useful error, and it names what
-//! was seen until then. Every wait has a deadline. Children die with their owner, and also when the test process
-//! itself is killed, so a static may hold one.
+//! Everything here panics when the world is not as asked: in a test that is the useful error, and
+//! it names what was seen until then. Every wait has a deadline. Children die with their owner, and
+//! also when the test process itself is killed, so a static may hold one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an expectation that fails is a test that fails")]
 
 mod chromium;

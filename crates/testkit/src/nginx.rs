@@ -7,12 +7,14 @@ use tokio::net::TcpStream;
 
 use crate::wait::up;
 
-/// An `nginx` child with a configuration of its own. Dropping it ends it and its workers, whatever they are serving.
+/// An `nginx` child with a configuration of its own. Dropping it ends it and its workers, whatever
+/// they are serving.
 #[derive(Debug)]
 pub struct Nginx(Child);
 
 impl Nginx {
-    /// Starts nginx on a free port. `config` is what belongs inside `http { … }`; `@PORT@` in it is the port.
+    /// Starts nginx on a free port. `config` is what belongs inside `http { … }`; `@PORT@` in it is
+    /// the port.
     pub async fn start(config: &str) -> Nginx {
         let whole = format!(
             "worker_processes 1;\nerror_log stderr notice;\nevents {{ worker_connections 4096; }}\n\
@@ -22,8 +24,9 @@ impl Nginx {
         Nginx::listening(Child::start(&home(), "nginx", free_address().unwrap(), &whole).unwrap()).await
     }
 
-    /// Starts nginx with the repository's own configuration (`nginx/`): only addresses, limits, temporary paths and the
-    /// number of workers are this machine's. Its access log is in [`log`](Self::log), too.
+    /// Starts nginx with the repository's own configuration (`nginx/`): only addresses, limits,
+    /// temporary paths and the number of workers are this machine's. Its access log is in
+    /// [`log`](Self::log), too.
     pub async fn repository(upstreams: &[SocketAddr]) -> Nginx {
         Nginx::repository_with(upstreams, str::to_owned).await
     }
@@ -49,8 +52,8 @@ impl Nginx {
         self.0.address().port()
     }
 
-    /// Takes over another set of gateways gracefully, after [`repository`](Self::repository): old workers keep their
-    /// streams, and soon new connections see the new set.
+    /// Takes over another set of gateways gracefully, after [`repository`](Self::repository): old
+    /// workers keep their streams, and soon new connections see the new set.
     pub fn reload(&self, upstreams: &[SocketAddr]) {
         self.0.reload_repository(upstreams, for_tests).unwrap();
     }

@@ -53,18 +53,21 @@ impl RedisServer {
         self.child.address().port()
     }
 
-    /// Kills it (SIGKILL: a crash) and waits for the end. The port stays reserved for [`start_again`](Self::start_again).
+    /// Kills it (SIGKILL: a crash) and waits for the end. The port stays reserved for
+    /// [`start_again`](Self::start_again).
     pub async fn stop(&mut self) {
         self.child.stop();
     }
 
-    /// Starts it after a [`stop`](Self::stop), with what the append-only file holds, if there is one. Without: empty.
+    /// Starts it after a [`stop`](Self::stop), with what the append-only file holds, if there is
+    /// one. Without: empty.
     pub async fn start_again(&mut self) {
         self.child.start_again().unwrap();
         self.answers().await;
     }
 
-    /// A crash and a start that keep the data. Without an append-only file the data is saved just before.
+    /// A crash and a start that keep the data. Without an append-only file the data is saved just
+    /// before.
     pub async fn restart(&mut self) {
         if !self.options.aof {
             self.cli(&["SAVE"]).await;

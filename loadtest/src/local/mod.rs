@@ -13,7 +13,8 @@ use tidegate_children::{Home, RedisServer};
 use crate::failure::Usage;
 use crate::redis::Redis;
 
-/// So long anything may take to come up: a busy machine needs seconds for what is done in milliseconds elsewhere.
+/// So long anything may take to come up: a busy machine needs seconds for what is done in
+/// milliseconds elsewhere.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The gateway: this one, or that beside this program, since both come out of one build.

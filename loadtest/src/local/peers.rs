@@ -1,4 +1,5 @@
-//! The systems that are compared, each started as its documentation says for many streams, with nothing that limits or logs.
+//! The systems that are compared, each started as its documentation says for many streams, with
+//! nothing that limits or logs.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -73,7 +74,8 @@ pub(crate) fn start(home: &Home, system: &str, setup: &Setup<'_>) -> Result<Peer
     }
 }
 
-/// With an outbox that holds a whole flood, as Nchan's message buffer does, and polls that wait for as long as anyone looks.
+/// With an outbox that holds a whole flood, as Nchan's message buffer does, and polls that wait for
+/// as long as anyone looks.
 fn tidegate(home: &Home, setup: &Setup<'_>) -> Result<Peer> {
     let redis: Vec<&str> = setup.redis.into_iter().flat_map(|url| ["--redis", url]).collect();
     let own: Vec<(String, &str)> =
@@ -114,8 +116,9 @@ fn nchan(home: &Home, redis: Option<&str>) -> Result<Peer> {
     up(vec![Child::Nginx(nginx)], address, None)
 }
 
-/// It asks an origin what to do with a stream: to hold it, and on which channel. That costs it the opening, not the events. Its four
-/// programs are started without the fifth, whose only work is that: what it starts it puts out of our reach.
+/// It asks an origin what to do with a stream: to hold it, and on which channel. That costs it the
+/// opening, not the events. Its four programs are started without the fifth, whose only work is
+/// that: what it starts it puts out of our reach.
 fn pushpin(home: &Home) -> Result<Peer> {
     let addresses: Vec<SocketAddr> = (0..4).map(|_| free_address()).collect::<Result<_>>()?;
     let dir = home.path().join(format!("pushpin-{}", addresses[0].port()));
@@ -169,7 +172,8 @@ fn up(children: Vec<Child>, at: SocketAddr, publish: Option<SocketAddr>) -> Resu
     Ok(Peer { url: format!("http://{at}"), publish_url: publish.map(|at| format!("http://{at}")), children })
 }
 
-/// Answers every request for .../CHANNEL with the words that make Pushpin hold it. It lives as long as this program.
+/// Answers every request for .../CHANNEL with the words that make Pushpin hold it. It lives as long
+/// as this program.
 fn origin() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

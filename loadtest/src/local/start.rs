@@ -9,7 +9,8 @@ use tidegate_children::Home;
 use super::peers::{self, Setup};
 use crate::failure::Usage;
 
-/// Starts a system, prints the flags that tell a scenario about it, and ends it when it is told to end itself (SIGTERM).
+/// Starts a system, prints the flags that tell a scenario about it, and ends it when it is told to
+/// end itself (SIGTERM).
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// tidegate, nchan, pushpin or loop; redis: an empty one, for two nodes.
