@@ -95,6 +95,12 @@ impl SubscriberHandle {
         SinkHandle(self)
     }
 
+    /// Cuts the stream: its socket took nothing for longer than allowed, and the transport heard of
+    /// it first.
+    pub fn give_up(&self) {
+        self.subscriber.give_up();
+    }
+
     /// Watches for the cut. Does not keep the stream open.
     pub fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.subscriber))
@@ -126,6 +132,11 @@ impl SinkHandle {
         let Some(hub) = self.0.hub.upgrade() else { return Flushed::Cut };
         let subscribers = hub.subscribers();
         self.0.subscriber.poll_flush(cx, subscribers.metrics(), subscribers.clock().now())
+    }
+
+    /// As [`SubscriberHandle::give_up`].
+    pub fn give_up(&self) {
+        self.0.give_up();
     }
 }
 

@@ -40,8 +40,13 @@ enum Ended {
 }
 
 fn poll(socket: &impl DetachedSocket, subscription: &mut SinkHandle, cx: &mut Context<'_>) -> Poll<Ended> {
-    if socket.client(cx) != Client::Waits {
-        return Poll::Ready(Ended::Cut);
+    match socket.client(cx) {
+        Client::Waits => {}
+        Client::Closed | Client::Gone => return Poll::Ready(Ended::Cut),
+        Client::TimedOut => {
+            subscription.give_up();
+            return Poll::Ready(Ended::Cut);
+        }
     }
     loop {
         match subscription.flush(cx) {
