@@ -8,6 +8,7 @@ use serde_json::json;
 use tidegate_broker::Publication;
 use tidegate_protocol::{Data, Topic};
 use tidegate_server::Namespaces;
+use tidegate_testkit::Sse;
 use tidegate_testkit::http::publish;
 use tokio::net::TcpStream;
 
@@ -54,6 +55,26 @@ async fn an_http2_client_that_takes_nothing_holds_nobodys_place() {
     };
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     drop(next);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_disconnected_user_with_a_closed_window_has_room_again_at_once() {
+    let hub = tidegate_hub::Options { user_connections: 1, ..Default::default() };
+    let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
+    let socket = tokio::net::TcpStream::connect(node.addr()).await.unwrap();
+    let (mut client, connection) =
+        h2::client::Builder::new().initial_window_size(1).handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(node.url("/v1/events?userId=bob")).body(()).unwrap();
+    let stuck = client.send_request(request, true).unwrap().0.await.unwrap();
+    assert_eq!(stuck.status(), 200);
+    tidegate_testkit::http::post(&node.url("/v1/users/bob/disconnect"), &json!(null)).await;
+    tidegate_testkit::eventually("bob may come back", async || {
+        let event = Sse::open(&node.url("/v1/events?userId=bob")).await.next().await?;
+        (event.event == "tidegate:ready").then_some(())
+    })
+    .await;
     connection.abort();
 }
 

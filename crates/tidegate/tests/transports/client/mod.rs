@@ -34,10 +34,26 @@ pub(crate) enum Seen {
         topics: Vec<String>,
         reason: String,
     },
-    /// The connection is going to end. Long polls don't say it.
-    Closing(String),
-    /// The connection has ended; the status if a long poll was answered with another than 200.
-    End(Option<u16>),
+    /// The connection is going to end, and how long to wait then. Long polls don't say it.
+    Closing {
+        reason: String,
+        retry: Duration,
+    },
+    /// The connection has ended.
+    End(End),
+}
+
+/// How a connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The response was finished by its own framing.
+    InOrder,
+    /// A WebSocket was closed for this reason, with the code that belongs to it.
+    Said(String),
+    /// The connection broke, or looks as if it had.
+    Cut,
+    /// A long poll was answered with another status than 200.
+    Status(u16),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +89,17 @@ enum Wire {
     Ws(Box<tidegate_testkit::WebSocket>),
 }
 
+impl End {
+    /// Whether this is the good end of a connection that is closed for this reason.
+    pub(crate) fn is_good(&self, reason: &str) -> bool {
+        match self {
+            Self::InOrder => true,
+            Self::Said(said) => said == reason,
+            Self::Cut | Self::Status(_) => false,
+        }
+    }
+}
+
 impl Ask {
     /// By a user that nobody else is, who may have everything.
     pub(crate) fn new<S: AsRef<str>>(topics: &[S]) -> Ask {
@@ -87,6 +114,11 @@ impl Ask {
 
     pub(crate) fn after(&self, cursor: &str) -> Ask {
         Ask { cursor: Some(cursor.to_owned()), ..self.clone() }
+    }
+
+    /// With a client that takes in this many bytes without reading them.
+    pub(crate) fn buffer(&self, bytes: u32) -> Ask {
+        Ask { buffer: Some(bytes), ..self.clone() }
     }
 
     pub(crate) fn replay(&self, count: usize) -> Ask {
@@ -149,6 +181,32 @@ impl Client {
             }
         }
         data
+    }
+
+    /// The next things seen, which have to be a closing for this reason and the end in good order.
+    /// Returns how long the client was told to wait.
+    pub(crate) async fn closed_for(&mut self, wanted: &str) -> Duration {
+        let told = match self.next().await {
+            Seen::Closing { reason, retry } if reason == wanted => retry,
+            other => panic!("{other:?} instead of {wanted}: {self:?}"),
+        };
+        match self.next().await {
+            Seen::End(end) if end.is_good(wanted) => told,
+            other => panic!("{other:?} after {wanted}: {self:?}"),
+        }
+    }
+
+    /// Waits for the next heartbeat, and takes nothing else. A long poll has none: it asks once more.
+    pub(crate) async fn beat(&mut self) {
+        let beat = async {
+            match &mut self.wire {
+                Wire::Sse(stream) => sse::beat(stream, &mut self.cursor).await,
+                Wire::Poll(poll) => poll.beat(&mut self.cursor).await,
+                Wire::Ws(socket) => ws::beat(socket, &mut self.cursor).await,
+            }
+        };
+        let beaten = tokio::time::timeout(PATIENCE, beat).await;
+        assert!(beaten.is_ok(), "no heartbeat within {PATIENCE:?}: {self:?}");
     }
 
     /// Where it would go on.

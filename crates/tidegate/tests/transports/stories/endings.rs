@@ -6,11 +6,16 @@ use std::time::Duration;
 use reqwest::Method;
 use tidegate_testkit::eventually;
 
-use crate::client::{Ask, Client, Refused, Seen};
+use crate::client::{Ask, Client, End, Refused, Seen};
 use crate::way::Way;
-use crate::world::{World, manage, publish, somebody, token, unique};
+use crate::world::{World, lone_node, manage, publish, somebody, token, unique};
 
-over_every_transport!(a_backend_disconnects_a_user, a_token_expires, a_bad_token_is_refused);
+over_every_transport!(
+    a_backend_disconnects_a_user,
+    a_token_expires,
+    a_bad_token_is_refused,
+    a_user_has_a_number_of_streams_and_no_more,
+);
 
 async fn a_backend_disconnects_a_user(way: Way) {
     let world = World::shared().await;
@@ -30,8 +35,7 @@ async fn a_backend_disconnects_a_user(way: Way) {
     if !way.polls() {
         assert_eq!(told, Some(bases.len() as u64), "each node that he is on");
         for bob in &mut bobs {
-            assert_eq!(bob.next().await, Seen::Closing("disconnected".into()));
-            assert_eq!(bob.next().await, Seen::End(None));
+            bob.closed_for("disconnected").await;
         }
     }
     publish(&bases[1], &topic, 2).await;
@@ -53,10 +57,9 @@ async fn a_token_expires(way: Way) {
     let cursor = client.cursor().to_owned();
     if way.polls() {
         // The poll that waits is answered, and the next one refused.
-        assert_eq!(client.next().await, Seen::End(Some(401)));
+        assert_eq!(client.next().await, Seen::End(End::Status(401)));
     } else {
-        assert_eq!(client.next().await, Seen::Closing("token_expired".into()));
-        assert_eq!(client.next().await, Seen::End(None));
+        client.closed_for("token_expired").await;
     }
     assert_eq!(client.leave(), cursor, "the place stays");
     publish(&bases[0], &topic, 2).await;
@@ -82,4 +85,24 @@ async fn a_bad_token_is_refused(way: Way) {
     assert_eq!(Client::try_open(way, &bases, &bad).await.err(), Some(Refused::Status(400)));
     let theirs = Ask { topics: vec!["user:somebody-else".into()], ..good };
     assert_eq!(Client::try_open(way, &bases, &theirs).await.err(), None, "the pattern ** has it");
+}
+
+async fn a_user_has_a_number_of_streams_and_no_more(way: Way) {
+    let node = lone_node(way, &[("TIDEGATE_STREAM__USER_CONNECTIONS", "2")]).await;
+    let (bases, ask) = ([node.base()], Ask::as_user("bob", &["a"]));
+    let plain = way.plain_stream();
+    let first = Client::open(plain, &bases, &ask).await;
+    // A long poll is counted while it waits.
+    let second = Client::open(if way.polls() { plain } else { way }, &bases, &ask).await;
+    let refused = Client::try_open(way, &bases, &ask).await.err();
+    let expected = if way.polls() || way.is_websocket() {
+        Refused::Status(429)
+    } else {
+        Refused::Later("user_limit".to_owned())
+    };
+    assert_eq!(refused, Some(expected));
+    assert_eq!(Client::try_open(way, &bases, &Ask::as_user("eve", &["a"])).await.err(), None);
+    drop(second);
+    eventually("its place is free", async || Client::try_open(way, &bases, &ask).await.ok()).await;
+    drop(first);
 }
