@@ -8,6 +8,9 @@ mod ws;
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
 use crate::way::Way;
 use crate::world::{somebody, token};
 
@@ -97,6 +100,22 @@ impl End {
             Self::Said(said) => said == reason,
             Self::Cut | Self::Status(_) => false,
         }
+    }
+}
+
+impl Refused {
+    /// A client for which there is no room at a node. A stream hears of it on the stream: browsers
+    /// give one up for good at any other status than 200.
+    pub(crate) fn for_now(way: Way, reason: &str, status: u16) -> Refused {
+        if way.polls() || way.is_websocket() { Self::Status(status) } else { Self::Later(reason.to_owned()) }
+    }
+
+    /// An answer that is a problem, and says when to come back where that may help.
+    fn by_problem(status: StatusCode, headers: &HeaderMap) -> Refused {
+        assert_eq!(headers["content-type"], "application/problem+json", "{status}");
+        let later = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(headers.contains_key("retry-after"), later, "{status}");
+        Self::Status(status.as_u16())
     }
 }
 

@@ -86,10 +86,10 @@ impl Poll {
         let request = http::client().get(url).bearer_auth(&self.ask.token).timeout(2 * super::PATIENCE);
         let away = |e: reqwest::Error| Refused::Away(format!("{e:?}"));
         let response = request.send().await.map_err(away)?;
-        let (status, text) = (response.status(), response.text().await.map_err(away)?);
-        if status != StatusCode::OK {
-            return Err(Refused::Status(status.as_u16()));
+        if response.status() != StatusCode::OK {
+            return Err(Refused::by_problem(response.status(), response.headers()));
         }
+        let text = response.text().await.map_err(away)?;
         let answer: Answer = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
         if answer.reset {
             self.waiting.push_back(Seen::Reset { topics: Vec::new(), reason: String::new() });

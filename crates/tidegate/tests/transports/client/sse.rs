@@ -37,7 +37,7 @@ pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refu
     };
     let mut stream = builder.try_open().await.map_err(|e| Refused::Away(e.to_string()))?;
     if stream.status != StatusCode::OK {
-        return Err(Refused::Status(stream.status.as_u16()));
+        return Err(Refused::by_problem(stream.status, &stream.headers));
     }
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
     let Some(first) = stream.next().await else { return Err(Refused::Away(format!("{:?}", stream.end()))) };

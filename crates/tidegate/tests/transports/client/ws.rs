@@ -29,7 +29,7 @@ pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refu
         builder = builder.h2();
     }
     let mut socket = builder.try_open().await.map_err(|refused| match refused {
-        ws::Refused::Answered(status, ..) => Refused::Status(status.as_u16()),
+        ws::Refused::Answered(status, headers, _) => Refused::by_problem(status, &headers),
         ws::Refused::Io(e) => Refused::Away(e.to_string()),
     })?;
     let Some(first) = socket.next_object().await else {

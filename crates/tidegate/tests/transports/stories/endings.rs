@@ -8,14 +8,9 @@ use tidegate_testkit::eventually;
 
 use crate::client::{Ask, Client, End, Refused, Seen};
 use crate::way::Way;
-use crate::world::{World, lone_node, manage, publish, somebody, token, unique};
+use crate::world::{World, manage, publish, somebody, token, unique};
 
-over_every_transport!(
-    a_backend_disconnects_a_user,
-    a_token_expires,
-    a_bad_token_is_refused,
-    a_user_has_a_number_of_streams_and_no_more,
-);
+over_every_transport!(a_backend_disconnects_a_user, a_token_expires, a_bad_token_is_refused);
 
 async fn a_backend_disconnects_a_user(way: Way) {
     let world = World::shared().await;
@@ -85,24 +80,4 @@ async fn a_bad_token_is_refused(way: Way) {
     assert_eq!(Client::try_open(way, &bases, &bad).await.err(), Some(Refused::Status(400)));
     let theirs = Ask { topics: vec!["user:somebody-else".into()], ..good };
     assert_eq!(Client::try_open(way, &bases, &theirs).await.err(), None, "the pattern ** has it");
-}
-
-async fn a_user_has_a_number_of_streams_and_no_more(way: Way) {
-    let node = lone_node(way, &[("TIDEGATE_STREAM__USER_CONNECTIONS", "2")]).await;
-    let (bases, ask) = ([node.base()], Ask::as_user("bob", &["a"]));
-    let plain = way.plain_stream();
-    let first = Client::open(plain, &bases, &ask).await;
-    // A long poll is counted while it waits.
-    let second = Client::open(if way.polls() { plain } else { way }, &bases, &ask).await;
-    let refused = Client::try_open(way, &bases, &ask).await.err();
-    let expected = if way.polls() || way.is_websocket() {
-        Refused::Status(429)
-    } else {
-        Refused::Later("user_limit".to_owned())
-    };
-    assert_eq!(refused, Some(expected));
-    assert_eq!(Client::try_open(way, &bases, &Ask::as_user("eve", &["a"])).await.err(), None);
-    drop(second);
-    eventually("its place is free", async || Client::try_open(way, &bases, &ask).await.ok()).await;
-    drop(first);
 }

@@ -5,6 +5,7 @@ mod draining;
 mod endings;
 mod faults;
 mod gaps;
+mod limits;
 mod quiet;
 mod resuming;
 mod slow;
