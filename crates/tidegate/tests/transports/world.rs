@@ -48,6 +48,10 @@ const PARTITIONED: &[(&str, &str)] = &[
     ("TIDEGATE_REDIS__LINGER", "1ms"),
 ];
 
+/// For nodes whose Redis goes away: they notice it, and say so, soon.
+const IMPATIENT: &[(&str, &str)] =
+    &[("TIDEGATE_LIMITS__JOIN_TIMEOUT", "1s"), ("TIDEGATE_REDIS__PROBE_TIMEOUT", "500ms")];
+
 /// Nodes on one Redis.
 pub(crate) struct World {
     pub(crate) plain: Vec<Gateway>,
@@ -74,7 +78,8 @@ impl World {
 
     /// Two nodes for a way, on this Redis.
     pub(crate) async fn pair(way: Way, redis: &RedisServer) -> World {
-        if way.tls() { World::start(redis, 0, 2, &[]).await } else { World::start(redis, 2, 0, &[]).await }
+        let (plain, tls) = if way.tls() { (0, 2) } else { (2, 0) };
+        World::start(redis, plain, tls, IMPATIENT).await
     }
 
     /// Where a client of this way can go.
