@@ -8,11 +8,11 @@ use serde_json::json;
 use tidegate_broker::Publication;
 use tidegate_protocol::{Data, Topic};
 use tidegate_server::Namespaces;
-use tidegate_testkit::Sse;
 use tidegate_testkit::http::publish;
+use tidegate_testkit::{DEADLINE, Sse};
 use tokio::net::TcpStream;
 
-use crate::node::{Node, Setup};
+use crate::node::{Node, Setup, options};
 
 #[tokio::test]
 async fn an_http2_client_that_takes_nothing_holds_nobodys_place() {
@@ -148,6 +148,35 @@ async fn a_drain_says_goaway_and_lets_streams_end_one_by_one() {
     }
     drop(client);
     connection.await.unwrap().expect("closed, with nothing left");
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_ends_with_its_answer() {
+    for (path, status, text) in [
+        ("/v1/events?topic=a", 200, r#"{"reason":"overloaded"}"#),
+        ("/openapi.json", 503, "as many connections"),
+    ] {
+        let transport = tidegate_transport::Options { connections: 1, ..Default::default() };
+        let http = tidegate_server::Options { transport, ..options() };
+        let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+        let mut first = Sse::open(&node.url("/v1/events?topic=a")).await;
+        first.next_named("tidegate:ready").await;
+        let socket = TcpStream::connect(node.addr()).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get(node.url(path)).body(()).unwrap();
+        let response = client.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(response.status(), status);
+        let mut answer = Stream { body: response.into_body(), seen: String::new() };
+        answer.until(text).await;
+        while let Some(rest) = answer.body.data().await {
+            rest.expect("ended in good order");
+        }
+        // The client would ask again on it, and be refused for as long as it lasts.
+        let ended = tokio::time::timeout(DEADLINE, connection).await.expect("the node ends it");
+        ended.unwrap().expect("in good order");
+        drop(client);
+    }
 }
 
 /// A stream of a connection that this test holds itself.
