@@ -27,7 +27,6 @@ main() {
     need redis-cli redis-tools
     need redis-benchmark redis-tools
     need nginx nginx
-    nchan=$(nchan_module)
     if [ -z "${BENCH_BINARY:-}" ] || [ -z "${LOADTEST_BINARY:-}" ]; then
         cargo build --release --locked --package tidegate --package loadtest
     fi
@@ -35,15 +34,15 @@ main() {
     loadtest=${LOADTEST_BINARY:-$target/release/loadtest}
 
     work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-bench.XXXXXX")
-    chmod 711 "$work" # the workers of a root nginx run as another user, and their temporary files are in here
     results=$work/results
     reports=${BENCH_REPORTS:-$target/bench}
     mkdir -p "$results" "$reports"
     trap 'end_servers; rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    # Ten thousand streams need as many open files, on either side.
-    ulimit -n "$(ulimit -Hn)"
+    # Better missed before the questions than half an hour later.
+    start nchan
+    end_servers
 
     round=1
     questions
@@ -61,18 +60,6 @@ main() {
 need() {
     command -v "$1" >/dev/null && return
     echo "make bench needs $1. Debian, Ubuntu: sudo apt-get install $2; macOS: brew install ${2%-*}" >&2
-    exit 1
-}
-
-nchan_module() {
-    local file
-    for file in /usr/lib/nginx/modules /usr/lib64/nginx/modules /usr/local/lib/nginx/modules; do
-        if [ -e "$file/ngx_nchan_module.so" ]; then
-            echo "$file/ngx_nchan_module.so"
-            return
-        fi
-    done
-    echo "make bench needs Nchan, which Tidegate is measured beside. Debian, Ubuntu: sudo apt-get install libnginx-mod-nchan" >&2
     exit 1
 }
 

@@ -109,17 +109,17 @@ kubernetes() {
     fi
 }
 
-# The same files, with names that resolve here and ports that need no privilege.
+# The same files, with addresses of this machine and ports that need no privilege.
 nginx_files() {
     local conf=$dir/nginx sample
     has nginx || { without "nginx" "no nginx"; return; }
     has openssl || { without "nginx" "no openssl, for a certificate"; return; }
     cp -R nginx "$conf"
-    mkdir -p "$conf"/{local.d,tls.d,tls}
+    scripts/local-nginx.sh "$conf" 127.0.0.1:8080 127.0.0.{1,2,3}:8080
+    mkdir -p "$conf/tls"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
         -keyout "$conf/tls/privkey.pem" -out "$conf/tls/fullchain.pem" 2>/dev/null
     openssl rand 32 >"$conf/tls/quic_host.key"
-    rewrite "$conf/upstream.conf" 's/gateway-\([0-9]\):8080/127.0.0.\1:8080/'
     check "nginx/nginx.conf" nginx_test "$conf"
     for sample in tls http3; do
         sed 's/listen 443/listen 8443/' "nginx/$sample.conf.sample" >"$conf/tls.d/tidegate.conf"

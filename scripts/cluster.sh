@@ -120,44 +120,12 @@ start_gateway() {
 
 # The same files as in production; only addresses, limits and temporary paths are this machine's.
 start_nginx() {
-    local conf=$dir/nginx files connections i kind
+    local conf=$dir/nginx gateways=() i
+    for ((i = 0; i < nodes; i++)); do gateways+=("127.0.0.1:$((gateway_port + i))"); done
     cp -R "$root/nginx" "$conf"
-    mkdir -p "$conf/local.d" "$conf/tmp"
-    rm -f "$conf"/tls.d/*.conf
-    files=$(ulimit -Hn)
-    [ "$files" != unlimited ] && [ "$files" -lt 65536 ] || files=65536
-    connections=$((files / 2 < 32768 ? files / 2 : 32768))
-    edit "$conf/nginx.conf" -e "s/^worker_rlimit_nofile .*/worker_rlimit_nofile $files;/" \
-        -e "s/^    worker_connections .*/    worker_connections $connections;/"
-    edit "$conf/cleartext.conf" -e "s/listen 8080/listen 127.0.0.1:$http_port/"
-
-    local servers='' again=''
-    for ((i = 1; i <= nodes; i++)); do
-        servers+="    server 127.0.0.1:$((gateway_port + i - 1)) max_fails=1 fail_timeout=2s;\\
-"
-        again+="    server 127.0.0.1:$((gateway_port + i - 1)) backup max_fails=0;\\
-"
-    done
-    edit "$conf/upstream.conf" -e "/^    server gateway-1:.* fail_timeout/i\\
-$servers" -e "/^    server gateway-1:.* backup/i\\
-$again" -e '/^    server gateway-/d'
-
-    for kind in client_body proxy fastcgi uwsgi scgi; do
-        echo "${kind}_temp_path $conf/tmp/$kind;"
-    done >"$conf/local.d/temporary.conf"
-    # The workers of a root nginx run as another user. Without a way to tmp/ every body that does
-    # not fit into memory is a 500.
-    chmod 711 "$dir" "$conf" "$conf/tmp"
-
-    start nginx nginx -p "$conf/" -c "$conf/nginx.conf" -g "daemon off; pid $dir/nginx.pid;"
-}
-
-# sed -i differs between GNU and BSD.
-edit() {
-    local file=$1
-    shift
-    sed "$@" "$file" >"$file.new"
-    mv "$file.new" "$file"
+    "$root/scripts/local-nginx.sh" "$conf" "127.0.0.1:$http_port" "${gateways[@]}"
+    chmod 711 "$dir" # nginx' workers may run as another user
+    start nginx nginx -p "$conf/" -c nginx.conf -g "daemon off; pid nginx.pid;"
 }
 
 await() {

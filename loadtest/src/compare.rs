@@ -8,10 +8,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
+use tidegate_children::Home;
 
 use crate::failure::Usage;
-use crate::local::child::Home;
-use crate::local::peers::{self, Peer};
+use crate::local::peers::{self, Peer, Setup};
 use crate::process::{self, Machine};
 use crate::report::{Latency, Report, Table, command, round};
 
@@ -87,11 +87,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (machine, start) = (Machine::now(), Instant::now());
     let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     process::raise_open_files()?;
-    let home = Home::new()?;
+    let home = Home::new("loadtest")?;
+    let setup = Setup { binary: options.binary.as_deref(), ..Setup::default() };
     let (mut results, mut notes) = (Results::default(), Vec::new());
     for turn in 0..options.rounds {
         for system in &options.systems {
-            match peers::start(&home, system, options.binary.as_deref()) {
+            match peers::start(&home, system, &setup) {
                 Ok(peer) => results.add(system, measure(options, &home, system, Some(&peer), "")?),
                 Err(error) if error.is::<Usage>() => return Err(error),
                 Err(error) if turn == 0 => notes.push(format!("Not compared: {error:#}")),
@@ -140,14 +141,10 @@ fn measure(options: &Options, home: &Home, system: &str, peer: Option<&Peer>, ur
     eprintln!("== {scenario}: {system}");
     let name = Path::new(system).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let json =
-        options.json.as_deref().map_or_else(|| home.path.join("result.json"), |path| beside(path, &name));
+        options.json.as_deref().map_or_else(|| home.path().join("result.json"), |path| beside(path, &name));
     let mut run = Command::new(std::env::current_exe()?);
     run.args([&scenario, "--profile", system]).arg("--json").arg(&json);
-    run.args(["--url", peer.map_or(url, |peer| &peer.url)]);
-    if let Some(peer) = peer {
-        run.args(peer.pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
-        run.args(peer.publish_url.iter().flat_map(|url| ["--publish-url", url]));
-    }
+    run.args(peer.map_or_else(|| vec!["--url".to_owned(), url.to_owned()], Peer::flags));
     if let Some(path) = &options.html {
         run.arg("--html").arg(beside(path, &name));
     }

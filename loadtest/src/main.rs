@@ -84,6 +84,9 @@ enum Scenario {
     Baseline(baseline::Options),
     /// Lay results side by side: medians, ratios, and what was to be reached.
     Table(table::Options),
+    /// Be a system that a script measures.
+    #[command(hide = true)]
+    Start(local::start::Options),
     /// Be another process of a scenario with --processes.
     #[command(hide = true)]
     Share,
@@ -116,6 +119,7 @@ fn run(scenario: Scenario) -> Result<ExitCode> {
         Scenario::Compare(options) => compare::run(&options),
         Scenario::Baseline(options) => baseline::run(&options).map(done),
         Scenario::Table(options) => table::run(&options).map(done),
+        Scenario::Start(options) => local::start::run(&options).map(done),
         Scenario::Share => streams::remote::run().map(done),
     }
 }

@@ -68,16 +68,16 @@ measure() {
         ;;
     reconnect.*)
         start_redis
-        start_tidegate TIDEGATE_REDIS__URL="redis://127.0.0.1:$redis_port"
-        load "$result" "$@" --redis "redis://127.0.0.1:$redis_port"
+        start "$name" --redis "$redis"
+        load "$result" "$@" --redis "$redis"
         ;;
     *-tls*)
-        "start_$name" TIDEGATE_TLS__DEV=true
+        start "$name" --setting TLS__DEV=true
         server[3]=${server[3]/http:/https:}
         load "$result" "$@"
         ;;
     *)
-        "start_$name"
+        start "$name"
         load "$result" "$@"
         ;;
     esac
@@ -104,8 +104,9 @@ load() {
 
 # The script that publishes an event, without a gateway in front: what Redis itself can do on this machine, in this run.
 redis_benchmark() {
-    local sha event rate
+    local sha event rate redis_port
     start_redis
+    redis_port=${redis##*:}
     sha=$(redis-cli -p "$redis_port" -x script load <crates/broker-redis/src/scripts/publish.lua)
     event=$(printf 'j 1760000000000 \n"%0128d"' 0)
     rate=$(redis-benchmark -p "$redis_port" -q -n 300000 -c 32 -P 100 -r 32 EVALSHA "$sha" 4 \

@@ -1,18 +1,11 @@
 // Real processes for the stories: scripts/cluster.sh with ports that are free, or a single gateway with settings of its own.
 // Whatever was started here is ended here, by its pid.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { binary, freePorts, root, run, start, until as within } from '../../clients/js/test/support/processes.js';
 
-export const root = fileURLToPath(new URL('../..', import.meta.url));
-export const binary = path.resolve(process.env.GATEWAY_BINARY ?? path.join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/tidegate'));
-
-// A gateway takes every TIDEGATE_… variable for a setting of its own.
-const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEGATE_')));
+export { binary, root, run };
 
 // Nobody waits for a load balancer, or for streams to leave one after the other.
 const brief = { TIDEGATE_DRAIN__DELAY: '0s', TIDEGATE_DRAIN__WINDOW: '0s' };
@@ -97,66 +90,5 @@ async function oneOf(attempts, attempt) {
   }
 }
 
-/** What a command says. */
-export async function run(command, args, settings = {}) {
-  const child = spawn(command, args, { env: { ...env, ...settings }, stdio: ['ignore', 'pipe', 'inherit'] });
-  let out = '';
-  child.stdout.on('data', (text) => (out += text));
-  const [code] = await once(child, 'close');
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${code}`);
-  return out.trim();
-}
-
 /** Asks until the answer is true. */
-export async function until(condition, within = 30_000) {
-  for (const deadline = Date.now() + within; ; ) {
-    const value = await condition();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`Not within ${within} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
-
-function start(command, args, settings) {
-  const child = spawn(command, args, { env: { ...env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
-  let log = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (log = (log + text).slice(-20_000)));
-  const gone = once(child, 'exit');
-  const last = () => child.kill('SIGTERM'); // a test that ends in an error of its own leaves nothing behind
-  process.once('exit', last);
-  gone.then(() => process.off('exit', last));
-  const stop = async (signal) => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-    await gone;
-  };
-  /** True, or why not. */
-  const running = () => {
-    if (child.exitCode === null && child.signalCode === null) return true;
-    throw new Error(`${command} has ended:\n${log}`);
-  };
-  return { running, stop };
-}
-
-/** The first of `count` ports in a row that nobody listens on. */
-async function freePorts(count) {
-  for (;;) {
-    const servers = [];
-    try {
-      const first = await listen(0, servers);
-      for (let i = 1; i < count; i += 1) await listen(first + i, servers);
-      return first;
-    } catch (error) {
-      if (error.code !== 'EADDRINUSE' && error.code !== 'ERR_SOCKET_BAD_PORT') throw error;
-    } finally {
-      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-    }
-  }
-}
-
-async function listen(port, servers) {
-  const server = createServer();
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  servers.push(server);
-  return server.address().port;
-}
+export const until = (condition, patience = 30_000) => within(condition, patience);

@@ -89,18 +89,16 @@ impl SubscriberHandle {
         }
     }
 
-    /// From now on the hub writes to `sink` itself. Use [`SubscriberHandle::flush`] from here, no
-    /// longer [`SubscriberHandle::poll_next`].
-    pub fn attach(&mut self, sink: Box<dyn Sink>) {
+    /// From now on the hub writes to `sink` itself.
+    pub fn attach(self, sink: Box<dyn Sink>) -> SinkHandle {
         self.subscriber.attach_sink(sink);
+        SinkHandle(self)
     }
 
-    /// Writes what waits. The task of `cx` is woken when it should flush again, but not when the
-    /// socket takes more after [`Flushed::Blocked`]: that is for the sink's owner to see.
-    pub fn flush(&mut self, cx: &mut Context<'_>) -> Flushed {
-        let Some(hub) = self.hub.upgrade() else { return Flushed::Cut };
-        let subscribers = hub.subscribers();
-        self.subscriber.poll_flush(cx, subscribers.metrics(), subscribers.clock().now())
+    /// Cuts the stream: its socket took nothing for longer than allowed, and the transport heard of
+    /// it first.
+    pub fn give_up(&self) {
+        self.subscriber.give_up();
     }
 
     /// Watches for the cut. Does not keep the stream open.
@@ -120,6 +118,25 @@ impl Drop for SubscriberHandle {
             Some(hub) => hub.subscribers().depart(&self.subscriber),
             None => self.subscriber.abandon(),
         }
+    }
+}
+
+/// A transport's hold of a stream that the hub writes to a [`Sink`] itself. Dropping it takes the
+/// stream out of every map.
+pub struct SinkHandle(SubscriberHandle);
+
+impl SinkHandle {
+    /// Writes what waits. The task of `cx` is woken when it should flush again, but not when the
+    /// socket takes more after [`Flushed::Blocked`]: that is for the sink's owner to see.
+    pub fn flush(&mut self, cx: &mut Context<'_>) -> Flushed {
+        let Some(hub) = self.0.hub.upgrade() else { return Flushed::Cut };
+        let subscribers = hub.subscribers();
+        self.0.subscriber.poll_flush(cx, subscribers.metrics(), subscribers.clock().now())
+    }
+
+    /// As [`SubscriberHandle::give_up`].
+    pub fn give_up(&self) {
+        self.0.give_up();
     }
 }
 

@@ -39,7 +39,7 @@ mod wheel;
 
 pub use close_reason::CloseReason;
 pub use control_events::ControlEvent;
-pub use handle::{SubscriberHandle, Watch};
+pub use handle::{SinkHandle, SubscriberHandle, Watch};
 pub use hub::Hub;
 pub use join::{Error, Join, Resume, Scope};
 pub use metrics::Metrics;

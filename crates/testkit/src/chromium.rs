@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tidegate_children::{Home, Process};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::process::Process;
 use crate::wait::within;
 
 /// A browser takes its time, and more of it on a machine that compiles meanwhile.
@@ -21,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub struct Chromium {
     process: Process,
-    dir: TempDir,
+    home: Home,
 }
 
 impl Chromium {
     /// Starts it. `trusted`: hashes of the public keys (SHA-256, base64) whose certificates it takes; `quic_only`: the host and port with which it
     /// speaks nothing but HTTP/3.
     pub async fn start(trusted: &str, quic_only: Option<&str>) -> Chromium {
-        let dir = tempfile::Builder::new().prefix("tidegate-chromium-").tempdir().expect("a directory");
+        let home = Home::new("chromium").unwrap();
         let mut command = Command::new("chromium");
         command
             .args(["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
@@ -37,18 +36,18 @@ impl Chromium {
             // It would ask ::1 first, and over QUIC nobody else then.
             .arg("--host-resolver-rules=MAP localhost 127.0.0.1")
             .args(["--remote-debugging-port=0", "--remote-allow-origins=*"])
-            .arg(format!("--user-data-dir={}", dir.path().display()))
+            .arg(format!("--user-data-dir={}", home.path().display()))
             .arg(format!("--ignore-certificate-errors-spki-list={trusted}"))
             .args(quic_only.map(|origin| format!("--origin-to-force-quic-on={origin}")))
             .arg("about:blank");
-        let process = Process::spawn(command, &dir.path().join("log"), "apt-get install chromium");
-        Chromium { process, dir }
+        let process = home.start("chromium", command, "apt-get install chromium").unwrap();
+        Chromium { process, home }
     }
 
     /// Opens a page and waits until it is there.
     pub async fn open(&self, url: &str) -> Page {
         let list = within(PATIENCE, async || {
-            let text = fs::read_to_string(self.dir.path().join("DevToolsActivePort")).ok()?;
+            let text = fs::read_to_string(self.home.path().join("DevToolsActivePort")).ok()?;
             let port = text.lines().next()?.to_owned();
             let url = format!("http://127.0.0.1:{port}/json/list");
             let pages = crate::http::try_send(reqwest::Method::GET, &url, None, None).await.ok()?.body;

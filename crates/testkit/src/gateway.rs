@@ -1,33 +1,27 @@
 //! A real gateway process.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
-use tempfile::TempDir;
+use tidegate_children::{Gateway as Child, Home, Signal};
 
-use crate::process::Process;
-use crate::wait::{DEADLINE, within};
+use crate::wait::{up, within};
 
-/// A `tidegate serve` child on its own two ports. Dropping it kills it; a panicking test prints the end of its log.
+/// A `tidegate serve` child on its own two ports. Dropping it kills it; a panicking test prints the
+/// end of its log.
 #[derive(Debug)]
 pub struct Gateway {
-    process: Process,
-    bin: PathBuf,
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-    port: u16,
-    admin_port: u16,
-    dir: TempDir,
+    child: Child,
+    scheme: &'static str,
 }
 
 impl Gateway {
-    /// Starts `bin serve` (pass `env!("CARGO_BIN_EXE_tidegate")`) with more arguments (`["--redis", url]`) and settings
-    /// (`("TIDEGATE_STREAM__RETRY", "50ms")`), and returns once it is ready. Settings of the caller's own environment
-    /// don't reach it.
+    /// Starts `bin serve` (pass `env!("CARGO_BIN_EXE_tidegate")`) with more arguments (`["--redis",
+    /// url]`) and settings (`("TIDEGATE_STREAM__RETRY", "50ms")`), and returns once it is ready.
+    /// Settings of the caller's own environment don't reach it.
     pub async fn spawn(bin: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Gateway {
         let gateway = Gateway::launch(bin.as_ref(), args, env);
         gateway.ready().await;
@@ -41,6 +35,19 @@ impl Gateway {
         gateway
     }
 
+    /// The gateway's binary beside a program of the same build. A run of the workspace's tests has
+    /// built it; else it is built.
+    pub fn binary_beside(program: &str) -> PathBuf {
+        let binary = Path::new(program).with_file_name("tidegate");
+        if !binary.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--package", "tidegate", "--locked"]);
+            build.args(binary.parent().is_some_and(|dir| dir.ends_with("release")).then_some("--release"));
+            assert!(build.status().unwrap().success(), "the gateway does not build");
+        }
+        binary
+    }
+
     /// Waits until `/readyz` says 200.
     pub async fn ready(&self) {
         self.answers("/readyz").await;
@@ -48,9 +55,7 @@ impl Gateway {
 
     /// `http://127.0.0.1:port`; `https` if it was told to speak TLS.
     pub fn base(&self) -> String {
-        let tls = self.args.iter().any(|arg| arg == "--dev-tls")
-            || self.env.iter().any(|(name, _)| name.starts_with("TIDEGATE_TLS__"));
-        format!("{}://{}", if tls { "https" } else { "http" }, self.addr())
+        format!("{}://{}", self.scheme, self.addr())
     }
 
     /// A URL on the main listener; `path` starts with a slash.
@@ -60,95 +65,76 @@ impl Gateway {
 
     /// A URL on the admin listener.
     pub fn admin_url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.admin_port)
+        format!("http://{}{path}", self.child.admin())
     }
 
     /// The main listener's address.
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.child.address()
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.child.process().pid()
     }
 
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
-        self.process.output()
+        self.child.process().output()
     }
 
     /// SIGKILL, and waits for the end: a crash.
     pub async fn kill(&self) -> ExitStatus {
-        self.process.kill().await
+        self.child.process().kill().unwrap()
     }
 
     /// SIGTERM: the drain begins.
     pub fn terminate(&self) {
-        self.process.signal(Signal::SIGTERM);
+        self.child.process().signal(Signal::SIGTERM);
     }
 
     /// SIGHUP: the certificate is read again.
     pub fn hang_up(&self) {
-        self.process.signal(Signal::SIGHUP);
+        self.child.process().signal(Signal::SIGHUP);
     }
 
     /// SIGSTOP: sockets stay open, and nothing answers.
     pub fn pause(&self) {
-        self.process.signal(Signal::SIGSTOP);
+        self.child.process().signal(Signal::SIGSTOP);
     }
 
     /// SIGCONT.
     pub fn resume(&self) {
-        self.process.signal(Signal::SIGCONT);
+        self.child.process().signal(Signal::SIGCONT);
     }
 
     /// Waits until it has ended by itself; panics after a minute.
     pub async fn wait(&self) -> ExitStatus {
         let limit = Duration::from_secs(60);
-        let ended = tokio::time::timeout(limit, self.process.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the gateway did not end within {limit:?}"))
+        let ended = within(limit, async || self.child.process().ended()).await;
+        ended.unwrap_or_else(|| panic!("the gateway did not end within {limit:?}"))
     }
 
     /// Starts it again on the same ports with the same settings, killing it first if it still runs.
     pub async fn restart(&mut self) {
-        self.process.kill().await;
-        self.process = launch(&self.bin, &self.args, &self.env, &self.dir);
+        self.child.start_again().unwrap();
         self.ready().await;
     }
 
     fn launch(bin: &Path, args: &[&str], env: &[(&str, &str)]) -> Gateway {
-        let (port, admin_port) = (crate::free_port(), crate::free_port());
-        let dir = tempfile::Builder::new().prefix("tidegate-node-").tempdir().expect("a directory");
-        let mut all = vec!["serve".to_owned()];
-        all.extend(["--listen".into(), format!("127.0.0.1:{port}")]);
-        all.extend(["--admin-listen".into(), format!("127.0.0.1:{admin_port}")]);
-        all.extend(args.iter().map(ToString::to_string));
-        let env: Vec<_> = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let process = launch(bin, &all, &env, &dir);
-        Gateway { process, bin: bin.into(), args: all, env, port, admin_port, dir }
+        let home = Home::new("node").unwrap();
+        let tls =
+            args.contains(&"--dev-tls") || env.iter().any(|(name, _)| name.starts_with("TIDEGATE_TLS__"));
+        let child = Child::start(&home, "gateway", bin, args, env).unwrap();
+        Gateway { child, scheme: if tls { "https" } else { "http" } }
     }
 
     async fn answers(&self, path: &str) {
         let url = self.admin_url(path);
-        let answer =
-            within(DEADLINE, async || match crate::http::try_send(Method::GET, &url, None, None).await {
-                Ok(answer) if answer.status == StatusCode::OK => Some(true),
-                _ => self.process.status().map(|_| false),
-            });
-        let answer = answer.await;
-        assert_eq!(answer, Some(true), "no 200 from the gateway's {path}\n{}", self.process.tail());
+        up(self.child.process(), &format!("no 200 from the gateway's {path}"), async || {
+            let answer = crate::http::try_send(Method::GET, &url, None, None).await;
+            answer.is_ok_and(|answer| answer.status == StatusCode::OK)
+        })
+        .await;
     }
-}
-
-fn launch(bin: &Path, args: &[String], env: &[(String, String)], dir: &TempDir) -> Process {
-    let mut command = Command::new(bin);
-    command.args(args).current_dir(dir.path());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDEGATE_") || name == "RUST_LOG" {
-            command.env_remove(name);
-        }
-    }
-    command.envs(env.iter().cloned());
-    Process::spawn(command, &dir.path().join("log"), "build it first")
 }

@@ -1,15 +1,12 @@
 //! A real Redis of a test's own.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
-use tempfile::TempDir;
+use tidegate_children::{Home, Process, RedisServer as Child, Signal};
 
-use crate::process::Process;
-use crate::wait::{DEADLINE, within};
+use crate::wait::{DEADLINE, up};
 
 /// What differs from a Redis that keeps nothing and lets everybody in.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +22,8 @@ pub struct Options {
 /// A `redis-server` child on its own port and in its own directory. Dropping it kills it.
 #[derive(Debug)]
 pub struct RedisServer {
-    process: Option<Process>,
-    port: u16,
+    child: Child,
     options: Options,
-    dir: TempDir,
 }
 
 impl RedisServer {
@@ -39,46 +34,40 @@ impl RedisServer {
 
     /// A Redis with these options; returns once it answers.
     pub async fn start_with(options: Options) -> RedisServer {
-        let dir = tempfile::Builder::new().prefix("tidegate-redis-").tempdir().expect("a directory");
-        let mut server = RedisServer { process: None, port: crate::free_port(), options, dir };
-        server.start_again().await;
+        let home = Home::new("redis").unwrap();
+        let server = RedisServer { child: Child::start(&home, options.arguments()).unwrap(), options };
+        server.answers().await;
         server
     }
 
     /// `redis://…`, with the password if there is one.
     pub fn url(&self) -> String {
         match &self.options.password {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{}/", self.port),
-            None => format!("redis://127.0.0.1:{}/", self.port),
+            Some(password) => format!("redis://:{password}@{}/", self.child.address()),
+            None => format!("redis://{}/", self.child.address()),
         }
     }
 
     /// The port on 127.0.0.1, the same after every restart.
     pub fn port(&self) -> u16 {
-        self.port
+        self.child.address().port()
     }
 
-    /// Kills it (SIGKILL: a crash) and waits for the end. The port stays reserved for [`start_again`](Self::start_again).
+    /// Kills it (SIGKILL: a crash) and waits for the end. The port stays reserved for
+    /// [`start_again`](Self::start_again).
     pub async fn stop(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.kill().await;
-        }
+        self.child.stop();
     }
 
-    /// Starts it after a [`stop`](Self::stop), with what the append-only file holds, if there is one. Without: empty.
+    /// Starts it after a [`stop`](Self::stop), with what the append-only file holds, if there is
+    /// one. Without: empty.
     pub async fn start_again(&mut self) {
-        assert!(self.process.is_none(), "redis-server is already running");
-        let process =
-            Process::spawn(self.command(), &self.dir.path().join("log"), "apt-get install redis-server");
-        let ready = within(DEADLINE, async || match self.try_cli(&["PING"]).await {
-            Ok(_) => Some(true),
-            Err(_) => process.status().map(|_| false),
-        });
-        assert_eq!(ready.await, Some(true), "redis-server does not answer\n{}", process.tail());
-        self.process = Some(process);
+        self.child.start_again().unwrap();
+        self.answers().await;
     }
 
-    /// A crash and a start that keep the data. Without an append-only file the data is saved just before.
+    /// A crash and a start that keep the data. Without an append-only file the data is saved just
+    /// before.
     pub async fn restart(&mut self) {
         if !self.options.aof {
             self.cli(&["SAVE"]).await;
@@ -86,14 +75,13 @@ impl RedisServer {
         self.stop().await;
         self.start_again().await;
         // A later stop means a loss again.
-        let _ = fs::remove_file(self.dir.path().join("dump.rdb"));
+        let _ = fs::remove_file(self.child.dir().join("dump.rdb"));
     }
 
     /// A crash and a start that lose everything.
     pub async fn restart_empty(&mut self) {
         self.stop().await;
-        let _ = fs::remove_file(self.dir.path().join("dump.rdb"));
-        let _ = fs::remove_dir_all(self.dir.path().join("appendonlydir"));
+        self.child.forget().unwrap();
         self.start_again().await;
     }
 
@@ -124,20 +112,24 @@ impl RedisServer {
     }
 
     fn running(&self) -> &Process {
-        self.process.as_ref().expect("redis-server is stopped")
+        self.child.process().expect("redis-server is stopped")
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new("redis-server");
-        command.arg("--dir").arg(self.dir.path()).args(["--port", &self.port.to_string()]);
-        command.args(["--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "local"]);
-        if self.options.aof {
-            command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    async fn answers(&self) {
+        let is_up = async || self.try_cli(&["PING"]).await.is_ok();
+        up(self.running(), "redis-server does not answer", is_up).await;
+    }
+}
+
+impl Options {
+    fn arguments(&self) -> Vec<String> {
+        let mut words = vec!["--save", "", "--enable-debug-command", "local"];
+        if self.aof {
+            words.extend(["--appendonly", "yes", "--appendfsync", "always"]);
         }
-        if let Some(password) = &self.options.password {
-            command.args(["--requirepass", password]);
+        if let Some(password) = &self.password {
+            words.extend(["--requirepass", password]);
         }
-        command.args(&self.options.args);
-        command
+        words.into_iter().map(ToOwned::to_owned).chain(self.args.iter().cloned()).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_children::Process;
 use tokio::time::{Instant, sleep};
 
 /// How long anything in a test may take before it counts as never.
@@ -18,6 +19,15 @@ pub async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) 
         Some(answer) => answer,
         None => panic!("not within {DEADLINE:?}: {what}"),
     }
+}
+
+/// Waits until a child is up. Panics with the end of its log when it takes longer than [`DEADLINE`] or ends before.
+pub(crate) async fn up(process: &Process, otherwise: &str, mut is_up: impl AsyncFnMut() -> bool) {
+    let outcome = within(DEADLINE, async || match is_up().await {
+        true => Some(true),
+        false => process.ended().map(|_| false),
+    });
+    assert_eq!(outcome.await, Some(true), "{otherwise}\n{}", process.tail());
 }
 
 pub(crate) async fn within<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Option<T>) -> Option<T> {

@@ -72,7 +72,7 @@ pub(crate) async fn run(
         Protocol::Http1 => http1::serve(io, peer, permit, listener).await,
         Protocol::Http2 => {
             let service = listener.service(io.state(), ConnectionInfo::new(peer, permit.overloaded));
-            http2::serve(io, service, options, shutdown).await.map(|()| None)
+            http2::serve(io, service, options, shutdown, permit.overloaded).await.map(|()| None)
         }
     }
 }

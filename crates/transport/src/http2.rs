@@ -1,9 +1,9 @@
 //! HTTP/2: settings for many quiet streams on a connection, and a way to end one whose client takes
 //! nothing.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,13 +35,14 @@ const CONNECTION_WINDOW: u32 = 512 << 10;
 /// waits for a slow client belongs into its outbox, where it is counted.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Serves one connection until it ends. After the shutdown it takes no new streams, says so
-/// (GOAWAY), and ends with the last it has.
+/// Serves one connection until it ends. After the shutdown, or its first request if it is
+/// `overloaded`, it takes no new streams, says so (GOAWAY), and ends with the last it has.
 pub(crate) async fn serve<S>(
     io: DeadlineSocket,
     service: S,
     options: &Options,
     shutdown: &CancellationToken,
+    overloaded: bool,
 ) -> io::Result<()>
 where
     S: HttpService<Incoming, ResBody = Body> + Unpin,
@@ -61,15 +62,24 @@ where
         .max_header_list_size(u32::try_from(2 * options.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let socket = io.state();
+    let mut served = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut shutdown = pin!(shutdown.cancelled());
+    let mut parting = false;
+    let result = poll_fn(|cx| {
+        let result = served.as_mut().poll(cx);
+        // On a full node the first answer says so; the next one should be another node's.
+        if parting || result.is_ready() {
+            return result;
         }
-    };
-    result.map_err(io::Error::other)
+        parting = overloaded && socket.has_request() || shutdown.as_mut().poll(cx).is_ready();
+        if !parting {
+            return result;
+        }
+        served.as_mut().graceful_shutdown();
+        served.as_mut().poll(cx)
+    });
+    result.await.map_err(io::Error::other)
 }
 
 /// Has the task that serves the current request end when the hub gives the stream up. The library

@@ -88,7 +88,7 @@ fn way(cluster: &Cluster, number: usize) -> (&'static str, Vec<std::net::SocketA
         0 | 1 => ("through nginx", vec![cluster.front()]),
         2 => ("over a bad wire and nginx", vec![cluster.wire.address]),
         _ => {
-            let mut gateways = cluster.gateways();
+            let mut gateways = cluster.gateways().to_vec();
             let count = gateways.len();
             gateways.rotate_left(number / 4 % count);
             ("to a gateway", gateways)

@@ -2,22 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tidegate_children::{Gateway, Home, Nginx, RedisServer, Signal, free_address};
 
-use super::nginx;
-use crate::local::child::{Home, Process};
-use crate::local::ports::Port;
-use crate::local::{self, http};
+use crate::local::{self, PATIENCE};
 use crate::proxy::Delay;
 use crate::redis::Redis;
-
-/// So long anything may take to come up: a busy machine needs seconds for what is done in milliseconds elsewhere.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What backends publish with.
 pub(super) const API_KEY: &str = "chaos-publisher-0123456789";
@@ -55,135 +49,116 @@ deadline = "@DEADLINE@"
 "#;
 
 pub(super) struct Cluster {
-    // Children first, their directory last: fields are dropped in this order.
-    front: Mutex<Process>,
-    nodes: Vec<Node>,
-    redis: Mutex<Option<Process>>,
-    redis_port: Port,
-    front_port: Port,
+    front: Nginx,
+    nodes: Vec<Mutex<Gateway>>,
+    gateways: Vec<SocketAddr>,
+    redis: Mutex<RedisServer>,
     /// Between some of the clients and nginx.
     pub(super) wire: Delay,
     /// Between the gateways and Redis.
     pub(super) redis_wire: Delay,
-    binary: PathBuf,
     home: Home,
-}
-
-struct Node {
-    name: String,
-    port: Port,
-    admin: Port,
-    process: Mutex<Process>,
 }
 
 impl Cluster {
     pub(super) fn start(binary: &Path, nodes: usize, window: Duration) -> Result<Self> {
-        let home = Home::new()?;
+        let home = Home::new("loadtest")?;
         let settings = SETTINGS
             .replace("@SECRET@", SECRET)
             .replace("@KEY@", API_KEY)
             .replace("@WINDOW@", &format!("{}ms", window.as_millis()))
             .replace("@DEADLINE@", &format!("{}ms", window.as_millis() + 10_000));
-        fs::write(home.path.join("tidegate.toml"), settings)?;
-        fs::create_dir(home.path.join("redis"))?;
-        fs::write(home.path.join("redis.conf"), include_str!("../../../deploy/redis.conf"))?;
-        let redis_port = Port::free()?;
-        let redis = start_redis(&home, &redis_port)?;
-        let redis_wire = Delay::start(redis_port.address(), Duration::ZERO)?;
+        fs::write(home.path().join("tidegate.toml"), settings)?;
+        // What was answered with 200 is on the disk: the promise that is checked here.
+        let redis = local::redis(&home, &["--appendonly", "yes", "--appendfsync", "always"])?;
+        let redis_wire = Delay::start(redis.address(), Duration::ZERO)?;
         let mut started = Vec::new();
         for number in 1..=nodes {
-            let (port, admin) = (Port::free()?, Port::free()?);
             let name = format!("gateway-{number}");
-            let process = start_node(&home, binary, &name, &port, &admin, redis_wire.address)?;
-            started.push(Node { name, port, admin, process: Mutex::new(process) });
+            // The file is in the directory in which it runs.
+            let arguments =
+                ["--config", "tidegate.toml", "--redis", &format!("redis://{}", redis_wire.address)];
+            started.push(Gateway::start(&home, &name, binary, &arguments, &[("TIDEGATE_NODE", &name)])?);
         }
-        for node in &started {
-            node.ready()?;
-        }
-        let front_port = Port::free()?;
-        let addresses: Vec<SocketAddr> = started.iter().map(|node| node.port.address()).collect();
-        let command = nginx::prepare(&home.path.join("nginx"), front_port.number, &addresses)?;
-        let mut front = home.start("nginx", command, "apt-get install nginx")?;
-        front.ready(PATIENCE, || http::says_yes(front_port.address(), "/readyz"))?;
-        let wire = Delay::start(front_port.address(), Duration::ZERO)?;
+        started.iter().try_for_each(|node| node.ready(PATIENCE))?;
+        let gateways: Vec<SocketAddr> = started.iter().map(Gateway::address).collect();
+        let front = Nginx::repository(&home, free_address()?, &gateways, for_chaos)?;
+        front.ready(PATIENCE)?;
         Ok(Self {
-            front: Mutex::new(front),
-            nodes: started,
-            redis: Mutex::new(Some(redis)),
-            redis_port,
-            front_port,
-            wire,
+            wire: Delay::start(front.address(), Duration::ZERO)?,
+            front,
+            nodes: started.into_iter().map(Mutex::new).collect(),
+            gateways,
+            redis: Mutex::new(redis),
             redis_wire,
-            binary: binary.to_owned(),
             home,
         })
     }
 
     pub(super) fn front(&self) -> SocketAddr {
-        self.front_port.address()
+        self.front.address()
     }
 
-    pub(super) fn gateways(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| node.port.address()).collect()
+    pub(super) fn gateways(&self) -> &[SocketAddr] {
+        &self.gateways
     }
 
     pub(super) fn signal_node(&self, node: usize, signal: Signal) {
-        self.nodes[node].process.lock().signal(signal);
+        self.nodes[node].lock().process().signal(signal);
     }
 
-    pub(super) fn kill_node(&self, node: usize) {
-        self.nodes[node].process.lock().kill();
+    pub(super) fn kill_node(&self, node: usize) -> Result<()> {
+        self.nodes[node].lock().process().kill()?;
+        Ok(())
     }
 
     /// After its end; returns once it is ready.
     pub(super) fn start_node(&self, node: usize) -> Result<()> {
-        let Node { name, port, admin, process } = &self.nodes[node];
-        let new = start_node(&self.home, &self.binary, name, port, admin, self.redis_wire.address)?;
-        *process.lock() = new;
-        self.nodes[node].ready()
+        let mut node = self.nodes[node].lock();
+        node.start_again()?;
+        node.ready(PATIENCE)
     }
 
     /// SIGTERM, and waits until it has gone by itself, with a good word.
     pub(super) fn drain_node(&self, node: usize) -> Result<()> {
-        let mut process = self.nodes[node].process.lock();
-        process.signal(Signal::SIGTERM);
-        let status = process.wait(PATIENCE).context("a gateway does not end after SIGTERM")?;
+        let node = self.nodes[node].lock();
+        node.process().signal(Signal::SIGTERM);
+        let status = node.process().wait(PATIENCE).context("a gateway does not end after SIGTERM")?;
         ensure!(status.success(), "a gateway ended its drain with {status}");
         Ok(())
     }
 
     pub(super) fn all_ready(&self) -> Result<()> {
-        self.nodes.iter().try_for_each(Node::ready)
+        self.nodes.iter().try_for_each(|node| node.lock().ready(PATIENCE))
     }
 
     pub(super) fn signal_redis(&self, signal: Signal) {
-        if let Some(redis) = &mut *self.redis.lock() {
+        if let Some(redis) = self.redis.lock().process() {
             redis.signal(signal);
         }
     }
 
     pub(super) fn kill_redis(&self) {
-        self.redis.lock().take();
+        self.redis.lock().stop();
     }
 
     /// After its end, with what it has on disk, or without.
     pub(super) fn start_redis(&self, data: bool) -> Result<()> {
-        let mut redis: MutexGuard<'_, _> = self.redis.lock();
-        let dir = self.home.path.join("redis");
+        let mut redis = self.redis.lock();
         if !data {
-            fs::remove_dir_all(&dir)?;
-            fs::create_dir(&dir)?;
+            redis.forget()?;
         }
-        *redis = Some(start_redis(&self.home, &self.redis_port)?);
-        Ok(())
+        redis.start_again()?;
+        local::redis_answers(&redis)
     }
 
     pub(super) fn ask_redis(&self, words: &[&str]) -> Result<String> {
-        Redis::connect(&format!("redis://{}", self.redis_port.address()))?.ask(words)
+        let url = local::redis_url(&self.redis.lock());
+        Redis::connect(&url)?.ask(words)
     }
 
     pub(super) fn reload_front(&self) {
-        self.front.lock().signal(Signal::SIGHUP);
+        self.front.process().signal(Signal::SIGHUP);
     }
 
     /// All gateways are told to end, and have to do it well.
@@ -194,56 +169,33 @@ impl Cluster {
     /// Leaves all logs where they are, and says where.
     pub(super) fn keep(&self) {
         self.home.keep();
-        println!("Everybody's logs: {}", self.home.path.display());
+        println!("Everybody's logs: {}", self.home.path().display());
     }
 
     /// Lines of the gateways' logs that should not be there.
     pub(super) fn complaints(&self) -> Vec<String> {
         let mut found = Vec::new();
         for node in &self.nodes {
-            let log = fs::read(self.home.path.join(format!("{}.log", node.name))).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log).into_owned();
+            let node = node.lock();
+            let log = node.process().output();
             // That Redis has lost its data is what was done to it.
             let bad = |line: &&str| {
                 line.contains("panicked at")
                     || line.contains(" ERROR ") && !line.contains("another epoch has begun")
             };
-            found.extend(log.lines().filter(bad).map(|line| format!("{}: {line}", node.name)));
+            found.extend(log.lines().filter(bad).map(|line| format!("{}: {line}", node.name())));
         }
         found
     }
 }
 
-impl Node {
-    fn ready(&self) -> Result<()> {
-        self.process.lock().ready(PATIENCE, || http::says_yes(self.admin.address(), "/readyz"))
+/// A line of nginx' files for a run of a minute.
+fn for_chaos(line: &str) -> String {
+    match line.split_whitespace().next() {
+        // A reload ends its old workers' streams within the run.
+        Some("worker_shutdown_timeout") => "worker_shutdown_timeout 1s;".to_owned(),
+        // Tokens that it might name are worth nothing here.
+        Some("error_log") => "error_log stderr error;".to_owned(),
+        _ => line.to_owned(),
     }
-}
-
-fn start_redis(home: &Home, port: &Port) -> Result<Process> {
-    let mut command = local::server("redis-server");
-    command.arg(home.path.join("redis.conf")).args(["--port", &port.number.to_string()]);
-    command.args(["--bind", "127.0.0.1", "--daemonize", "no", "--dir"]).arg(home.path.join("redis"));
-    // What was answered with 200 is on the disk: the promise that is checked here.
-    command.args(["--appendonly", "yes", "--appendfsync", "always"]);
-    let mut process = home.start("redis", command, "apt-get install redis-server")?;
-    let url = format!("redis://{}", port.address());
-    process.ready(PATIENCE, || Redis::connect(&url).and_then(|mut redis| redis.ask(&["PING"])).is_ok())?;
-    Ok(process)
-}
-
-fn start_node(
-    home: &Home,
-    binary: &Path,
-    name: &str,
-    port: &Port,
-    admin: &Port,
-    redis: SocketAddr,
-) -> Result<Process> {
-    let mut command = local::serve(binary);
-    command.arg("--config").arg(home.path.join("tidegate.toml"));
-    command.args(["--listen", &port.address().to_string()]);
-    command.args(["--admin-listen", &admin.address().to_string()]);
-    command.args(["--redis", &format!("redis://{redis}")]).env("TIDEGATE_NODE", name);
-    home.start(name, command, "build it first: cargo build -p tidegate")
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use nix::sys::signal::Signal;
+use tidegate_children::Signal;
 
 use super::client::Stage;
 use super::cluster::Cluster;
@@ -47,13 +47,13 @@ fn perform(step: &Step, cluster: &Cluster, stage: &Stage) -> Result<()> {
     };
     match step.fault {
         Fault::Kill => {
-            cluster.kill_node(step.node);
+            cluster.kill_node(step.node)?;
             wait::pause(step.time);
             cluster.start_node(step.node)
         }
         Fault::KillAll => {
             let nodes = 0..cluster.gateways().len();
-            nodes.clone().for_each(|node| cluster.kill_node(node));
+            nodes.clone().try_for_each(|node| cluster.kill_node(node))?;
             wait::pause(step.time);
             nodes.into_iter().try_for_each(|node| cluster.start_node(node))
         }

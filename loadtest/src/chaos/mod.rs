@@ -7,7 +7,6 @@ mod cluster;
 mod faults;
 mod garbage;
 mod ledger;
-mod nginx;
 mod outcome;
 mod play;
 mod publisher;

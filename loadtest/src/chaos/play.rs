@@ -97,7 +97,7 @@ impl<'a> Play<'a> {
             let noise = garbage.then(|| {
                 let (front, gateways) = (self.cluster.front(), self.cluster.gateways());
                 let token = &self.cast.clients[0].token;
-                scope.spawn(move || garbage::run(stage, self.seed, front, &gateways, token))
+                scope.spawn(move || garbage::run(stage, self.seed, front, gateways, token))
             });
             let began = Instant::now();
             let publishers: Vec<_> =

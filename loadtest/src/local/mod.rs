@@ -1,16 +1,21 @@
 //! Servers that the tester starts itself, on this machine, and leaves nothing of behind.
 
-pub(crate) mod child;
-pub(crate) mod http;
 pub(crate) mod peers;
-pub(crate) mod ports;
+pub(crate) mod start;
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tidegate_children::{Home, RedisServer};
 
 use crate::failure::Usage;
+use crate::redis::Redis;
+
+/// So long anything may take to come up: a busy machine needs seconds for what is done in
+/// milliseconds elsewhere.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The gateway: this one, or that beside this program, since both come out of one build.
 pub(crate) fn gateway(binary: Option<&Path>) -> Result<PathBuf> {
@@ -26,23 +31,23 @@ pub(crate) fn gateway(binary: Option<&Path>) -> Result<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
-/// A program that Debian puts where not everybody's PATH is.
-pub(crate) fn server(program: &str) -> Command {
-    let mut command = Command::new(program);
-    if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", [path, "/usr/sbin:/usr/local/sbin".into()].join(std::ffi::OsStr::new(":")));
-    }
-    command
+/// An empty Redis with the settings that Tidegate recommends, and `arguments`.
+pub(crate) fn redis(home: &Home, arguments: &[&str]) -> Result<RedisServer> {
+    let config = home.path().join("redis.conf");
+    fs::write(&config, include_str!("../../../deploy/redis.conf"))?;
+    let config = config.display().to_string();
+    let arguments = std::iter::once(config.as_str()).chain(arguments.iter().copied());
+    let server = RedisServer::start(home, arguments.map(ToOwned::to_owned).collect())?;
+    redis_answers(&server)?;
+    Ok(server)
 }
 
-/// A gateway's command line, without settings that are meant for the caller's own.
-pub(crate) fn serve(binary: &Path) -> Command {
-    let mut command = Command::new(binary);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDEGATE_") || name == "RUST_LOG" {
-            command.env_remove(name);
-        }
-    }
-    command.arg("serve");
-    command
+/// Waits until it does.
+pub(crate) fn redis_answers(server: &RedisServer) -> Result<()> {
+    let ping = || Redis::connect(&redis_url(server)).and_then(|mut redis| redis.ask(&["PING"])).is_ok();
+    server.process().map_or(Ok(()), |process| process.ready(PATIENCE, ping))
+}
+
+pub(crate) fn redis_url(server: &RedisServer) -> String {
+    format!("redis://{}", server.address())
 }

@@ -1,41 +1,34 @@
 //! What goes wrong is seen, counted and said.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
-use tidegate_testkit::{RedisServer, free_port};
+use tidegate_children::{Home, Process, free_address};
+use tidegate_testkit::{DEADLINE, RedisServer, free_port};
 
 use crate::run::{gateway, loadtest};
 
 /// The bare loop: a server that remembers nothing. Killed when it is dropped.
 struct Loop {
-    child: Child,
+    _process: Process,
     url: String,
 }
 
 impl Loop {
-    async fn start() -> Self {
-        let listen = format!("127.0.0.1:{}", free_port());
+    fn start() -> Self {
+        let address = free_address().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-        let child = command.args(["baseline", "--listen", &listen]).spawn().unwrap();
-        tidegate_testkit::eventually("the loop listens", async || {
-            tokio::net::TcpStream::connect(&listen).await.ok()
-        })
-        .await;
-        Self { child, url: format!("http://{listen}") }
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        command.args(["baseline", "--listen", &address.to_string()]);
+        let process = Home::new("loop").unwrap().start("loop", command, "").unwrap();
+        process.ready(DEADLINE, || TcpStream::connect(address).is_ok()).unwrap();
+        Self { _process: process, url: format!("http://{address}") }
     }
 }
 
 #[tokio::test]
 async fn what_a_server_forgets_is_counted_as_lost() {
-    let server = Loop::start().await;
+    let server = Loop::start();
     let storm =
         ["reconnect", "--profile", "loop", "--url", &server.url, "--connections", "6", "--missed", "7"];
     let ran = loadtest(&storm).await;

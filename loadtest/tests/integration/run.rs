@@ -1,8 +1,6 @@
 //! The load tester and the gateway as processes.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,7 +9,7 @@ use tidegate_testkit::Gateway;
 /// A gateway by itself, or on a Redis.
 pub(crate) async fn gateway(redis: Option<&str>, settings: &[(&str, &str)]) -> Gateway {
     let arguments: Vec<&str> = redis.map_or_else(Vec::new, |url| vec!["--redis", url]);
-    Gateway::spawn(tidegate(), &arguments, settings).await
+    Gateway::spawn(Gateway::binary_beside(env!("CARGO_BIN_EXE_loadtest")), &arguments, settings).await
 }
 
 /// What a run left behind.
@@ -69,20 +67,4 @@ impl Ran {
         }
         assert!(self.page.contains("Limits held"), "{}", self.output);
     }
-}
-
-/// The binary beside this test's own: a run of the workspace's tests has built it. Else it is built.
-fn tidegate() -> &'static PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let loadtest = PathBuf::from(env!("CARGO_BIN_EXE_loadtest"));
-        let tidegate = loadtest.with_file_name("tidegate");
-        if !tidegate.exists() {
-            let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--package", "tidegate", "--locked"]);
-            build.args(loadtest.parent().is_some_and(|dir| dir.ends_with("release")).then_some("--release"));
-            assert!(build.status().unwrap().success(), "the gateway does not build");
-        }
-        tidegate
-    })
 }

@@ -4,52 +4,91 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = fileURLToPath(new URL("../../../..", import.meta.url));
-const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
-export const binary = process.env.GATEWAY_BINARY ?? join(target, "debug", "tidegate");
+export const root = fileURLToPath(new URL("../../../..", import.meta.url));
+const target = resolve(root, process.env.CARGO_TARGET_DIR ?? "target");
+export const binary = resolve(process.env.GATEWAY_BINARY ?? join(target, "debug/tidegate"));
 
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
+/** The first of `count` ports in a row that nothing listens on. */
+export async function freePorts(count) {
+  for (;;) {
+    const servers = [];
+    try {
+      const first = await listen(0, servers);
+      for (let i = 1; i < count; i += 1) await listen(first + i, servers);
+      return first;
+    } catch (error) {
+      if (error.code !== "EADDRINUSE" && error.code !== "ERR_SOCKET_BAD_PORT") throw error;
+    } finally {
+      await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+    }
+  }
 }
+
+async function listen(port, servers) {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  servers.push(server);
+  return server.address().port;
+}
+
+export const freePort = () => freePorts(1);
 
 // A gateway reads its settings there as well, and knows none of the tests' own.
 const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDEGATE_")));
 
-async function start(t, command, args, env, ready) {
-  const child = spawn(command, args, { env: { ...inherited, ...env }, stdio: ["ignore", "ignore", "pipe"] });
+/** A process that ends with this one at the latest. */
+export function start(command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
-  child.stderr.on("data", (text) => {
-    log += text;
-  });
-  const exited = once(child, "exit");
-  exited.catch(() => {});
-  const stop = async (signal = "SIGKILL") => {
-    // Without a pid it never began, and the signal would go to this process and its group.
-    if (child.pid && child.exitCode === null && child.signalCode === null) child.kill(signal);
-    await exited.catch(() => {});
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log = (log + text).slice(-200_000)));
+  // Without a pid it never began, and a signal would go to this process and its group.
+  const lives = () => child.pid && child.exitCode === null && child.signalCode === null;
+  const gone = once(child, "exit").catch(() => {});
+  const last = () => lives() && child.kill("SIGTERM");
+  process.once("exit", last);
+  gone.then(() => process.off("exit", last));
+  return {
+    /** True, or why not. */
+    running: () => {
+      if (lives()) return true;
+      throw new Error(`${command} did not start, or ended:\n${log}`);
+    },
+    stop: async (signal) => {
+      if (lives()) child.kill(signal);
+      await gone;
+    },
   };
-  t.after(() => stop());
-  await until(async () => {
-    if (!child.pid || child.exitCode !== null) throw new Error(`${command} did not start, or ended:\n${log}`);
-    return await ready();
-  });
-  return { stop, log: () => log };
 }
 
-/** Asks until it is true: for what other processes do. */
+/** What a command prints. */
+export async function run(command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+  let out = "";
+  child.stdout.on("data", (text) => (out += text));
+  const [code] = await once(child, "close");
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")}: ${code}`);
+  return out.trim();
+}
+
+/** Asks until the answer is true: for what other processes do. */
 export async function until(condition, within = 10_000) {
-  const deadline = Date.now() + within;
-  while (!(await condition())) {
+  for (const deadline = Date.now() + within; ; ) {
+    const value = await condition();
+    if (value) return value;
     if (Date.now() > deadline) throw new Error(`not within ${within} ms: ${condition}`);
     await new Promise((go) => setTimeout(go, 20));
   }
+}
+
+/** One for a test, which it ends with. */
+async function startFor(t, command, args, env, ready) {
+  const { running, stop } = start(command, args, env);
+  t.after(() => stop("SIGKILL"));
+  await until(() => running() && ready());
+  return { stop: (signal = "SIGKILL") => stop(signal) };
 }
 
 /** A gateway. `env`: TIDEGATE_… settings. */
@@ -61,7 +100,7 @@ export async function gateway(t, { port, redis, env = {} } = {}) {
   if (redis) args.push("--redis", redis);
   const quick = { TIDEGATE_STREAM__RETRY: "100ms", TIDEGATE_DRAIN__DELAY: "0s", TIDEGATE_DRAIN__WINDOW: "0s" };
   const ready = () => fetch(`${url}/readyz`).then(({ ok }) => ok, () => false);
-  const { stop } = await start(t, binary, args, { ...quick, ...env }, ready);
+  const { stop } = await startFor(t, binary, args, { ...quick, ...env }, ready);
   const publish = async (topic, data, { event = "chat", key } = {}) => {
     const answer = await fetch(`${url}/v1/publish`, {
       method: "POST",
@@ -86,7 +125,7 @@ export async function redis(t) {
     socket.destroy();
     return works;
   };
-  await start(t, "redis-server", args, { PATH: `${process.env.PATH}:/usr/sbin` }, accepts);
+  await startFor(t, "redis-server", args, { PATH: `${process.env.PATH}:/usr/sbin` }, accepts);
   return `redis://127.0.0.1:${port}`;
 }
 
@@ -100,11 +139,5 @@ export const keyed = {
 /** A token as an application would make it. */
 export async function token(user, { ttl = "1h", subscribe = "**" } = {}) {
   const args = ["token", "--user", user, "--subscribe", subscribe, "--ttl", ttl, "--config", keyed.TIDEGATE_CONFIG];
-  const child = spawn(binary, args, { env: inherited, stdio: ["ignore", "pipe", "inherit"] });
-  let out = "";
-  child.stdout.on("data", (text) => {
-    out += text;
-  });
-  await once(child, "exit");
-  return out.trim();
+  return run(binary, args);
 }

@@ -71,6 +71,10 @@ impl State {
                     self.blocked_since.get_or_insert(now);
                     return Flushed::Blocked;
                 }
+                // The kernel counts the write deadline as well, and may be first.
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    self.cut(CloseReason::WriteDeadline);
+                }
                 Err(_) => self.cut(CloseReason::Client),
             }
         }

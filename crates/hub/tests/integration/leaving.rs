@@ -207,9 +207,9 @@ async fn a_sink_is_written_to_by_the_hub_itself_and_keeps_its_order_when_full() 
     let mut reader = rig.join(None, &["topic:a"], Resume::Live).await;
     reader.ready().await;
     let pipe = Arc::new(Mutex::new((usize::MAX, Vec::new())));
-    reader.subscription.attach(Box::new(Pipe(Arc::clone(&pipe), Vec::new())));
+    let mut attached = reader.subscription.attach(Box::new(Pipe(Arc::clone(&pipe), Vec::new())));
     let mut cx = Context::from_waker(Waker::noop());
-    assert_eq!(reader.subscription.flush(&mut cx), Flushed::All);
+    assert_eq!(attached.flush(&mut cx), Flushed::All);
     rig.publish("topic:a", "one").await;
     rig.settled().await;
     assert!(text(&pipe).ends_with("data: one\n\n"), "written without any task");
@@ -218,14 +218,14 @@ async fn a_sink_is_written_to_by_the_hub_itself_and_keeps_its_order_when_full() 
         rig.publish("topic:a", word).await;
     }
     rig.settled().await;
-    assert_eq!(reader.subscription.flush(&mut cx), Flushed::Blocked);
+    assert_eq!(attached.flush(&mut cx), Flushed::Blocked);
     pipe.lock().unwrap().0 = usize::MAX;
-    assert_eq!(reader.subscription.flush(&mut cx), Flushed::All);
+    assert_eq!(attached.flush(&mut cx), Flushed::All);
     let words: Vec<String> =
         text(&pipe).lines().filter_map(|line| line.strip_prefix("data: ").map(Into::into)).collect();
     assert_eq!(words, ["one", "two", "three", "four"]);
     rig.hub.drain(Duration::from_millis(1));
-    while reader.subscription.flush(&mut cx) != Flushed::Ended {
+    while attached.flush(&mut cx) != Flushed::Ended {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(text(&pipe).contains("tidegate:closing"));

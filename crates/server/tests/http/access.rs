@@ -112,21 +112,6 @@ async fn preflight() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_token() {
-    let node = Node::keyed().await;
-    let short = token("alice", &["room:*"], &[], Duration::from_secs(2));
-    let url = node.url("/v1/events?topic=room:1");
-    let mut stream = Sse::builder(&url).bearer(&short).open().await;
-    stream.next_named("tidegate:ready").await;
-    let closing = stream.next_named("tidegate:closing").await;
-    assert_eq!((closing.id, closing.data.as_str()), (None, r#"{"reason":"token_expired"}"#));
-    assert_eq!(stream.next().await, None);
-    let again = Sse::builder(&url).bearer(&short).open().await;
-    assert_eq!(again.status, 401);
-    assert_eq!(again.header("content-type"), Some("application/problem+json"));
-}
-
-#[tokio::test]
 async fn a_namespace_may_be_for_anyone() {
     let mut http_options = options();
     let mut namespace = http_options.namespaces.default;

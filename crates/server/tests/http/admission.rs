@@ -36,27 +36,12 @@ async fn refused(node: &Node, forwarded: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_streams() {
-    let node = node(AdmissionOptions { address_connections: 2, ..Default::default() }).await;
-    let metrics = node.metrics().await;
-    for reason in ["address_limit", "connect_rate"] {
-        let line = format!("tidegate_connections_refused_total{{reason=\"{reason}\"}} 0");
-        assert!(metrics.contains(&line), "{metrics}");
-    }
-    let first = ready(&node, "192.0.2.1").await;
-    let mut second = Sse::h2(&node.url(URL)).await;
-    second.next_named("tidegate:ready").await;
+async fn only_streams_count_and_no_claim_does() {
+    let node = node(AdmissionOptions { address_connections: 1, ..Default::default() }).await;
+    let _first = ready(&node, "192.0.2.1").await;
     // Whatever a client claims about itself: no proxy is trusted here.
     refused(&node, "192.0.2.3", "address_limit").await;
-    let metrics = node.metrics().await;
-    assert!(metrics.contains("tidegate_connections_refused_total{reason=\"address_limit\"} 1"), "{metrics}");
-    // Only streams are counted.
     assert_eq!(tidegate_testkit::http::get(&node.url("/openapi.json")).await.status, 200);
-    for stream in [first, second] {
-        drop(stream);
-        let room = async || open(&node, "").await.1.starts_with("tidegate:ready").then_some(());
-        tidegate_testkit::eventually("its place is free", room).await;
-    }
 }
 
 #[tokio::test]
@@ -82,17 +67,4 @@ async fn behind_a_trusted_proxy_clients_have_their_own_addresses() {
     assert_eq!(forwarded("192.0.2.1").await.1, "tidegate:closing");
     let other = forwarded("192.0.2.4").await;
     assert_eq!(other.1, "tidegate:ready");
-}
-
-#[tokio::test]
-async fn a_rush_is_spread() {
-    let node = node(AdmissionOptions { connect_rate: 1, connect_burst: 3, ..Default::default() }).await;
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        open.push(ready(&node, "").await);
-    }
-    refused(&node, "", "connect_rate").await;
-    let room = async || self::open(&node, "").await.1.starts_with("tidegate:ready").then_some(());
-    tidegate_testkit::eventually("a second later there is room for one more", room).await;
-    assert!(node.metrics().await.contains("tidegate_connections_refused_total{reason=\"connect_rate\"}"));
 }

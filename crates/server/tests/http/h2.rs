@@ -9,9 +9,10 @@ use tidegate_broker::Publication;
 use tidegate_protocol::{Data, Topic};
 use tidegate_server::Namespaces;
 use tidegate_testkit::http::publish;
+use tidegate_testkit::{DEADLINE, Sse};
 use tokio::net::TcpStream;
 
-use crate::node::{Node, Setup};
+use crate::node::{Node, Setup, options};
 
 #[tokio::test]
 async fn an_http2_client_that_takes_nothing_holds_nobodys_place() {
@@ -54,6 +55,26 @@ async fn an_http2_client_that_takes_nothing_holds_nobodys_place() {
     };
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     drop(next);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_disconnected_user_with_a_closed_window_has_room_again_at_once() {
+    let hub = tidegate_hub::Options { user_connections: 1, ..Default::default() };
+    let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
+    let socket = tokio::net::TcpStream::connect(node.addr()).await.unwrap();
+    let (mut client, connection) =
+        h2::client::Builder::new().initial_window_size(1).handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(node.url("/v1/events?userId=bob")).body(()).unwrap();
+    let stuck = client.send_request(request, true).unwrap().0.await.unwrap();
+    assert_eq!(stuck.status(), 200);
+    tidegate_testkit::http::post(&node.url("/v1/users/bob/disconnect"), &json!(null)).await;
+    tidegate_testkit::eventually("bob may come back", async || {
+        let event = Sse::open(&node.url("/v1/events?userId=bob")).await.next().await?;
+        (event.event == "tidegate:ready").then_some(())
+    })
+    .await;
     connection.abort();
 }
 
@@ -127,6 +148,35 @@ async fn a_drain_says_goaway_and_lets_streams_end_one_by_one() {
     }
     drop(client);
     connection.await.unwrap().expect("closed, with nothing left");
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_ends_with_its_answer() {
+    for (path, status, text) in [
+        ("/v1/events?topic=a", 200, r#"{"reason":"overloaded"}"#),
+        ("/openapi.json", 503, "as many connections"),
+    ] {
+        let transport = tidegate_transport::Options { connections: 1, ..Default::default() };
+        let http = tidegate_server::Options { transport, ..options() };
+        let node = Node::start(Setup { http: Some(http), ..Setup::default() }).await;
+        let mut first = Sse::open(&node.url("/v1/events?topic=a")).await;
+        first.next_named("tidegate:ready").await;
+        let socket = TcpStream::connect(node.addr()).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get(node.url(path)).body(()).unwrap();
+        let response = client.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(response.status(), status);
+        let mut answer = Stream { body: response.into_body(), seen: String::new() };
+        answer.until(text).await;
+        while let Some(rest) = answer.body.data().await {
+            rest.expect("ended in good order");
+        }
+        // The client would ask again on it, and be refused for as long as it lasts.
+        let ended = tokio::time::timeout(DEADLINE, connection).await.expect("the node ends it");
+        ended.unwrap().expect("in good order");
+        drop(client);
+    }
 }
 
 /// A stream of a connection that this test holds itself.

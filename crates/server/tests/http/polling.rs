@@ -94,18 +94,6 @@ async fn a_cursor_that_is_worth_nothing_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn the_last_events_come_at_once() {
-    let node = Node::open().await;
-    for n in 0..4 {
-        publish(&node.base(), &json!({ "topic": "room:1", "data": n })).await;
-    }
-    let answer = poll(&node, "topic=room:1&replay=2").await;
-    let data: Vec<_> =
-        answer["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect();
-    assert_eq!(data, [json!(2), json!(3)]);
-}
-
-#[tokio::test]
 async fn a_drain_answers_those_who_wait() {
     let node = Node::open().await;
     let cursor = start(&node, "room:1").await;
@@ -198,21 +186,6 @@ async fn a_connection_ends_with_the_poll_that_said_so() {
     let reading = client.read_to_string(&mut rest);
     tokio::time::timeout(Duration::from_secs(10), reading).await.expect("it is closed").unwrap();
     assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_waits_no_longer() {
-    let node = Node::open().await;
-    let cursor = start(&node, "room:1").await;
-    let mut client = TcpStream::connect(node.addr()).await.unwrap();
-    let request = format!("GET /v1/poll?topic=room:1&since={cursor}&timeout=60 HTTP/1.1\r\nhost: a\r\n\r\n");
-    client.write_all(request.as_bytes()).await.unwrap();
-    read_until(&mut client, "\r\n\r\n").await;
-    assert_eq!(node.hub.live(), 1);
-    drop(client);
-    while node.hub.live() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 async fn read_until(client: &mut TcpStream, end: &str) -> String {

@@ -12,7 +12,7 @@ use tidegate_testkit::{WebSocket, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::node::{API_KEY, Node, Setup, options, token};
+use crate::node::{Node, Setup, options, token};
 use crate::ws::ready;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -304,24 +304,4 @@ async fn who_says_too_much_is_told_and_then_closed() {
     let other = ready(&node, "topic=a", false).await;
     publish(&node.base(), &json!({"topic": "a", "data": 1})).await;
     drop(other);
-}
-
-#[tokio::test]
-async fn the_reasons_to_end_have_their_codes() {
-    let hub = tidegate_hub::Options { max_age: Some(Duration::from_millis(1500)), ..Default::default() };
-    let node = Node::start(Setup { keyed: true, hub: Some(hub), ..Setup::default() }).await;
-    let long = token("alice", &["a"], &[], HOUR);
-    let short = token("bob", &["a"], &[], Duration::from_secs(1));
-    let mut aged = ready(&node, &format!("topic=a&access_token={long}"), false).await;
-    let mut expired = ready(&node, &format!("topic=a&access_token={short}"), true).await;
-    let (events, close) = expired.rest().await;
-    assert_eq!(events.last().unwrap().data, r#"{"reason":"token_expired"}"#);
-    assert_eq!(close, Close::Said(3000, "token_expired".into()));
-    assert_eq!(aged.rest().await.1, Close::Said(1012, "max_age".into()));
-    let mut sent_away = ready(&node, &format!("access_token={long}"), true).await;
-    let url = node.url("/v1/users/alice/disconnect");
-    assert_eq!(send(Method::POST, &url, Some(API_KEY), None).await.status, 200);
-    assert_eq!(sent_away.rest().await.1, Close::Said(3003, "disconnected".into()));
-    let builder = WebSocket::builder(&node.url(&format!("/v1/ws?topic=a&access_token={short}")));
-    assert_eq!(refused(builder).await.unwrap().0, 401);
 }

@@ -3,88 +3,13 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_testkit::http::{publish, send};
 use tidegate_testkit::ws::Close;
 use tidegate_testkit::{WebSocket, eventually};
 
 use crate::node::{API_KEY, Node, Setup, token};
-use crate::ws::{builder, ready, start};
-
-#[tokio::test]
-async fn large_and_many_events_pass_a_socket_that_is_often_full() {
-    let hub =
-        || tidegate_hub::Options { outbox_bytes: 64 << 20, outbox_events: 100_000, ..Default::default() };
-    for (h2, tls) in [(false, false), (true, false), (false, true)] {
-        let node = start(tls, Setup { hub: Some(hub()), ..Setup::default() }).await;
-        let mut socket = builder(&node, "topic=a&topic=b", h2).receive_buffer(8_192).open().await;
-        let mut expected = Vec::new();
-        for n in 0..100 {
-            let batch: Vec<Value> = (0..5)
-                .map(|m| {
-                    let data = format!("{n}.{m} {}", "y".repeat((n * 370 + m * 9_110) % 50_000));
-                    expected.push(data.clone());
-                    json!({"topic": (["a", "b"][m % 2]), "data": data})
-                })
-                .collect();
-            assert_eq!(publish(&node.base(), &json!(batch)).await.0, 200);
-        }
-        assert!(socket.collect_data(500).await == expected, "every byte, in order: {h2} {tls}");
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_sent_away_and_resumes() {
-    for h2 in [false, true] {
-        let hub = tidegate_hub::Options { outbox_bytes: 256 << 10, ..Default::default() };
-        let node = Node::start(Setup { hub: Some(hub), ..Setup::default() }).await;
-        let mut slow = builder(&node, "topic=a", h2).receive_buffer(8_192).open().await;
-        slow.next_named("tidegate:ready").await;
-        let mut quick = ready(&node, "topic=a", h2).await;
-        let data = "x".repeat(30_000);
-        let mut count = 0;
-        while node.hub.live() == 2 {
-            let event = json!({"topic": "a", "data": format!("{count} {data}")});
-            assert_eq!(publish(&node.base(), &event).await.0, 200);
-            quick.collect_data(1).await;
-            count += 1;
-        }
-        // The goodbye comes through if the client reads again within seconds.
-        let (events, close) = slow.rest().await;
-        assert_eq!(close, Close::Said(4008, "slow_consumer".into()));
-        assert!(events.len() < count);
-        let mut resumed = builder(&node, "topic=a", h2).last_event_id(slow.last_event_id()).open().await;
-        let rest = resumed.collect_data(count - events.len()).await;
-        for (n, data) in events.into_iter().map(|event| event.data).chain(rest).enumerate() {
-            assert_eq!(data.split(' ').next(), Some(&*n.to_string()));
-        }
-        assert!(node.metrics().await.contains("tidegate_leaves_total{reason=\"slow_consumer\"} 1"));
-    }
-}
-
-#[tokio::test]
-async fn a_socket_that_stays_full_is_cut() {
-    for tls in [false, true] {
-        let hub = tidegate_hub::Options {
-            write_deadline: Duration::from_millis(500),
-            heartbeat: Duration::from_millis(300),
-            outbox_bytes: 64 << 20,
-            outbox_events: 1_000_000,
-            ..Default::default()
-        };
-        let node = start(tls, Setup { hub: Some(hub), ..Setup::default() }).await;
-        let mut stuck = builder(&node, "topic=a", false).receive_buffer(4_096).open().await;
-        stuck.next_named("tidegate:ready").await;
-        let data = "x".repeat(60_000);
-        for n in 0..300 {
-            publish(&node.base(), &json!({"topic": "a", "data": format!("{n} {data}")})).await;
-        }
-        eventually("it is gone", async || (node.hub.live() == 0).then_some(())).await;
-        assert!(node.metrics().await.contains("tidegate_leaves_total{reason=\"write_deadline\"} 1"));
-        let (events, close) = stuck.rest().await;
-        assert!(matches!(close, Close::Cut(_)) && events.len() < 300, "{close:?}");
-    }
-}
+use crate::ws::ready;
 
 #[tokio::test]
 async fn who_answers_no_ping_is_sent_away_and_who_does_stays() {
@@ -119,10 +44,6 @@ async fn a_client_that_is_gone_leaves_nothing() {
     }
     let metrics = node.metrics().await;
     assert!(metrics.contains("tidegate_leaves_total{reason=\"client\"} 6"), "{metrics}");
-    let socket: WebSocket = ready(&node, "topic=a", false).await;
-    node.shutdown.hard.cancel();
-    let mut socket = socket;
-    assert!(matches!(socket.rest().await.1, Close::Cut(_)), "a hard stop asks nobody");
 }
 
 #[tokio::test]

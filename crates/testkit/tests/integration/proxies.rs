@@ -15,7 +15,7 @@ fn stream(text: &str) -> Vec<Vec<Step>> {
 async fn nginx_passes_a_stream_on_at_once_and_goes_to_the_next_node() {
     let server = Server::start(stream("id: 1\ndata: hello\n\n")).await;
     let gone: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-    let nginx = Nginx::front(free_port(), &[gone, server.addr]).await;
+    let nginx = Nginx::repository(&[gone, server.addr]).await;
     for _ in 0..3 {
         let mut events = Sse::open(&nginx.url("/events")).await;
         assert_eq!(events.status, 200);
@@ -27,10 +27,10 @@ async fn nginx_passes_a_stream_on_at_once_and_goes_to_the_next_node() {
 async fn nginx_takes_over_a_configuration_and_keeps_old_streams() {
     let one = Server::start(stream("data: one\n\n")).await;
     let two = Server::start(stream("data: two\n\n")).await;
-    let nginx = Nginx::front(free_port(), &[one.addr]).await;
+    let nginx = Nginx::repository(&[one.addr]).await;
     let source = EventSource::open(&nginx.url("/"));
     assert_eq!(source.wait_data(1).await, ["one"]);
-    nginx.reload_front(&[two.addr]).await;
+    nginx.reload(&[two.addr]);
     eventually("a worker with the new configuration", async || {
         let mut events = Sse::open(&nginx.url("/")).await;
         (events.next().await?.data == "two").then_some(())

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_testkit::{EventSource, Nginx, Publisher, Sse, free_port, http};
+use tidegate_testkit::{EventSource, Nginx, Publisher, Sse, http};
 
 use crate::cluster::{Cluster, numbers};
 
@@ -12,7 +12,7 @@ const QUERY: &str = "/v1/events?topic=a:1&topic=b:2&topic=c:3&topic=d:4&topic=e:
 async fn nodes_behind_nginx_are_killed_again_and_again() {
     let mut cluster = Cluster::start(3).await;
     let upstreams: Vec<_> = cluster.nodes.iter().map(tidegate_testkit::Gateway::addr).collect();
-    let nginx = Nginx::front(free_port(), &upstreams).await;
+    let nginx = Nginx::repository(&upstreams).await;
     let clients: Vec<_> =
         (0..6).map(|_| EventSource::builder(&[nginx.url(QUERY)]).stubborn().open()).collect();
     for client in &clients {

@@ -10,12 +10,6 @@ use tidegate_testkit::{End, Gateway, H3, Sse, eventually};
 use crate::tls::Mount;
 use crate::{outcome, tidegate};
 
-const QUICK_DRAIN: [(&str, &str); 3] = [
-    ("TIDEGATE_DRAIN__DELAY", "100ms"),
-    ("TIDEGATE_DRAIN__WINDOW", "300ms"),
-    ("TIDEGATE_DRAIN__DEADLINE", "8s"),
-];
-
 /// Opens a stream on the connection.
 async fn stream(gateway: &Gateway, connection: &H3) -> Sse {
     let mut stream = Sse::builder(&gateway.url("/v1/events?topic=a")).h3_by(connection).open().await;
@@ -29,27 +23,11 @@ async fn alt_svc(gateway: &Gateway) -> Option<String> {
 }
 
 #[tokio::test]
-async fn all_protocols_on_one_port_and_a_drain_that_ends_them() {
+async fn it_is_advertised_on_the_port_of_the_others() {
     let mount = Mount::new();
-    let gateway = mount.gateway_with(&QUICK_DRAIN).await;
+    let gateway = mount.gateway_with(&[]).await;
     let port = gateway.addr().port();
     assert_eq!(alt_svc(&gateway).await, Some(format!("h3=\":{port}\"; ma=86400")));
-    let (url, pem) = (gateway.url("/v1/events?topic=a"), mount.pem());
-    let builder = || Sse::builder(&url).trust(&pem);
-    let mut streams = [builder().open().await, builder().h2().open().await, builder().h3().open().await];
-    publish(&gateway.base(), &json!({"topic": "a", "data": "to all"})).await;
-    for stream in &mut streams {
-        assert_eq!(stream.collect_data(1).await, ["to all"]);
-    }
-    gateway.terminate();
-    for stream in &mut streams {
-        let (events, end) = stream.rest().await;
-        assert_eq!(events.last().unwrap().data, r#"{"reason":"drain"}"#);
-        assert_eq!(end, End::Clean);
-    }
-    drop(streams);
-    assert!(gateway.wait().await.success());
-    assert!(gateway.log().contains("every stream was closed"), "{}", gateway.log());
 }
 
 #[tokio::test]

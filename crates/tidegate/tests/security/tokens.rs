@@ -1,16 +1,16 @@
 //! Tokens that somebody made up, over the wire: the rules themselves are tested with `tidegate-auth`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
+use tidegate_testkit::Gateway;
 use tidegate_testkit::http::{client, get};
-use tidegate_testkit::{Gateway, Sse};
 
 use crate::raw;
-use crate::world::{SECRET, claims, keyed, member, signed};
+use crate::world::{SECRET, keyed, member};
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
@@ -165,16 +165,4 @@ async fn of_two_credentials_the_first_counts() {
     assert_eq!(ask(format!("Cookie: tidegate_token=x; tidegate_token={alice}")).await, 401);
     assert_eq!(ask(format!("Cookie: xtidegate_token={alice}; TIDEGATE_TOKEN={alice}")).await, 401);
     assert_eq!(ask(format!("Authorization: Basic {alice}")).await, 401);
-}
-
-/// Whose token says less than before is not helped by an old stream for longer than the token says.
-#[tokio::test]
-async fn a_stream_is_over_with_its_token() {
-    let gateway = keyed(&[], &[("TIDEGATE_AUTH__JWT__LEEWAY", "0s")]).await;
-    let mut claims = claims("alice");
-    claims.expires_at = SystemTime::now() + Duration::from_secs(2);
-    let mut stream = Sse::builder(&gateway.url("/v1/events")).bearer(&signed(&claims)).open().await;
-    stream.next_named("tidegate:ready").await;
-    let closing = stream.next_named("tidegate:closing").await;
-    assert!(closing.data.contains("token_expired"));
 }

@@ -6,7 +6,7 @@ use tidegate_testkit::DEADLINE;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::client::{Ask, Client, Seen};
+use crate::client::{Ask, Client, End, Seen};
 use crate::way::Way;
 
 /// Whenever its connection has ended it goes to the next node, with its cursor, for ever. Dropping it closes it.
@@ -22,8 +22,8 @@ pub(crate) struct Tale {
     /// The reasons of resets and closings.
     pub(crate) words: Vec<String>,
     pub(crate) connections: usize,
-    /// How often it found its connection ended.
-    pub(crate) ends: usize,
+    /// How its connections ended.
+    pub(crate) ends: Vec<End>,
 }
 
 impl Follower {
@@ -68,9 +68,9 @@ async fn follow(
         match client.next().await {
             Seen::Event(event) => tell.send_modify(|tale| tale.data.push(event.data)),
             Seen::Reset { reason, .. } => tell.send_modify(|tale| tale.words.push(format!("reset {reason}"))),
-            Seen::Closing(reason) => tell.send_modify(|tale| tale.words.push(reason)),
-            Seen::End(_) => {
-                tell.send_modify(|tale| tale.ends += 1);
+            Seen::Closing { reason, .. } => tell.send_modify(|tale| tale.words.push(reason)),
+            Seen::End(end) => {
+                tell.send_modify(|tale| tale.ends.push(end));
                 ask = ask.after(client.cursor());
                 client = loop {
                     bases.rotate_left(1);

@@ -5,6 +5,8 @@
 pub(crate) enum Way {
     /// Server-Sent Events to an HTTP/1.0 client.
     Http10,
+    /// The same over TLS.
+    Http10Tls,
     /// Over HTTP/1.1.
     H1,
     /// The same over TLS.
@@ -32,8 +34,9 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Http10,
+        Self::Http10Tls,
         Self::H1,
         Self::H1Tls,
         Self::H2,
@@ -50,13 +53,40 @@ impl Way {
 
     /// Whether it leads to a node that speaks TLS.
     pub(crate) fn tls(self) -> bool {
-        matches!(self, Self::H1Tls | Self::H2Tls | Self::H3 | Self::PollTls | Self::WsTls | Self::WsH2Tls)
+        match self {
+            Self::Http10Tls | Self::H1Tls | Self::H2Tls | Self::H3 => true,
+            Self::PollTls | Self::WsTls | Self::WsH2Tls => true,
+            Self::Http10 | Self::H1 | Self::H2 | Self::Post | Self::Poll | Self::Ws | Self::WsH2 => false,
+        }
     }
 
     /// Whether the client asks again for every batch of events. Such a one is never slow, and is told of an end by its next answer
     /// alone.
     pub(crate) fn polls(self) -> bool {
         matches!(self, Self::Poll | Self::PollTls)
+    }
+
+    /// Whether a response that is cut looks like one that is finished: HTTP/1.0 in the clear has no
+    /// end of its own.
+    pub(crate) fn hides_a_cut(self) -> bool {
+        self == Self::Http10
+    }
+
+    /// What the metrics call it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Http10 | Self::Http10Tls | Self::H1 | Self::H1Tls | Self::Post => "sse-h1",
+            Self::H2 | Self::H2Tls => "sse-h2",
+            Self::H3 => "sse-h3",
+            Self::Poll | Self::PollTls => "poll",
+            Self::Ws | Self::WsTls => "ws-h1",
+            Self::WsH2 | Self::WsH2Tls => "ws-h2",
+        }
+    }
+
+    /// An HTTP/1.1 stream of the same node.
+    pub(crate) fn plain_stream(self) -> Self {
+        if self.tls() { Self::H1Tls } else { Self::H1 }
     }
 
     /// Whether the client could also speak.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tidegate_auth::{Algorithm, Claims, SigningKey, mint};
 use tidegate_protocol::Pattern;
 use tidegate_testkit::http::{self, Answer};
-use tidegate_testkit::{Gateway, Publisher, RedisServer};
+use tidegate_testkit::{Gateway, Publisher, RedisServer, eventually};
 use tokio::sync::OnceCell;
 
 use crate::way::Way;
@@ -48,6 +48,10 @@ const PARTITIONED: &[(&str, &str)] = &[
     ("TIDEGATE_REDIS__LINGER", "1ms"),
 ];
 
+/// For nodes whose Redis goes away: they notice it, and say so, soon.
+const IMPATIENT: &[(&str, &str)] =
+    &[("TIDEGATE_LIMITS__JOIN_TIMEOUT", "1s"), ("TIDEGATE_REDIS__PROBE_TIMEOUT", "500ms")];
+
 /// Nodes on one Redis.
 pub(crate) struct World {
     pub(crate) plain: Vec<Gateway>,
@@ -67,9 +71,15 @@ impl World {
         PARTS.get_or_init(|| async { World::start(shared_redis().await, 2, 2, PARTITIONED).await }).await
     }
 
+    /// Two nodes of the shared cluster that one story has for itself.
+    pub(crate) async fn shared_pair(way: Way) -> World {
+        World::pair(way, shared_redis().await).await
+    }
+
     /// Two nodes for a way, on this Redis.
     pub(crate) async fn pair(way: Way, redis: &RedisServer) -> World {
-        if way.tls() { World::start(redis, 0, 2, &[]).await } else { World::start(redis, 2, 0, &[]).await }
+        let (plain, tls) = if way.tls() { (0, 2) } else { (2, 0) };
+        World::start(redis, plain, tls, IMPATIENT).await
     }
 
     /// Where a client of this way can go.
@@ -84,16 +94,32 @@ impl World {
 
     async fn start(redis: &RedisServer, plain: usize, tls: usize, more: &[(&str, &str)]) -> World {
         let (plain, tls) = tokio::join!(
-            join_all((0..plain).map(|_| node(false, redis, more))),
-            join_all((0..tls).map(|_| node(true, redis, more))),
+            join_all((0..plain).map(|_| node(false, Some(redis), more))),
+            join_all((0..tls).map(|_| node(true, Some(redis), more))),
         );
         World { plain, tls }
     }
 }
 
 /// A node of the shared cluster that one story has for itself.
-pub(crate) async fn node_for(way: Way) -> Gateway {
-    node(way.tls(), shared_redis().await, &[]).await
+pub(crate) async fn node_for(way: Way, more: &[(&str, &str)]) -> Gateway {
+    node(way.tls(), Some(shared_redis().await), more).await
+}
+
+/// A node without Redis that one story has for itself.
+pub(crate) async fn lone_node(way: Way, more: &[(&str, &str)]) -> Gateway {
+    node(way.tls(), None, more).await
+}
+
+/// Whether the node's metrics have this line.
+pub(crate) async fn counts(node: &Gateway, line: &str) -> bool {
+    let metrics = http::get(&node.admin_url("/metrics")).await.body;
+    metrics.as_str().unwrap().lines().any(|found| found == line)
+}
+
+/// Waits until they do.
+pub(crate) async fn eventually_counts(node: &Gateway, line: &str) {
+    eventually(line, async || counts(node, line).await.then_some(())).await;
 }
 
 /// A topic in that namespace that no other story uses.
@@ -175,14 +201,16 @@ async fn shared_redis() -> &'static RedisServer {
     REDIS.get_or_init(RedisServer::start).await
 }
 
-async fn node(tls: bool, redis: &RedisServer, more: &[(&str, &str)]) -> Gateway {
+async fn node(tls: bool, redis: Option<&RedisServer>, more: &[(&str, &str)]) -> Gateway {
     let mut env = [SETTINGS, more].concat();
     if tls {
         certificate();
         let file = pem_file().to_str().unwrap();
         env.extend([("TIDEGATE_TLS__CERTIFICATE", file), ("TIDEGATE_TLS__KEY", file)]);
     }
-    Gateway::spawn(env!("CARGO_BIN_EXE_tidegate"), &["--redis", &redis.url()], &env).await
+    let url = redis.map(RedisServer::url);
+    let args: Vec<&str> = url.iter().flat_map(|url| ["--redis", url]).collect();
+    Gateway::spawn(env!("CARGO_BIN_EXE_tidegate"), &args, &env).await
 }
 
 fn bases(nodes: &[Gateway]) -> Vec<String> {

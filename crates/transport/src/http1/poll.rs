@@ -22,7 +22,7 @@ pub(super) async fn run<S: DetachedSocket>(
     let body = poll_fn(|cx| match socket.client(cx) {
         Client::Waits => poll.poll_answer(cx, true),
         Client::Closed => poll.poll_answer(cx, false),
-        Client::Gone => task::Poll::Ready(None),
+        Client::Gone | Client::TimedOut => task::Poll::Ready(None),
     });
     let body = body.await?;
     drop(poll);

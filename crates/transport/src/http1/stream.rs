@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tidegate_hub::{Flushed, SubscriberHandle};
+use tidegate_hub::{Flushed, SinkHandle, SubscriberHandle};
 
 use crate::socket::{Client, DetachedSocket, Framing};
 
@@ -20,10 +20,10 @@ use crate::socket::{Client, DetachedSocket, Framing};
 pub(crate) fn run<S: DetachedSocket>(
     socket: Arc<S>,
     framing: Framing,
-    mut subscription: SubscriberHandle,
+    subscription: SubscriberHandle,
     permits: impl Send,
 ) -> impl Future<Output = ()> + Send {
-    subscription.attach(Arc::clone(&socket).writer(framing));
+    let mut subscription = subscription.attach(Arc::clone(&socket).writer(framing));
     async move {
         if poll_fn(|cx| poll(&*socket, &mut subscription, cx)).await == Ended::InOrder {
             let _ = socket.end(framing.last());
@@ -39,13 +39,14 @@ enum Ended {
     Cut,
 }
 
-fn poll(
-    socket: &impl DetachedSocket,
-    subscription: &mut SubscriberHandle,
-    cx: &mut Context<'_>,
-) -> Poll<Ended> {
-    if socket.client(cx) != Client::Waits {
-        return Poll::Ready(Ended::Cut);
+fn poll(socket: &impl DetachedSocket, subscription: &mut SinkHandle, cx: &mut Context<'_>) -> Poll<Ended> {
+    match socket.client(cx) {
+        Client::Waits => {}
+        Client::Closed | Client::Gone => return Poll::Ready(Ended::Cut),
+        Client::TimedOut => {
+            subscription.give_up();
+            return Poll::Ready(Ended::Cut);
+        }
     }
     loop {
         match subscription.flush(cx) {

@@ -33,15 +33,12 @@ pub(super) fn run(
     open: OpenStream,
     write_deadline: Duration,
 ) -> impl Future<Output = ()> + Send {
-    let OpenStream { mut subscription, permit, .. } = open;
-    let mut attached = false;
+    let OpenStream { subscription, permit, .. } = open;
     async move {
+        let writer = poll_fn(|cx| Poll::Ready(EventWriter::new(&handle, cx))).await;
+        let mut subscription = subscription.attach(Box::new(writer));
         let mut stopped = pin!(handle.stopped());
         let in_order = poll_fn(|cx| {
-            if !attached {
-                attached = true;
-                subscription.attach(Box::new(EventWriter::new(&handle, cx)));
-            }
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }

@@ -58,6 +58,11 @@ impl SocketState {
         self.client.asked.store(false, Ordering::Relaxed);
     }
 
+    /// Whether a request's head has arrived.
+    pub(crate) fn has_request(&self) -> bool {
+        self.head_arrived.load(Ordering::Relaxed)
+    }
+
     /// Whether the socket has taken everything that was written.
     pub(crate) fn all_written(&self) -> bool {
         !self.blocked.load(Ordering::Relaxed)
@@ -165,7 +170,7 @@ impl AsyncRead for DeadlineSocket {
         if let task::Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) {
             return task::Poll::Ready(read);
         }
-        if self.state.head_arrived.load(Ordering::Relaxed) {
+        if self.state.has_request() {
             self.head = None;
         } else if let Some(head) = &mut self.head
             && head.as_mut().poll(cx).is_ready()

@@ -40,6 +40,8 @@ pub(crate) enum Client {
     Closed,
     /// It is gone, or sent what it should not.
     Gone,
+    /// It has acknowledged nothing for as long as `write_deadline`: found by the kernel.
+    TimedOut,
 }
 
 impl DetachedSocket for TcpStream {
@@ -57,6 +59,7 @@ impl DetachedSocket for TcpStream {
             }
             match self.try_read(&mut byte) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Client::TimedOut,
                 Ok(0) => return Client::Closed,
                 _ => return Client::Gone,
             }

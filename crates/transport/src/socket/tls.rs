@@ -54,6 +54,7 @@ impl DetachedSocket for DetachedTls {
                 Poll::Ready(Ok(())) => {}
             }
             match session.read(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Client::TimedOut,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     // The alert that says why, if it fits.
                     let _ = session.flush(&self.socket);

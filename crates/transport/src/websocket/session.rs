@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -127,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             match poll_write(&mut self.socket, &mut self.codec, cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Gone),
+                Poll::Ready(Err(error)) => return Poll::Ready(self.failed(&error)),
                 Poll::Pending => {
                     ready!(self.session.subscription.watch().poll_cut(cx));
                     return Poll::Ready(self.ended());
@@ -207,8 +208,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.codec.receive(buffer.filled());
                 Poll::Ready(Ok(()))
             }
-            _ => Poll::Ready(Err(Ended::Gone)),
+            Ok(()) => Poll::Ready(Err(Ended::Gone)),
+            Err(error) => Poll::Ready(Err(self.failed(&error))),
         }
+    }
+
+    /// How to end when the socket has failed. The kernel counts the write deadline as well.
+    fn failed(&self, error: &io::Error) -> Ended {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.session.subscription.give_up();
+        }
+        Ended::Gone
     }
 
     fn heard(&mut self, received: Received) -> Result<(), Ended> {

@@ -8,6 +8,9 @@ mod ws;
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
 use crate::way::Way;
 use crate::world::{somebody, token};
 
@@ -34,10 +37,26 @@ pub(crate) enum Seen {
         topics: Vec<String>,
         reason: String,
     },
-    /// The connection is going to end. Long polls don't say it.
-    Closing(String),
-    /// The connection has ended; the status if a long poll was answered with another than 200.
-    End(Option<u16>),
+    /// The connection is going to end, and how long to wait then. Long polls don't say it.
+    Closing {
+        reason: String,
+        retry: Duration,
+    },
+    /// The connection has ended.
+    End(End),
+}
+
+/// How a connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The response was finished by its own framing.
+    InOrder,
+    /// A WebSocket was closed for this reason, with the code that belongs to it.
+    Said(String),
+    /// The connection broke, or looks as if it had.
+    Cut,
+    /// A long poll was answered with another status than 200.
+    Status(u16),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +92,33 @@ enum Wire {
     Ws(Box<tidegate_testkit::WebSocket>),
 }
 
+impl End {
+    /// Whether this is the good end of a connection that is closed for this reason.
+    pub(crate) fn is_good(&self, reason: &str) -> bool {
+        match self {
+            Self::InOrder => true,
+            Self::Said(said) => said == reason,
+            Self::Cut | Self::Status(_) => false,
+        }
+    }
+}
+
+impl Refused {
+    /// A client for which there is no room at a node. A stream hears of it on the stream: browsers
+    /// give one up for good at any other status than 200.
+    pub(crate) fn for_now(way: Way, reason: &str, status: u16) -> Refused {
+        if way.polls() || way.is_websocket() { Self::Status(status) } else { Self::Later(reason.to_owned()) }
+    }
+
+    /// An answer that is a problem, and says when to come back where that may help.
+    fn by_problem(status: StatusCode, headers: &HeaderMap) -> Refused {
+        assert_eq!(headers["content-type"], "application/problem+json", "{status}");
+        let later = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(headers.contains_key("retry-after"), later, "{status}");
+        Self::Status(status.as_u16())
+    }
+}
+
 impl Ask {
     /// By a user that nobody else is, who may have everything.
     pub(crate) fn new<S: AsRef<str>>(topics: &[S]) -> Ask {
@@ -87,6 +133,11 @@ impl Ask {
 
     pub(crate) fn after(&self, cursor: &str) -> Ask {
         Ask { cursor: Some(cursor.to_owned()), ..self.clone() }
+    }
+
+    /// With a client that takes in this many bytes without reading them.
+    pub(crate) fn buffer(&self, bytes: u32) -> Ask {
+        Ask { buffer: Some(bytes), ..self.clone() }
     }
 
     pub(crate) fn replay(&self, count: usize) -> Ask {
@@ -149,6 +200,32 @@ impl Client {
             }
         }
         data
+    }
+
+    /// The next things seen, which have to be a closing for this reason and the end in good order.
+    /// Returns how long the client was told to wait.
+    pub(crate) async fn closed_for(&mut self, wanted: &str) -> Duration {
+        let told = match self.next().await {
+            Seen::Closing { reason, retry } if reason == wanted => retry,
+            other => panic!("{other:?} instead of {wanted}: {self:?}"),
+        };
+        match self.next().await {
+            Seen::End(end) if end.is_good(wanted) => told,
+            other => panic!("{other:?} after {wanted}: {self:?}"),
+        }
+    }
+
+    /// Waits for the next heartbeat, and takes nothing else. A long poll has none: it asks once more.
+    pub(crate) async fn beat(&mut self) {
+        let beat = async {
+            match &mut self.wire {
+                Wire::Sse(stream) => sse::beat(stream, &mut self.cursor).await,
+                Wire::Poll(poll) => poll.beat(&mut self.cursor).await,
+                Wire::Ws(socket) => ws::beat(socket, &mut self.cursor).await,
+            }
+        };
+        let beaten = tokio::time::timeout(PATIENCE, beat).await;
+        assert!(beaten.is_ok(), "no heartbeat within {PATIENCE:?}: {self:?}");
     }
 
     /// Where it would go on.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidegate_testkit::http;
 
-use super::{Ask, Client, Event, Refused, Seen, Wire};
+use super::{Ask, Client, End, Event, Refused, Seen, Wire};
 
 #[derive(Debug)]
 pub(super) struct Poll {
@@ -46,7 +46,7 @@ impl Poll {
                 Ok(()) => {}
                 Err(Refused::Status(status)) => {
                     self.over = true;
-                    return Seen::End(Some(status));
+                    return Seen::End(End::Status(status));
                 }
                 Err(_) => self.over = true,
             }
@@ -54,13 +54,20 @@ impl Poll {
                 self.end.clone_into(cursor);
             }
         }
-        let Some(seen) = self.waiting.pop_front() else { return Seen::End(None) };
+        let Some(seen) = self.waiting.pop_front() else { return Seen::End(End::Cut) };
         match &seen {
             _ if self.waiting.is_empty() => self.end.clone_into(cursor),
             Seen::Event(Event { id: Some(id), .. }) => id.clone_into(cursor),
             _ => {}
         }
         seen
+    }
+
+    /// Asks once more, for a second at most. Nothing has come.
+    pub(super) async fn beat(&mut self, cursor: &mut String) {
+        self.ask(1).await.expect("an answer");
+        assert!(self.waiting.is_empty(), "{:?}", self.waiting);
+        self.end.clone_into(cursor);
     }
 
     async fn ask(&mut self, timeout: u32) -> Result<(), Refused> {
@@ -79,10 +86,10 @@ impl Poll {
         let request = http::client().get(url).bearer_auth(&self.ask.token).timeout(2 * super::PATIENCE);
         let away = |e: reqwest::Error| Refused::Away(format!("{e:?}"));
         let response = request.send().await.map_err(away)?;
-        let (status, text) = (response.status(), response.text().await.map_err(away)?);
-        if status != StatusCode::OK {
-            return Err(Refused::Status(status.as_u16()));
+        if response.status() != StatusCode::OK {
+            return Err(Refused::by_problem(response.status(), response.headers()));
         }
+        let text = response.text().await.map_err(away)?;
         let answer: Answer = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
         if answer.reset {
             self.waiting.push_back(Seen::Reset { topics: Vec::new(), reason: String::new() });

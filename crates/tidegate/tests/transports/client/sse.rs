@@ -2,10 +2,10 @@
 
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
-use tidegate_testkit::Sse;
+use tidegate_testkit::{self as testkit, Sse};
 
 use super::words::{said, strings};
-use super::{Ask, Client, Event, PATIENCE, Refused, Seen, Wire};
+use super::{Ask, Client, End, Event, PATIENCE, Refused, Seen, Wire};
 use crate::way::Way;
 use crate::world::certificate;
 
@@ -28,6 +28,7 @@ pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refu
     }
     builder = match way {
         Way::Http10 => builder.http10(),
+        Way::Http10Tls => builder.http10().trust(certificate()),
         Way::H1Tls => builder.trust(certificate()),
         Way::H2 => builder.h2(),
         Way::H2Tls => builder.h2().trust(certificate()),
@@ -36,14 +37,18 @@ pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refu
     };
     let mut stream = builder.try_open().await.map_err(|e| Refused::Away(e.to_string()))?;
     if stream.status != StatusCode::OK {
-        return Err(Refused::Status(stream.status.as_u16()));
+        return Err(Refused::by_problem(stream.status, &stream.headers));
     }
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
     let Some(first) = stream.next().await else { return Err(Refused::Away(format!("{:?}", stream.end()))) };
     let said: Value = serde_json::from_str(&first.data).unwrap();
     match first.event.as_str() {
-        "tidegate:ready" => {}
-        "tidegate:closing" => return Err(Refused::Later(said["reason"].as_str().unwrap().to_owned())),
+        "tidegate:ready" => assert!(first.id.is_some() && first.retry.is_some(), "{first:?}"),
+        "tidegate:closing" => {
+            assert!(first.id.is_none() && first.retry.is_some(), "{first:?}");
+            assert_eq!(stream.rest().await, (Vec::new(), testkit::End::Clean));
+            return Err(Refused::Later(said["reason"].as_str().unwrap().to_owned()));
+        }
         _ => panic!("{first:?} comes first"),
     }
     let cursor = stream.last_event_id().to_owned();
@@ -51,11 +56,21 @@ pub(super) async fn open(way: Way, base: &str, ask: &Ask) -> Result<Client, Refu
 }
 
 pub(super) async fn next(stream: &mut Sse, cursor: &mut String) -> Seen {
-    let Some(event) = stream.next().await else { return Seen::End(None) };
+    let Some(event) = stream.next().await else {
+        return Seen::End(if stream.end() == Some(&testkit::End::Clean) { End::InOrder } else { End::Cut });
+    };
     stream.last_event_id().clone_into(cursor);
     if event.event.starts_with("tidegate:") {
-        return said(&event.event, &serde_json::from_str(&event.data).unwrap());
+        let data = serde_json::from_str(&event.data).unwrap();
+        return said(&event.event, &data, event.id.as_deref(), event.retry);
     }
     let name = (event.event != "message").then_some(event.event);
     Seen::Event(Event { id: event.id, topic: None, name, data: event.data })
+}
+
+/// A heartbeat is a comment, with an id where the cursor has moved.
+pub(super) async fn beat(stream: &mut Sse, cursor: &mut String) {
+    let block = stream.next_block().await.expect("a heartbeat, not the end");
+    assert_eq!(block.data, None, "{block:?}");
+    stream.last_event_id().clone_into(cursor);
 }

@@ -1,5 +1,7 @@
 //! What events and the gateway's own words look like.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -24,12 +26,15 @@ impl Event {
     }
 }
 
-/// What the word of this name says.
-pub(super) fn said(name: &str, data: &Value) -> Seen {
+/// What the word of this name says. `id` and `retry` are what came with it.
+pub(super) fn said(name: &str, data: &Value, id: Option<&str>, retry: Option<Duration>) -> Seen {
     let reason = data["reason"].as_str().unwrap_or_default().to_owned();
     match name {
         "tidegate:reset" => Seen::Reset { topics: strings(&data["topics"]), reason },
-        "tidegate:closing" => Seen::Closing(reason),
+        "tidegate:closing" => {
+            assert_eq!(id, None, "a client comes back with the place that it has");
+            Seen::Closing { reason, retry: retry.expect("a client is told when to come back") }
+        }
         _ => panic!("{name} in the midst of a stream: {data}"),
     }
 }

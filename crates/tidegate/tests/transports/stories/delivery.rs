@@ -97,7 +97,8 @@ async fn what_is_not_kept_is_for_who_is_there(way: Way) {
         // Again and again: a long poll may just be on its way.
         let mut seen = pin!(client.event());
         loop {
-            publish(&bases[1], &fleeting, "now").await;
+            let receipt = send(&bases[1], &json!({ "topic": fleeting, "data": "now" })).await;
+            assert!(receipt["id"].is_null(), "{receipt}");
             if let Ok(event) = tokio::time::timeout(Duration::from_millis(50), &mut seen).await {
                 break event;
             }

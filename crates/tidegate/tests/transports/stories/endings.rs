@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use tidegate_testkit::eventually;
 
-use crate::client::{Ask, Client, Refused, Seen};
+use crate::client::{Ask, Client, End, Refused, Seen};
 use crate::way::Way;
 use crate::world::{World, manage, publish, somebody, token, unique};
 
@@ -30,8 +30,7 @@ async fn a_backend_disconnects_a_user(way: Way) {
     if !way.polls() {
         assert_eq!(told, Some(bases.len() as u64), "each node that he is on");
         for bob in &mut bobs {
-            assert_eq!(bob.next().await, Seen::Closing("disconnected".into()));
-            assert_eq!(bob.next().await, Seen::End(None));
+            bob.closed_for("disconnected").await;
         }
     }
     publish(&bases[1], &topic, 2).await;
@@ -53,10 +52,9 @@ async fn a_token_expires(way: Way) {
     let cursor = client.cursor().to_owned();
     if way.polls() {
         // The poll that waits is answered, and the next one refused.
-        assert_eq!(client.next().await, Seen::End(Some(401)));
+        assert_eq!(client.next().await, Seen::End(End::Status(401)));
     } else {
-        assert_eq!(client.next().await, Seen::Closing("token_expired".into()));
-        assert_eq!(client.next().await, Seen::End(None));
+        client.closed_for("token_expired").await;
     }
     assert_eq!(client.leave(), cursor, "the place stays");
     publish(&bases[0], &topic, 2).await;

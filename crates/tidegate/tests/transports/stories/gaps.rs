@@ -9,7 +9,12 @@ use crate::client::{Ask, Client, Seen};
 use crate::way::Way;
 use crate::world::{KEY, World, manage, publish, send, unique};
 
-over_every_transport!(a_cursor_that_is_worth_nothing, a_history_that_was_trimmed, a_history_that_expired,);
+over_every_transport!(
+    a_cursor_that_is_worth_nothing,
+    a_reset_that_was_lost_on_the_way,
+    a_history_that_was_trimmed,
+    a_history_that_expired,
+);
 
 /// The next thing seen is a reset; a long poll does not say more.
 async fn reset(way: Way, client: &mut Client, topics: &[&String], reason: &str) {
@@ -23,18 +28,23 @@ async fn reset(way: Way, client: &mut Client, topics: &[&String], reason: &str) 
 }
 
 async fn a_cursor_that_is_worth_nothing(way: Way) {
-    const CURSORS: [(&str, &str); 5] = [
+    const CURSORS: [(&str, &str); 7] = [
+        // As if there were none.
+        ("", ""),
         ("not an id", "malformed"),
         ("-", "malformed"),
         ("\u{1}%\"", "malformed"),
+        ("%20\u{1f30a}", "malformed"),
         // The partition's letter, then the epoch and the offset.
         ("{partition}zzzzz-1", "epoch"),
         ("{partition}{epoch}-zzzzzz", "unknown"),
     ];
     for world in [World::shared().await, World::partitioned().await] {
         for (cursor, reason) in CURSORS {
-            if cursor.contains('\u{1}') && !way.polls() && !way.is_websocket() && way != Way::Post {
-                continue; // No header.
+            let in_header = !way.polls() && !way.is_websocket() && way != Way::Post;
+            // No header, or not one that a client of HTTP/3 would send.
+            if in_header && (cursor.contains('\u{1}') || !cursor.is_ascii() && way == Way::H3) {
+                continue;
             }
             let (bases, topic) = (world.bases(way), unique("room"));
             // A backend has no topic of its own.
@@ -43,7 +53,9 @@ async fn a_cursor_that_is_worth_nothing(way: Way) {
             let id = receipt["id"].as_str().unwrap();
             let cursor = cursor.replace("{partition}", &id[..1]).replace("{epoch}", &id[1..6]);
             let mut client = Client::open(way, &bases, &ask.after(&cursor)).await;
-            reset(way, &mut client, &[&topic], reason).await;
+            if !reason.is_empty() {
+                reset(way, &mut client, &[&topic], reason).await;
+            }
             publish(&bases[1], &topic, "live").await;
             assert_eq!(client.data(1).await, ["live"], "after {cursor:?}");
             // It has got a good one.
@@ -52,6 +64,25 @@ async fn a_cursor_that_is_worth_nothing(way: Way) {
             let mut client = Client::open(way, &bases[1..], &ask.after(&cursor)).await;
             assert_eq!(client.data(1).await, ["more"]);
         }
+    }
+}
+
+async fn a_reset_that_was_lost_on_the_way(way: Way) {
+    let world = World::shared().await;
+    for (cursor, reason) in [("rubbish!", "malformed"), ("0zzzzz-5", "epoch")] {
+        let (bases, topic) = (world.bases(way), unique("room"));
+        let ask = Ask { token: KEY.to_owned(), ..Ask::new(&[&topic]) };
+        // It leaves with the place that it was told first, before it has heard of the reset.
+        let cursor = Client::open(way, &bases, &ask.after(cursor)).await.leave();
+        let mut client = Client::open(way, &bases[1..], &ask.after(&cursor)).await;
+        match client.next().await {
+            Seen::Reset { .. } => {}
+            other => panic!("{other:?} instead of the reset for {reason}"),
+        }
+        let cursor = client.leave();
+        let mut client = Client::open(way, &bases, &ask.after(&cursor)).await;
+        publish(&bases[0], &topic, "live").await;
+        assert_eq!(client.data(1).await, ["live"], "it is said once");
     }
 }
 

@@ -1,9 +1,12 @@
 //! The stories. Each is told by one client or a few, of any way to receive.
 
 mod delivery;
+mod draining;
 mod endings;
 mod faults;
 mod gaps;
+mod limits;
+mod quiet;
 mod resuming;
 mod slow;
 mod topics;

@@ -135,7 +135,13 @@ async fn replay_then_live(way: Way) {
         publish(&bases[0], &topic, 30).await;
         assert_eq!(client.data(8).await, numbers(23..31));
         assert_eq!(live.data(1).await, ["30"]);
-        // A replay that was not read to its end goes on where it was left.
+        // A replay that was not read to its end goes on where it was left, at its beginning, too.
+        let cursor = Client::open(way, &bases, &Ask::new(&[&topic]).replay(3)).await.leave();
+        if !way.polls() {
+            // The cursor of a long poll comes with the events.
+            let mut client = Client::open(way, &bases[1..], &Ask::new(&[&topic]).after(&cursor)).await;
+            assert_eq!(client.data(3).await, numbers(28..31));
+        }
         let mut client = Client::open(way, &bases, &Ask::new(&[&topic]).replay(100)).await;
         assert_eq!(client.data(5).await, numbers(0..5));
         let cursor = client.leave();

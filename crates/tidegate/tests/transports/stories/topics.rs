@@ -14,6 +14,7 @@ use crate::world::{World, manage, publish, send, somebody, storm, unique};
 over_every_transport!(
     many_topics_in_one_stream,
     memberships_come_and_go,
+    a_topic_asked_for_outlives_the_membership,
     memberships_come_while_publishers_run,
 );
 
@@ -82,6 +83,17 @@ async fn memberships_come_and_go(way: Way) {
     }
     assert!(!data.contains(&format!("away {}", rooms[5])), "{data:?}");
     assert!(data.contains(&format!("away {}", rooms[3])), "{data:?}");
+}
+
+async fn a_topic_asked_for_outlives_the_membership(way: Way) {
+    let world = World::shared().await;
+    let (bases, user, room) = (world.bases(way), somebody("bob"), unique("room"));
+    let member = world.plain[2].url(&format!("/v1/users/{user}/topics/{room}"));
+    manage(Method::PUT, &member).await;
+    let mut client = Client::open(way, &bases, &Ask::as_user(&user, &[&room])).await;
+    manage(Method::DELETE, &member).await;
+    publish(&bases[1], &room, 1).await;
+    assert_eq!(client.data(1).await, ["1"]);
 }
 
 /// Each membership begins at once and is complete from then on, while everything else goes on.
