@@ -1,11 +1,12 @@
-//! Reading stored events: a script for each read, so that a page and its partition's place are of one instant.
+//! Reading stored events. Scripts do it, so that a page and its partition's place are of one
+//! instant.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
-use tidegate_broker::{Error, Page, Read, ResetReason, Span};
-use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
+use tidegate_broker::{Error, Page, Read, ResetReason, Span, groups};
+use tidegate_protocol::{Envelope, Event, Mark, Message, Partition, Position, Topic};
 use tokio::time::Instant;
 
 use crate::connect::{unavailable, unexpected};
@@ -13,9 +14,10 @@ use crate::keys::Keys;
 use crate::pool::{Connection, Pool};
 use crate::room::Room;
 use crate::scripts::{self, eval};
+use crate::window::{self, Limits, Stored, TOPICS, Window};
 
-/// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
-const PIPELINE: usize = 64;
+/// Reads in one pipeline. One event always fits, so each may bring an event of the largest size.
+const PIPELINE: usize = 16;
 
 /// A caller waits for a page: what two attempts teach helps the next one.
 const ATTEMPTS: usize = 2;
@@ -27,7 +29,7 @@ pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Topics that one user may be a member of.
     pub(crate) memberships: usize,
-    /// Bytes of events in one page, unless a single event is larger. What is left out shows as
+    /// Bytes of events in one answer, unless a single event is larger. What is left out shows as
     /// [`Page::more`].
     pub(crate) pages: Room,
 }
@@ -68,13 +70,79 @@ impl Reader {
     }
 
     /// A page for each read, in their order.
-    pub(crate) async fn history(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
+    pub(crate) async fn history(&self, reads: &[Read], bytes: usize) -> Result<Vec<Page>, Error> {
+        let mut pages: Vec<Option<Page>> = reads.iter().map(|_| None).collect();
+        let mut left = bytes;
+        for group in groups(reads, self.keys.count()) {
+            let together: Vec<&Read> = group.iter().map(|at| &reads[*at]).collect();
+            let found = match together.first().map(|read| read.span) {
+                Some(Span::After { .. }) => self.after(&together, left).await?,
+                _ => self.backwards(&together, left).await?,
+            };
+            for (at, page) in group.into_iter().zip(found) {
+                left = left.saturating_sub(page.bytes());
+                pages[at] = Some(page);
+            }
+        }
+        pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
+    }
+
+    /// Reads on in topics of one partition.
+    async fn after(&self, reads: &[&Read], bytes: usize) -> Result<Vec<Page>, Error> {
+        let Some(partition) = reads.first().map(|read| self.keys.partition(&read.topic)) else {
+            return Ok(Vec::new());
+        };
+        let mut limits = Limits {
+            events: reads.iter().map(|read| read.span.limit()).max().unwrap_or(0),
+            bytes,
+            upto: None,
+        };
+        let mut pages = Vec::with_capacity(reads.len());
+        let mut parts = reads.len().div_ceil(TOPICS);
+        for chunk in reads.chunks(TOPICS) {
+            let topics: Vec<_> = chunk.iter().map(|read| (&read.topic, read.span.from().offset)).collect();
+            let question = |room: usize| {
+                let (share, events) = (limits.bytes / parts, limits.events / parts as u32);
+                let part = Limits { bytes: room.min(share), events: events.max(1), ..limits };
+                vec![window::command(&self.keys, partition, &topics, &part)]
+            };
+            let answer = self.sized(&self.pages, ATTEMPTS, question).await?.pop().unwrap_or_default();
+            let window = window::parse(answer)?;
+            // What comes after it is of no use: the topics of this chunk are not read that far.
+            let part = window.upto < window.head.offset;
+            limits.upto = if part { Some(window.upto) } else { limits.upto };
+            limits.events = limits.events.saturating_sub(window.events.len() as u32);
+            limits.bytes = limits.bytes.saturating_sub(window.events.iter().map(|(_, e)| e.len()).sum());
+            parts -= 1;
+            pages.extend(forwards(chunk, partition, window)?);
+        }
+        Ok(pages)
+    }
+
+    /// Reads the ends of topics, or what is before an offset. Each has its share of the bytes.
+    async fn backwards(&self, reads: &[&Read], bytes: usize) -> Result<Vec<Page>, Error> {
+        let share = bytes / reads.len().max(1);
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
-            let commands = |bytes| chunk.iter().map(|read| self.command(read, bytes)).collect();
-            let answers = self.sized(&self.pages, ATTEMPTS, commands).await?;
-            for (read, answer) in chunk.iter().zip(answers) {
-                pages.push(page(read, self.keys.partition(&read.topic), answer)?);
+            let questions = |room: usize| {
+                chunk.iter().map(|read| self.read_back(read, share.min(room / chunk.len()))).collect()
+            };
+            for (read, answer) in chunk.iter().zip(self.sized(&self.pages, ATTEMPTS, questions).await?) {
+                let mut page = backwards(&read.topic, self.keys.partition(&read.topic), answer)?;
+                while let Some(rest) = rest(read, &page, share) {
+                    let question = |room: usize| {
+                        vec![self.read_back(&rest, share.saturating_sub(page.bytes()).min(room))]
+                    };
+                    let answer = self.sized(&self.pages, ATTEMPTS, question).await?.pop().unwrap_or_default();
+                    if !prepend(
+                        &mut page,
+                        backwards(&read.topic, self.keys.partition(&read.topic), answer)?,
+                        share,
+                    ) {
+                        break;
+                    }
+                }
+                pages.push(page);
             }
         }
         Ok(pages)
@@ -87,26 +155,16 @@ impl Reader {
         Ok(dropped > 0)
     }
 
-    fn command(&self, read: &Read, bytes: usize) -> Cmd {
-        let Read { topic, span } = read;
+    fn read_back(&self, Read { topic, span }: &Read, bytes: usize) -> Cmd {
         let keys = [self.keys.record(topic), self.keys.stream(topic)];
         let mut command = eval(scripts::READ, &self.keys, self.keys.partition(topic), &keys);
-        let limit = match span {
-            Span::After { position, limit } => {
-                command.arg("up").arg(format!("{}-1", position.offset)).arg("+");
-                *limit
-            }
-            Span::Last { limit } => {
-                command.arg("down").arg("+").arg("-");
-                *limit
-            }
-            // Entries are `<offset>-0`: this excludes the offset itself without `(`, which 0 could not be given with.
-            Span::Before { offset, limit } => {
-                command.arg("down").arg(format!("{}-1", offset.saturating_sub(1))).arg("-");
-                *limit
-            }
+        match span {
+            // Entries are `<offset>-0`: this excludes the offset itself without `(`, which 0 could
+            // not be given with.
+            Span::Before { offset, .. } => command.arg(format!("{}-1", offset.saturating_sub(1))),
+            Span::Last { .. } | Span::After { .. } => command.arg("+"),
         };
-        command.arg(limit).arg(bytes);
+        command.arg(span.limit()).arg(bytes);
         command
     }
 }
@@ -138,45 +196,88 @@ fn weight(answer: &Value) -> usize {
     }
 }
 
-pub(crate) fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
+/// The pages of a window's topics.
+fn forwards(reads: &[&Read], partition: Partition, window: Window) -> Result<Vec<Page>, Error> {
+    if reads.len() != window.topics.len() {
+        return Err(unexpected("a window of other topics"));
+    }
+    let Window { head, upto, topics, events } = window;
+    let mut pages: Vec<Page> = reads
+        .iter()
+        .zip(topics)
+        .map(|(read, stored)| {
+            let from = read.span.from();
+            let reset = reset(from, head, &stored);
+            let more = stored.last > upto && reset.is_none_or(|reason| reason == ResetReason::Trimmed);
+            let head = if more { Position { offset: upto.max(from.offset), ..head } } else { head };
+            Page { events: Vec::new(), head, reset, more }
+        })
+        .collect();
+    for (number, bytes) in events {
+        let page = &mut pages[number];
+        if page.reset.is_none_or(|reason| reason == ResetReason::Trimmed) {
+            page.events.extend(event(&reads[number].topic, partition, &bytes));
+        }
+    }
+    Ok(pages)
+}
+
+fn backwards(topic: &Topic, partition: Partition, answer: Value) -> Result<Page, Error> {
     let head = scripts::position(&answer)?;
     let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
-    let [_, _, last, envelopes, more]: [Value; 5] =
-        parts.try_into().map_err(|_| unexpected("a page has five parts"))?;
-    let (last, more) = (scripts::offset_of(&last)?, scripts::offset_of(&more)? > 0);
+    let [_, _, envelopes, more]: [Value; 4] =
+        parts.try_into().map_err(|_| unexpected("a page has four parts"))?;
+    let more = scripts::offset_of(&more)? > 0;
     let Value::Array(envelopes) = envelopes else { return Err(unexpected("events are an array")) };
-    let mut events: Vec<_> =
-        envelopes.into_iter().filter_map(|value| event(&read.topic, partition, value)).collect();
-    let Span::After { position, .. } = read.span else {
-        events.reverse();
-        return Ok(Page { events, head, reset: None, more });
-    };
-    let reset = reset(position, head, last, events.first().map(|event| &event.mark));
-    if reset.is_some_and(|reason| reason != ResetReason::Trimmed) {
-        return Ok(Page { events: Vec::new(), head, reset, more: false });
+    let events = envelopes.into_iter().rev().filter_map(|value| match value {
+        Value::BulkString(bytes) => event(topic, partition, &bytes.into()),
+        _ => None,
+    });
+    Ok(Page { events: events.collect(), head, reset: None, more })
+}
+
+/// What is still to be read backwards: an answer may bring less than the share.
+fn rest(read: &Read, page: &Page, share: usize) -> Option<Read> {
+    let first = page.events.first().filter(|_| page.more && page.bytes() < share)?;
+    let limit = read.span.limit().checked_sub(u32::try_from(page.events.len()).ok()?)?;
+    let span = Span::Before { offset: first.mark.offset, limit };
+    (limit > 0).then(|| Read { topic: read.topic.clone(), span })
+}
+
+/// Puts older events before a page's, as long as they fit. False: no more of them do.
+fn prepend(page: &mut Page, older: Page, share: usize) -> bool {
+    if older.head.epoch != page.head.epoch {
+        return false;
     }
-    Ok(Page { events, head, reset, more })
+    page.more = older.more;
+    for event in older.events.into_iter().rev() {
+        if page.bytes() + event.data.as_bytes().len() > share {
+            page.more = true;
+            return false;
+        }
+        page.events.insert(0, event);
+    }
+    page.more
 }
 
 /// Whether what is stored still reaches back to `reader`.
-fn reset(reader: Position, head: Position, last: Offset, first: Option<&Mark>) -> Option<ResetReason> {
+fn reset(reader: Position, head: Position, stored: &Stored) -> Option<ResetReason> {
     if reader.epoch != head.epoch {
         return Some(ResetReason::Epoch);
     }
     if reader.offset > head.offset {
         return Some(ResetReason::Unknown);
     }
-    match first {
-        Some(mark) if mark.prev.is_some_and(|prev| prev > reader.offset) => Some(ResetReason::Trimmed),
-        None if last > reader.offset => Some(ResetReason::Expired),
+    match stored.prev {
+        Some(prev) if prev > reader.offset => Some(ResetReason::Trimmed),
+        None if stored.last > reader.offset => Some(ResetReason::Expired),
         _ => None,
     }
 }
 
 /// A stored envelope as an event. Foreign bytes in a stream are passed over.
-pub(crate) fn event(topic: &Topic, partition: Partition, value: Value) -> Option<Arc<Event>> {
-    let Value::BulkString(bytes) = value else { return None };
-    let envelope = match Envelope::parse(&Bytes::from(bytes)) {
+fn event(topic: &Topic, partition: Partition, bytes: &Bytes) -> Option<Arc<Event>> {
+    let envelope = match Envelope::parse(bytes) {
         Ok(envelope) => envelope,
         Err(error) => {
             tracing::warn!(%topic, %error, "a stored event was passed over");

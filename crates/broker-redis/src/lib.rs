@@ -33,6 +33,7 @@ mod publish;
 mod room;
 mod scripts;
 mod subscription;
+mod window;
 
 use std::sync::Arc;
 
@@ -166,16 +167,16 @@ impl Broker for RedisBroker {
         self.subscription.unsubscribe(&topics);
     }
 
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
-        self.reader.history(&reads).await
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error> {
+        self.reader.history(&reads, bytes).await
     }
 
     async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
         self.reader.forget(topic).await
     }
 
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
-        self.reader.memberships(user).await
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
+        self.reader.memberships_of(users).await
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {

@@ -103,47 +103,68 @@ impl Log {
         }
     }
 
-    /// A part of a topic's history.
-    pub(super) fn read(&mut self, read: &Read, now: Instant) -> Page {
-        self.expire(&read.topic, now);
-        let kept = self.topics.get(&read.topic);
-        match read.span {
-            Span::After { position, limit } => self.after(kept, position, limit),
-            Span::Last { limit } => self.before(kept, Offset::MAX, limit),
-            Span::Before { offset, limit } => self.before(kept, offset, limit),
+    /// What topics have after a place each: in the order of offsets, as much as fits.
+    pub(super) fn after(&mut self, reads: &[&Read], bytes: usize, now: Instant) -> Vec<Page> {
+        let (mut pages, mut found) = (Vec::with_capacity(reads.len()), Vec::new());
+        for read in reads {
+            self.expire(&read.topic, now);
         }
+        for (number, read) in reads.iter().enumerate() {
+            let (reset, rest) = self.rest(&read.topic, read.span.from());
+            found.extend(rest.map(|event| (number, event)));
+            pages.push(Page { events: Vec::new(), head: self.head().1, reset, more: false });
+        }
+        found.sort_by_key(|(_, event)| event.mark.offset);
+        let limit = reads.iter().map(|read| read.span.limit()).max().unwrap_or_default();
+        let fits = fitting(found.iter().map(|(_, event)| *event), limit, bytes);
+        let upto = fits.checked_sub(1).map_or(0, |last| found[last].1.mark.offset);
+        for (at, (number, event)) in found.into_iter().enumerate() {
+            let page: &mut Page = &mut pages[number];
+            if at < fits {
+                page.events.push(Arc::clone(event));
+            } else {
+                page.more = true;
+                page.head.offset = upto.max(reads[number].span.from().offset);
+            }
+        }
+        pages
     }
 
-    fn after(&self, kept: Option<&Kept>, position: Position, limit: u32) -> Page {
-        let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
-        if position.epoch != self.epoch {
-            page.reset = Some(ResetReason::Epoch);
+    /// What a topic has after a place, and why that can't be continued without a gap.
+    fn rest(
+        &self,
+        topic: &Topic,
+        position: Position,
+    ) -> (Option<ResetReason>, impl Iterator<Item = &Arc<Event>>) {
+        let kept = self.topics.get(topic);
+        let events = kept.into_iter().flat_map(move |kept| {
+            let from = kept.events.partition_point(|event| event.mark.offset <= position.offset);
+            kept.events.range(from..)
+        });
+        let mut events = events.peekable();
+        let reset = if position.epoch != self.epoch {
+            Some(ResetReason::Epoch)
         } else if position.offset > self.counter {
-            page.reset = Some(ResetReason::Unknown);
-        } else if kept.map_or(self.floor, |kept| kept.last) > position.offset {
-            let mut rest = kept
-                .into_iter()
-                .flat_map(|kept| {
-                    kept.events
-                        .range(kept.events.partition_point(|event| event.mark.offset <= position.offset)..)
-                })
-                .peekable();
-            page.reset = match rest.peek() {
-                None => Some(ResetReason::Expired),
-                Some(first) if first.mark.prev > Some(position.offset) => Some(ResetReason::Trimmed),
-                Some(_) => None,
-            };
-            page.events = rest.by_ref().take(limit as usize).cloned().collect();
-            page.more = rest.next().is_some();
-        }
-        page
+            Some(ResetReason::Unknown)
+        } else {
+            let missed = kept.map_or(self.floor, |kept| kept.last) > position.offset;
+            match events.peek() {
+                None => missed.then_some(ResetReason::Expired),
+                Some(first) => (first.mark.prev > Some(position.offset)).then_some(ResetReason::Trimmed),
+            }
+        };
+        let void = matches!(reset, Some(ResetReason::Epoch | ResetReason::Unknown));
+        (reset, events.take_while(move |_| !void))
     }
 
-    fn before(&self, kept: Option<&Kept>, offset: Offset, limit: u32) -> Page {
+    /// The last events of a topic, or those before an offset.
+    pub(super) fn before(&mut self, read: &Read, bytes: usize, now: Instant) -> Page {
+        self.expire(&read.topic, now);
         let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
-        if let Some(kept) = kept {
-            let to = kept.events.partition_point(|event| event.mark.offset < offset);
-            let from = to.saturating_sub(limit as usize);
+        if let Some(kept) = self.topics.get(&read.topic) {
+            let end = if let Span::Before { offset, .. } = read.span { offset } else { Offset::MAX };
+            let to = kept.events.partition_point(|event| event.mark.offset < end);
+            let from = to - fitting(kept.events.range(..to).rev(), read.span.limit(), bytes);
             page.events = kept.events.range(from..to).cloned().collect();
             page.more = from > 0;
         }
@@ -245,6 +266,19 @@ impl Log {
         assert_eq!(self.bytes, bytes);
         bytes
     }
+}
+
+/// How many of the events are within the limits. One always fits.
+fn fitting<'a>(events: impl Iterator<Item = &'a Arc<Event>>, limit: u32, bytes: usize) -> usize {
+    let (mut count, mut sum) = (0, 0);
+    for event in events.take(limit as usize) {
+        sum += event.data.as_bytes().len();
+        if count > 0 && sum > bytes {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 fn weight(event: &Event) -> usize {
