@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::pool::{Connection, Pool};
 use crate::room::Room;
 use crate::scripts::{self, eval};
-use crate::window::{self, Limits, Stored, TOPICS, Window};
+use crate::window::{self, EVENTS, Limits, Stored, TOPICS, Window};
 
 /// Reads in one pipeline. One event always fits, so each may bring an event of the largest size.
 const PIPELINE: usize = 16;
@@ -87,41 +87,56 @@ impl Reader {
         pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
     }
 
-    /// Reads on in topics of one partition.
+    /// Reads on in topics of one partition. Answers that are short only for having many events are
+    /// followed by others.
     async fn after(&self, reads: &[&Read], bytes: usize) -> Result<Vec<Page>, Error> {
-        let Some(partition) = reads.first().map(|read| self.keys.partition(&read.topic)) else {
-            return Ok(Vec::new());
-        };
-        let mut limits = Limits {
-            events: reads.iter().map(|read| read.span.limit()).max().unwrap_or(0),
-            bytes,
-            upto: None,
-        };
-        let mut pages = Vec::with_capacity(reads.len());
+        let events = reads.iter().map(|read| read.span.limit()).max().unwrap_or_default();
+        let mut limits = Limits { events, bytes, upto: None };
+        let (mut pages, mut full) = self.windows(reads, &mut limits).await?;
+        while full && limits.events > 0 && limits.bytes > 0 {
+            let open: Vec<usize> = (0..pages.len()).filter(|at| pages[*at].more).collect();
+            let rest: Vec<Read> = open.iter().map(|at| on(reads[*at], &pages[*at])).collect();
+            limits.upto = None;
+            let found = self.windows(&rest.iter().collect::<Vec<_>>(), &mut limits).await?;
+            full = found.1 && found.0.iter().all(|page| page.reset.is_none());
+            for (at, page) in open.into_iter().zip(found.0).filter(|(_, page)| page.reset.is_none()) {
+                pages[at].events.extend(page.events);
+                (pages[at].head, pages[at].more) = (page.head, page.more);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// A window over each part of the topics; what it brings is taken off the limits. True if one
+    /// had as many events as an answer may have.
+    async fn windows(&self, reads: &[&Read], limits: &mut Limits) -> Result<(Vec<Page>, bool), Error> {
+        let (mut pages, mut full) = (Vec::with_capacity(reads.len()), false);
         let mut parts = reads.len().div_ceil(TOPICS);
         for chunk in reads.chunks(TOPICS) {
+            let partition = self.keys.partition(&chunk[0].topic);
             let topics: Vec<_> = chunk.iter().map(|read| (&read.topic, read.span.from().offset)).collect();
             let question = |room: usize| {
-                let (share, events) = (limits.bytes / parts, limits.events / parts as u32);
-                let part = Limits { bytes: room.min(share), events: events.max(1), ..limits };
+                let part = Limits { bytes: room.min(limits.bytes / parts), ..*limits };
                 vec![window::command(&self.keys, partition, &topics, &part)]
             };
             let answer = self.sized(&self.pages, ATTEMPTS, question).await?.pop().unwrap_or_default();
             let window = window::parse(answer)?;
             // What comes after it is of no use: the topics of this chunk are not read that far.
-            let part = window.upto < window.head.offset;
-            limits.upto = if part { Some(window.upto) } else { limits.upto };
-            limits.events = limits.events.saturating_sub(window.events.len() as u32);
+            limits.upto = Some(window.upto).filter(|upto| *upto < window.head.offset).or(limits.upto);
+            let count = u32::try_from(window.events.len()).unwrap_or(u32::MAX);
+            full |= count >= EVENTS;
+            limits.events = limits.events.saturating_sub(count);
             limits.bytes = limits.bytes.saturating_sub(window.events.iter().map(|(_, e)| e.len()).sum());
             parts -= 1;
             pages.extend(forwards(chunk, partition, window)?);
         }
-        Ok(pages)
+        Ok((pages, full))
     }
 
     /// Reads the ends of topics, or what is before an offset. Each has its share of the bytes.
     async fn backwards(&self, reads: &[&Read], bytes: usize) -> Result<Vec<Page>, Error> {
-        let share = bytes / reads.len().max(1);
+        // In all no more than the link carries at once: a page for people must not take long.
+        let share = (bytes / reads.len().max(1)).min(self.pages.bytes());
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
             let questions = |room: usize| {
@@ -164,7 +179,7 @@ impl Reader {
             Span::Before { offset, .. } => command.arg(format!("{}-1", offset.saturating_sub(1))),
             Span::Last { .. } | Span::After { .. } => command.arg("+"),
         };
-        command.arg(span.limit()).arg(bytes);
+        command.arg(span.limit().min(EVENTS)).arg(bytes);
         command
     }
 }
@@ -236,28 +251,38 @@ fn backwards(topic: &Topic, partition: Partition, answer: Value) -> Result<Page,
     Ok(Page { events: events.collect(), head, reset: None, more })
 }
 
-/// What is still to be read backwards: an answer may bring less than the share.
+/// What is still to be read after a page.
+fn on(read: &Read, page: &Page) -> Read {
+    let span = Span::After { position: page.head, limit: read.span.limit() };
+    Read { topic: read.topic.clone(), span }
+}
+
+/// What is still to be read backwards: an answer may bring much less than the share.
 fn rest(read: &Read, page: &Page, share: usize) -> Option<Read> {
-    let first = page.events.first().filter(|_| page.more && page.bytes() < share)?;
+    let short = page.events.len() >= EVENTS as usize || page.bytes() < share / 2;
+    let first = page.events.first().filter(|_| page.more && short)?;
     let limit = read.span.limit().checked_sub(u32::try_from(page.events.len()).ok()?)?;
     let span = Span::Before { offset: first.mark.offset, limit };
     (limit > 0).then(|| Read { topic: read.topic.clone(), span })
 }
 
 /// Puts older events before a page's, as long as they fit. False: no more of them do.
-fn prepend(page: &mut Page, older: Page, share: usize) -> bool {
+fn prepend(page: &mut Page, mut older: Page, share: usize) -> bool {
     if older.head.epoch != page.head.epoch {
         return false;
     }
-    page.more = older.more;
-    for event in older.events.into_iter().rev() {
-        if page.bytes() + event.data.as_bytes().len() > share {
-            page.more = true;
-            return false;
-        }
-        page.events.insert(0, event);
-    }
-    page.more
+    let mut room = share.saturating_sub(page.bytes());
+    let fits = older.events.iter().rev().take_while(|event| {
+        let left = room.checked_sub(event.data.as_bytes().len());
+        room = left.unwrap_or_default();
+        left.is_some()
+    });
+    let over = older.events.len() - fits.count();
+    page.more = older.more || over > 0;
+    older.events.drain(..over);
+    older.events.append(&mut page.events);
+    page.events = older.events;
+    page.more && over == 0
 }
 
 /// Whether what is stored still reaches back to `reader`.

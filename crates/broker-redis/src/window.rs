@@ -10,10 +10,14 @@ use crate::connect::unexpected;
 use crate::keys::Keys;
 use crate::scripts::{self, eval};
 
-/// Topics of one window: the script looks at each, and Redis serves no other meanwhile.
-pub(crate) const TOPICS: usize = 500;
+/// Topics of one window: the script copies an event of each, and Redis serves nobody else
+/// meanwhile. 64 events of the largest size are 4 MB, and take a few milliseconds.
+pub(crate) const TOPICS: usize = 64;
 
-/// How much a window takes. One event always fits.
+/// Events of one answer, likewise: 512 small ones take as long.
+pub(crate) const EVENTS: u32 = 512;
+
+/// How much a window takes, [`EVENTS`] at most. One event always fits.
 pub(crate) struct Limits {
     pub(crate) events: u32,
     pub(crate) bytes: usize,
@@ -49,7 +53,7 @@ pub(crate) fn command(
 ) -> Cmd {
     let names = topics.iter().flat_map(|(topic, _)| [keys.record(topic), keys.stream(topic)]);
     let mut command = eval(scripts::WINDOW, keys, partition, &names.collect::<Vec<_>>());
-    command.arg(limits.events).arg(limits.bytes);
+    command.arg(limits.events.min(EVENTS)).arg(limits.bytes);
     match limits.upto {
         Some(upto) => command.arg(upto),
         None => command.arg("+"),

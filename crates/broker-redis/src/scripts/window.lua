@@ -29,40 +29,66 @@ local function fit()
   end
 end
 
-local function prev_of(entry)
-  return entry and (tonumber(string.match(entry[2][2], '^%S+ %S+ %S+ (%d+)')) or 0) or -1
-end
-
--- Takes a topic's events, and gives the offset before the first. In steps that follow the sizes
--- seen, so that large events are not copied to be left out.
-local function take(number, stream, first)
-  local prev
-  repeat
-    local step = count == 0 and 2 or math.max(1, math.min(256, limit, math.floor(room * count / copied)))
-    local entries = redis.call('XRANGE', stream, first, string.format('%.0f-0', upto), 'COUNT', step)
-    for _, entry in ipairs(entries) do
-      local envelope = entry[2][2]
-      prev = prev or prev_of(entry)
-      events[#events + 1] = {offset = tonumber(string.match(entry[1], '^%d+')), number = number, envelope = envelope}
-      bytes, copied, count = bytes + #envelope, copied + #envelope, count + 1
-      first = '(' .. entry[1]
-    end
-    if bytes > 2 * room or #events > 2 * limit then
-      fit()
-    end
-  until #entries < step
-  -- Whether events were trimmed shows now: the reader goes on from `upto`, which may lie after them.
-  return prev or prev_of(redis.call('XRANGE', stream, first, '+', 'COUNT', 1)[1])
-end
-
-local topics = {}
+local topics, open = {}, {}
 for number = 0, (#KEYS - 2) / 2 - 1 do
   local record = redis.call('HMGET', KEYS[3 + 2 * number], 'e', 'l')
   -- What a stream without a record of this life may hold is of an earlier one.
   local last = record[1] == place[1] and tonumber(record[2]) or 0
-  local from = tonumber(ARGV[5 + number])
-  topics[#topics + 1] = last
-  topics[#topics + 1] = last > from and take(number, KEYS[4 + 2 * number], ARGV[5 + number] .. '-1') or -1
+  topics[2 * number + 1] = last
+  topics[2 * number + 2] = -1
+  if last > tonumber(ARGV[5 + number]) then
+    open[#open + 1] = {number = number, stream = KEYS[4 + 2 * number], first = ARGV[5 + number] .. '-1', at = 0}
+  end
+end
+
+-- Takes a topic's next events: few enough that all open topics together bring what is wanted, by
+-- the sizes seen so far. So little is copied to be left out. False: it has no more up to `upto`.
+local function take(topic)
+  local wanted = count > 0 and math.min(limit, room * count / copied) or 1
+  local step = math.max(1, math.floor(wanted / #open))
+  local entries = redis.call('XRANGE', topic.stream, topic.first, '+', 'COUNT', step)
+  for _, entry in ipairs(entries) do
+    local envelope = entry[2][2]
+    copied, count = copied + #envelope, count + 1
+    if topic.at == 0 then
+      -- Whether events were trimmed must show now, even if the first one is too late for this
+      -- window: the reader goes on from `upto`, which may lie after those trimmed.
+      topics[2 * topic.number + 2] = tonumber(string.match(envelope, '^%S+ %S+ %S+ (%d+)')) or 0
+    end
+    topic.first, topic.at = '(' .. entry[1], tonumber(string.match(entry[1], '^%d+'))
+    if topic.at > upto then
+      return false
+    end
+    events[#events + 1] = {offset = topic.at, number = topic.number, envelope = envelope}
+    bytes = bytes + #envelope
+  end
+  if bytes > 2 * room or #events > 2 * limit then
+    fit()
+  end
+  return #entries == step
+end
+
+-- Once from each, then on where the least is known, until all that is known reaches to `upto`.
+local rest = {}
+for _, topic in ipairs(open) do
+  if take(topic) then
+    rest[#rest + 1] = topic
+  end
+end
+open = rest
+while #open > 0 do
+  local lowest = 1
+  for at = 2, #open do
+    if open[at].at < open[lowest].at then
+      lowest = at
+    end
+  end
+  if open[lowest].at >= upto then
+    break
+  end
+  if not take(open[lowest]) then
+    table.remove(open, lowest)
+  end
 end
 fit()
 

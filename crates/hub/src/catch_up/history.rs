@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tidegate_broker::{Broker, Error, PAGE_BYTES, Page, Read, ResetReason, Span};
 use tidegate_protocol::{Offset, Partition, Position, Topic};
+use tokio::time::Instant;
 
 use super::single_flight::SingleFlight;
 use super::watermark::Behind;
@@ -80,24 +81,24 @@ impl HistoryReader {
         known: impl Fn(&TopicState, Position) -> bool,
         memory: &mut Memory,
     ) -> Result<Found, Error> {
-        let (mut found, missing) = loop {
+        let (mut found, missing, joined) = loop {
             let (found, missing) = recent(&wanted, &known);
             let reads: Vec<Read> = missing.iter().map(|(topic, span)| read(topic, *span)).collect();
             // While others read all of it, nothing is waited for but them.
-            if memory.is_some() || self.single_flight.has_all(&reads) {
-                break (found, missing);
+            if let Some(joined) = self.single_flight.join_all(&reads) {
+                break (found, missing, joined);
             }
-            *memory = Some(self.memory.grant().await);
+            let Some(grant) = &*memory else {
+                *memory = Some(self.memory.grant().await);
+                continue;
+            };
+            let joined = self.single_flight.join_or_start(&reads, |new| {
+                let new = new.into_iter().map(|at| (Arc::clone(&missing[at].0), reads[at].clone()));
+                self.clone().read_and_keep(new.collect(), Arc::clone(grant))
+            });
+            break (found, missing, joined);
         };
         self.count("ring", found.len());
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let reads: Vec<Read> = missing.iter().map(|(topic, span)| read(topic, *span)).collect();
-        let joined = self.single_flight.join_or_start(&reads, |new| {
-            let new = new.into_iter().map(|at| (Arc::clone(&missing[at].0), reads[at].clone()));
-            self.clone().read_and_keep(new.collect(), memory.clone())
-        });
         let started = joined.iter().filter(|joined| joined.started).count();
         self.count("broker", started);
         self.count("shared", joined.len() - started);
@@ -153,10 +154,9 @@ impl HistoryReader {
     async fn read_and_keep(
         self,
         reads: Vec<(Arc<TopicState>, Read)>,
-        mut memory: Memory,
+        grant: Arc<Grant>,
     ) -> Result<Vec<History>, Error> {
         let options = self.subscribers.options();
-        let grant = self.grant(&mut memory).await;
         let (after, last): (Vec<_>, Vec<_>) =
             reads.iter().partition(|(_, read)| matches!(read.span, Span::After { .. }));
         // A join asks for one kind, so their order stays.
@@ -168,7 +168,7 @@ impl HistoryReader {
             cut(&mut found, options);
         }
         self.first(&after, grant.room(options.replay_bytes.min(PAGE_BYTES)), &grant, &mut found).await?;
-        self.fill(&mut found, &mut memory).await?;
+        self.fill(&mut found, &mut Some(grant)).await?;
         for ((topic, read), (_, page)) in after.iter().zip(&found) {
             if let (Span::After { position, .. }, false, None) = (read.span, page.more, page.reset) {
                 topic.backfill(position, page.head, &page.items, options);
@@ -196,6 +196,8 @@ impl HistoryReader {
     async fn fill(&self, found: &mut Found, memory: &mut Memory) -> Result<(), Error> {
         let options = self.subscribers.options();
         let mut stuck = vec![false; found.len()];
+        // Over a slow link, too, what there is must go out before the join takes too long.
+        let end = Instant::now() + options.join_timeout / 4;
         loop {
             let (events, bytes) = ready(found);
             let limit = options.replay_events.saturating_sub(events);
@@ -206,7 +208,7 @@ impl HistoryReader {
             }
             let grant = self.grant(memory).await;
             let room = grant.room(left.min(PAGE_BYTES));
-            if room == 0 && events > 0 {
+            if events > 0 && (room == 0 || Instant::now() > end) {
                 // What there is gets the client further.
                 return Ok(());
             }

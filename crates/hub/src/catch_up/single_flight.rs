@@ -54,9 +54,9 @@ impl Joined {
 }
 
 impl SingleFlight {
-    /// Whether all of the reads are under way.
-    pub(super) fn has_all(&self, reads: &[Read]) -> bool {
-        reads.iter().all(|read| self.join(read).is_some())
+    /// Joins the reads, if all of them are under way.
+    pub(super) fn join_all(&self, reads: &[Read]) -> Option<Vec<Joined>> {
+        reads.iter().map(|read| self.join(read)).collect()
     }
 
     /// Joins those of the reads that are under way, and has `start` read the others in one go: it
@@ -149,7 +149,7 @@ mod tests {
         assert!(second.as_mut().now_or_never().is_none());
         assert_eq!(asked.load(Ordering::Relaxed), 2, "it went on for the second, and began once");
         drop(second);
-        assert!(flights.under_way.is_empty() && !flights.has_all(&[read("topic:a")]));
+        assert!(flights.under_way.is_empty() && flights.join_all(&[read("topic:a")]).is_none());
 
         let gone = Box::pin(flights.join_or_start(&[read("topic:a")], start).remove(0).page());
         drop(gone);
