@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use tidegate_broker::{Error, Page, Read, ResetReason, Span, groups};
-use tidegate_protocol::{Envelope, Event, Mark, Message, Partition, Position, Topic};
+use tidegate_protocol::{Envelope, Event, Mark, Message, Offset, Partition, Position, Topic};
 use tokio::time::Instant;
 
 use crate::connect::{unavailable, unexpected};
@@ -222,15 +222,16 @@ fn forwards(reads: &[&Read], partition: Partition, window: Window) -> Result<Vec
         .zip(topics)
         .map(|(read, stored)| {
             let from = read.span.from();
-            let reset = reset(from, head, &stored);
-            let more = stored.last > upto && reset.is_none_or(|reason| reason == ResetReason::Trimmed);
+            let reset = reset(from, head, &stored, upto);
+            let void = matches!(reset, Some(ResetReason::Epoch | ResetReason::Unknown));
+            let more = stored.last > upto && !void;
             let head = if more { Position { offset: upto.max(from.offset), ..head } } else { head };
             Page { events: Vec::new(), head, reset, more }
         })
         .collect();
     for (number, bytes) in events {
         let page = &mut pages[number];
-        if page.reset.is_none_or(|reason| reason == ResetReason::Trimmed) {
+        if !matches!(page.reset, Some(ResetReason::Epoch | ResetReason::Unknown)) {
             page.events.extend(event(&reads[number].topic, partition, &bytes));
         }
     }
@@ -285,19 +286,20 @@ fn prepend(page: &mut Page, mut older: Page, share: usize) -> bool {
     page.more && over == 0
 }
 
-/// Whether what is stored still reaches back to `reader`.
-fn reset(reader: Position, head: Position, stored: &Stored) -> Option<ResetReason> {
+/// Whether what is stored still reaches back to `reader`. Of a gap that ends after `upto` it hears
+/// when it gets there.
+fn reset(reader: Position, head: Position, stored: &Stored, upto: Offset) -> Option<ResetReason> {
     if reader.epoch != head.epoch {
         return Some(ResetReason::Epoch);
     }
     if reader.offset > head.offset {
         return Some(ResetReason::Unknown);
     }
-    match stored.prev {
-        Some(prev) if prev > reader.offset => Some(ResetReason::Trimmed),
-        None if stored.last > reader.offset => Some(ResetReason::Expired),
-        _ => None,
-    }
+    let (reason, end) = match stored.prev {
+        Some(prev) => (ResetReason::Trimmed, prev),
+        None => (ResetReason::Expired, stored.last),
+    };
+    (reader.offset < end && end <= upto).then_some(reason)
 }
 
 /// A stored envelope as an event. Foreign bytes in a stream are passed over.

@@ -80,7 +80,7 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// Reads [after](Span::After) a place take events in the order of their offsets over all topics of a partition, as many
     /// as fit. One event fits in each partition, so a reader that goes on from each page's `head` gets further with every call,
-    /// however many topics there are, and none is left behind. Reads that go backwards share the bytes evenly; each brings one event at least.
+    /// however many topics there are, and none is left behind. A gap is told with the page that reaches to its end. Reads that go backwards share the bytes evenly; each brings one event at least.
     async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error>;
 
     /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any; nodes with the topic

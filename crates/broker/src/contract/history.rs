@@ -207,6 +207,31 @@ pub async fn a_hole_after_the_page_is_told(fixture: &impl Fixture) {
     assert_eq!((said(&pages[0].events), said(&pages[1].events)), (vec![], vec!["other"]));
     assert_eq!((pages[0].reset, pages[1].reset), (Some(ResetReason::Trimmed), None));
     assert!(pages[0].more && pages[1].more && pages[0].head == pages[1].head);
+
+    // Of one that ends later the reader hears later, and once.
+    let start = cluster.store(0, text(&other, "before")).await;
+    cluster.store(0, text(&other, "other")).await;
+    cluster.store(0, text(&one, "lost")).await;
+    assert!(within("forget", cluster.broker(0).forget(&one)).await.unwrap());
+    cluster.store(0, text(&other, "after")).await;
+    let read = |position| {
+        let span = Span::After { position, limit: 1 };
+        let reads = topics.iter().map(|topic| Read { topic: topic.clone(), span }).collect();
+        within("history", cluster.broker(1).history_within(reads, 1))
+    };
+    for kept in [false, true] {
+        if kept {
+            cluster.store(0, text(&one, "kept")).await;
+        }
+        let pages = read(start).await.unwrap();
+        assert_eq!((said(&pages[1].events), pages[0].reset, pages[0].more), (vec!["other"], None, true));
+        let pages = read(pages[0].head).await.unwrap();
+        let reason = if kept { ResetReason::Trimmed } else { ResetReason::Expired };
+        assert_eq!(
+            (said(&pages[1].events), pages[0].reset, pages[0].more),
+            (vec!["after"], Some(reason), kept)
+        );
+    }
 }
 
 /// `prev` is a chain along a topic, whatever its partition does in between.

@@ -34,6 +34,13 @@ pub(super) struct Log {
     bytes: usize,
 }
 
+/// Events that a reader has not had, and that are not there any more.
+struct Hole {
+    reason: ResetReason,
+    /// The last of them: a reader hears of them when it gets there.
+    end: Offset,
+}
+
 struct Kept {
     last: Offset,
     events: VecDeque<Arc<Event>>,
@@ -110,51 +117,56 @@ impl Log {
             self.expire(&read.topic, now);
         }
         for (number, read) in reads.iter().enumerate() {
-            let (reset, rest) = self.rest(&read.topic, read.span.from());
+            let (hole, rest) = self.rest(&read.topic, read.span.from());
             found.extend(rest.map(|event| (number, event)));
-            pages.push(Page { events: Vec::new(), head: self.head().1, reset, more: false });
+            let page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
+            pages.push((page, hole));
         }
         found.sort_by_key(|(_, event)| event.mark.offset);
         let limit = reads.iter().map(|read| read.span.limit()).max().unwrap_or_default();
         let fits = fitting(found.iter().map(|(_, event)| *event), limit, bytes);
-        let upto = fits.checked_sub(1).map_or(0, |last| found[last].1.mark.offset);
+        let upto = match found.get(fits) {
+            None => self.counter,
+            Some(_) => fits.checked_sub(1).map_or(0, |last| found[last].1.mark.offset),
+        };
         for (at, (number, event)) in found.into_iter().enumerate() {
-            let page: &mut Page = &mut pages[number];
-            if at < fits {
-                page.events.push(Arc::clone(event));
-            } else {
-                page.more = true;
-                page.head.offset = upto.max(reads[number].span.from().offset);
-            }
+            let page: &mut Page = &mut pages[number].0;
+            if at < fits { page.events.push(Arc::clone(event)) } else { page.more = true }
         }
-        pages
+        let whole = |((mut page, hole), read): ((Page, Option<Hole>), &&Read)| {
+            match hole {
+                Some(hole) if hole.end <= upto => page.reset = Some(hole.reason),
+                Some(_) => page.more = true,
+                None => {}
+            }
+            if page.more {
+                page.head.offset = upto.max(read.span.from().offset);
+            }
+            page
+        };
+        pages.into_iter().zip(reads).map(whole).collect()
     }
 
-    /// What a topic has after a place, and why that can't be continued without a gap.
-    fn rest(
-        &self,
-        topic: &Topic,
-        position: Position,
-    ) -> (Option<ResetReason>, impl Iterator<Item = &Arc<Event>>) {
+    /// What a topic has after a place, and what is missing before that.
+    fn rest(&self, topic: &Topic, position: Position) -> (Option<Hole>, impl Iterator<Item = &Arc<Event>>) {
         let kept = self.topics.get(topic);
         let events = kept.into_iter().flat_map(move |kept| {
             let from = kept.events.partition_point(|event| event.mark.offset <= position.offset);
             kept.events.range(from..)
         });
         let mut events = events.peekable();
-        let reset = if position.epoch != self.epoch {
-            Some(ResetReason::Epoch)
+        let (reason, end) = if position.epoch != self.epoch {
+            (ResetReason::Epoch, 0)
         } else if position.offset > self.counter {
-            Some(ResetReason::Unknown)
+            (ResetReason::Unknown, 0)
+        } else if let Some(first) = events.peek() {
+            (ResetReason::Trimmed, first.mark.prev.unwrap_or_default())
         } else {
-            let missed = kept.map_or(self.floor, |kept| kept.last) > position.offset;
-            match events.peek() {
-                None => missed.then_some(ResetReason::Expired),
-                Some(first) => (first.mark.prev > Some(position.offset)).then_some(ResetReason::Trimmed),
-            }
+            (ResetReason::Expired, kept.map_or(self.floor, |kept| kept.last))
         };
-        let void = matches!(reset, Some(ResetReason::Epoch | ResetReason::Unknown));
-        (reset, events.take_while(move |_| !void))
+        let void = end == 0 && matches!(reason, ResetReason::Epoch | ResetReason::Unknown);
+        let hole = (void || end > position.offset).then_some(Hole { reason, end });
+        (hole, events.take_while(move |_| !void))
     }
 
     /// The last events of a topic, or those before an offset.

@@ -31,7 +31,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..4usize).prop_map(Op::Unsubscribe),
         1 => (0..4usize).prop_map(Op::Forget),
         3 => (1..30u64).prop_map(Op::Wait),
-        4 => (0..4usize, 0..40u64, 0..8u32).prop_map(|(topic, offset, limit)| Op::After(topic, offset, limit)),
+        4 => (0..4usize, 0..40u64, 1..8u32).prop_map(|(topic, offset, limit)| Op::After(topic, offset, limit)),
         2 => (0..4usize, 0..40u64, 0..8u32).prop_map(|(topic, offset, limit)| Op::Before(topic, offset, limit)),
     ]
 }

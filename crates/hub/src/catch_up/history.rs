@@ -260,10 +260,10 @@ impl History {
     /// two pages. Its client has to come back, and its next join finds the gap.
     fn extend(&mut self, page: Self) -> bool {
         if page.reset.is_some() {
-            if !self.items.is_empty() || self.reset.is_some() {
+            if !self.items.is_empty() {
                 return false;
             }
-            self.reset = page.reset;
+            self.reset = self.reset.or(page.reset);
         }
         self.items.extend(page.items);
         (self.head, self.more) = (page.head, page.more);

@@ -21,6 +21,7 @@ async fn piece(rig: &Rig, topics: &[&str], resume: Resume, missing: usize) -> (V
     let mut got = Vec::new();
     while let Some(block) = reader.block().await {
         match block.name.as_deref() {
+            Some("tidegate:reset") => got.push("reset".into()),
             Some("tidegate:closing") => assert_eq!(block.data.unwrap(), r#"{"reason":"replay"}"#),
             None => got.push(block.data.unwrap()),
             Some(name) => panic!("{name}"),
@@ -75,6 +76,42 @@ async fn a_client_far_behind_on_many_topics_arrives() {
         assert!(largest <= most, "{largest} bytes in one answer");
         assert_eq!(rig.hub.metrics().history_bytes.get(), 0);
     }
+}
+
+/// A gap in one topic is told when the client gets there, and once.
+#[tokio::test]
+async fn a_client_far_behind_hears_of_a_gap_once() {
+    let rig = Rig::new(1, Options { replay_bytes: 1_000, ..quiet() });
+    rig.broker.apart.store(false, Ordering::Relaxed);
+    let topics = ["topic:a", "topic:b"];
+    let start = rig.broker.subscribe(vec![topic("topic:a")]).await.unwrap();
+    let mut expected = Vec::new();
+    for n in 0..60 {
+        if n == 30 {
+            rig.publish("topic:b", "lost").await;
+            rig.broker.forget(&topic("topic:b")).await.unwrap();
+        }
+        let data = format!("{n:03}{}", "x".repeat(200));
+        rig.publish("topic:a", &data).await;
+        expected.push(data);
+    }
+    rig.publish("topic:b", "kept").await;
+    expected.extend(["kept".into(), "reset".into()]);
+    let (mut got, mut id) = (Vec::new(), start.to_string());
+    loop {
+        let missing = expected.len() - got.len();
+        let (piece, next) = piece(&rig, &topics, Resume::After(id), missing).await;
+        let reset = piece.iter().any(|data| data == "reset");
+        assert!(!reset || got.len() > 20, "not before the client gets there");
+        got.extend(piece);
+        match next {
+            Some(next) => id = next,
+            None => break,
+        }
+    }
+    got.sort();
+    assert!(got == expected, "{} of {}", got.len(), expected.len());
+    assert_eq!(rig.counter("tidegate_resets_total", "trimmed"), 1);
 }
 
 /// The last few events of many topics are more than a join may read: at least the last one of each
