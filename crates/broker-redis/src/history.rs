@@ -212,7 +212,7 @@ fn weight(answer: &Value) -> usize {
 }
 
 /// The pages of a window's topics.
-fn forwards(reads: &[&Read], partition: Partition, window: Window) -> Result<Vec<Page>, Error> {
+pub(crate) fn forwards(reads: &[&Read], partition: Partition, window: Window) -> Result<Vec<Page>, Error> {
     if reads.len() != window.topics.len() {
         return Err(unexpected("a window of other topics"));
     }
@@ -238,7 +238,7 @@ fn forwards(reads: &[&Read], partition: Partition, window: Window) -> Result<Vec
     Ok(pages)
 }
 
-fn backwards(topic: &Topic, partition: Partition, answer: Value) -> Result<Page, Error> {
+pub(crate) fn backwards(topic: &Topic, partition: Partition, answer: Value) -> Result<Page, Error> {
     let head = scripts::position(&answer)?;
     let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
     let [_, _, envelopes, more]: [Value; 4] =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tidegate_broker::{Error, ResetReason, Span};
 use tidegate_protocol::{Position, Topic};
 
-use super::history::{Found, History};
+use super::found::{Found, History};
 use super::machine::{Gathered, Run};
 use crate::change::{Basis, Change};
 use crate::control_events::{self, ControlEvent};

@@ -24,7 +24,8 @@ use tidegate_protocol::{Cursor, Offset, Partition, Topic};
 
 use super::CatchUp;
 use super::changes::Changes;
-use super::history::{Found, Memory, horizons};
+use super::found::{Found, horizons};
+use super::history::Memory;
 use super::opening::Opening;
 use super::watermark::{self, Behind, Reach};
 use crate::change::Basis;

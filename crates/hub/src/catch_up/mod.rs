@@ -3,6 +3,7 @@
 //! Both are one state machine, [`machine`]: opening is a change from nothing.
 
 mod changes;
+mod found;
 mod history;
 mod machine;
 mod opening;

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tidegate_broker::{Error, Read};
 
-use super::history::History;
+use super::found::History;
 
 /// The reads under way.
 #[derive(Clone, Default)]

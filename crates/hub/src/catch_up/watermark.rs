@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tidegate_protocol::{Cursor, Offset, Partition, Position, Topic};
 
-use super::history::{Found, History};
+use super::found::{Found, History};
 use crate::dispatch::Seen;
 use crate::item::Item;
 use crate::subscriber::TopicState;
