@@ -2,13 +2,20 @@
 #![allow(missing_docs)]
 
 use redis::Value;
-use tidegate_broker::{Error, Page, Read, Receipt};
+use tidegate_broker::{Error, Page, Read, Receipt, Span};
 use tidegate_protocol::{Epoch, Partition, Position};
 
+use crate::connect::unexpected;
 use crate::place::Place;
+use crate::{history, window};
 
 pub fn page(read: &Read, partition: Partition, answer: Value) -> Result<Page, Error> {
-    crate::history::page(read, partition, &Place::first(Epoch::NONE), answer)
+    if !matches!(read.span, Span::After { .. }) {
+        return history::backwards(&read.topic, partition, answer);
+    }
+    let mut pages =
+        history::forwards(&[read], partition, &Place::first(Epoch::NONE), window::parse(answer)?)?;
+    pages.pop().ok_or_else(|| unexpected("a page is missing"))
 }
 
 pub fn receipt(answer: &Value, partition: Partition) -> Result<Receipt, Error> {

@@ -1,11 +1,12 @@
-//! Reading stored events: a script for each read, so that a page and its partition's place are of one instant.
+//! Reading stored events. Scripts do it, so that a page and its partition's place are of one
+//! instant.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
-use tidegate_broker::{Error, Page, Read, ResetReason, Span};
+use tidegate_broker::{Error, Page, Read, ResetReason, Span, groups};
 use tidegate_protocol::{Envelope, Epoch, Event, Mark, Message, Offset, Partition, Position, Topic};
 use tokio::time::Instant;
 
@@ -17,9 +18,10 @@ use crate::place::{Place, Verdict};
 use crate::pool::{Connection, Pool};
 use crate::room::Room;
 use crate::scripts::{self, eval};
+use crate::window::{self, EVENTS, Limits, Stored, TOPICS, Window};
 
-/// Reads in one pipeline: Redis serves others between two scripts, but a pipeline's answers wait in memory for the last one.
-const PIPELINE: usize = 64;
+/// Reads in one pipeline. One event always fits, so each may bring an event of the largest size.
+const PIPELINE: usize = 16;
 
 /// A caller waits for a page: what two attempts teach helps the next one.
 const ATTEMPTS: usize = 2;
@@ -34,9 +36,46 @@ pub(crate) struct Reader {
     pub(crate) patience: Duration,
     /// Topics that one user may be a member of.
     pub(crate) memberships: usize,
-    /// Bytes of events in one page, unless a single event is larger. What is left out shows as
+    /// Bytes of events in one answer, unless a single event is larger. What is left out shows as
     /// [`Page::more`].
     pub(crate) pages: Room,
+}
+
+/// Why a read has failed.
+pub(crate) enum Failed {
+    /// The node must enter the partition again.
+    Elsewhere,
+    Error(Error),
+}
+
+/// Where the node has entered a partition: first as it is, then after it has entered again.
+struct Entries<'a> {
+    subscription: &'a Subscription,
+    patience: Duration,
+    last: Option<Entered>,
+    again: bool,
+}
+
+impl Entries<'_> {
+    async fn next(&mut self) -> Result<Arc<Place>, Error> {
+        let deadline = Instant::now() + self.patience;
+        let entered = match &self.last {
+            None => self.subscription.entered(deadline).await?,
+            Some(last) if std::mem::take(&mut self.again) => {
+                self.subscription.enter_again(last, deadline).await?
+            }
+            Some(_) => return Err(Error::Unavailable("another primary is taking over".into())),
+        };
+        let place = Arc::clone(&entered.place);
+        self.last = Some(entered);
+        Ok(place)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 impl Reader {
@@ -75,78 +114,139 @@ impl Reader {
     }
 
     /// A page for each read, in their order.
-    pub(crate) async fn history(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
-        let mut pages = Vec::with_capacity(reads.len());
-        for chunk in reads.chunks(PIPELINE) {
-            pages.extend(self.pages_of(chunk).await?);
-        }
-        Ok(pages)
-    }
-
-    async fn pages_of(&self, reads: &[Read]) -> Result<Vec<Page>, Error> {
-        let deadline = Instant::now() + self.patience;
-        let mut partitions: Vec<Partition> =
-            reads.iter().map(|read| self.keys.partition(&read.topic)).collect();
-        partitions.sort_unstable();
-        partitions.dedup();
-        let mut entered = Vec::with_capacity(partitions.len());
-        for partition in &partitions {
-            entered.push(self.partitions[partition.index()].entered(deadline).await?);
-        }
-        let mut again = true;
-        loop {
-            let place = |partition: Partition| {
-                let at = partitions.iter().position(|of| *of == partition).unwrap_or_default();
-                &entered[at].place
+    pub(crate) async fn history(&self, reads: &[Read], bytes: usize) -> Result<Vec<Page>, Error> {
+        let mut pages: Vec<Option<Page>> = reads.iter().map(|_| None).collect();
+        let mut left = bytes;
+        for group in groups(reads, self.keys.count()) {
+            let together: Vec<&Read> = group.iter().map(|at| &reads[*at]).collect();
+            let mut entries = self.entries(self.keys.partition(&together[0].topic));
+            let found = loop {
+                let place = entries.next().await?;
+                let found = match together[0].span {
+                    Span::After { .. } => self.after(&together, &place, left).await,
+                    _ => self.backwards(&together, &place, left).await,
+                };
+                match found {
+                    Ok(found) => break found,
+                    Err(Failed::Error(error)) => return Err(error),
+                    Err(Failed::Elsewhere) => {}
+                }
             };
-            let command =
-                |read, bytes| self.command(read, place(self.keys.partition(&read.topic)).head.epoch, bytes);
-            let commands = |bytes| reads.iter().map(|read| command(read, bytes)).collect();
-            let answers = self.sized(&self.pages, ATTEMPTS, commands).await?;
-            let moved = |partition: Partition| {
-                let of_it = reads
-                    .iter()
-                    .zip(&answers)
-                    .filter(|(read, _)| self.keys.partition(&read.topic) == partition);
-                of_it.into_iter().any(|(_, answer)| scripts::is_elsewhere(answer))
-            };
-            let elsewhere: Vec<usize> = (0..partitions.len()).filter(|at| moved(partitions[*at])).collect();
-            if elsewhere.is_empty() || !std::mem::take(&mut again) {
-                let pages = reads.iter().zip(answers).map(|(read, answer)| {
-                    let partition = self.keys.partition(&read.topic);
-                    page(read, partition, place(partition), answer)
-                });
-                return pages.collect();
-            }
-            for at in elsewhere {
-                let partition = &self.partitions[partitions[at].index()];
-                entered[at] = partition.enter_again(&entered[at], deadline).await?;
+            for (at, page) in group.into_iter().zip(found) {
+                left = left.saturating_sub(page.bytes());
+                pages[at] = Some(page);
             }
         }
+        pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
     }
 
-    /// Where the node has entered a partition.
-    pub(crate) async fn entered(&self, partition: Partition) -> Result<Entered, Error> {
-        self.partitions[partition.index()].entered(Instant::now() + self.patience).await
-    }
-
-    /// Runs one script in a partition; once more, if the node has to enter again first.
+    /// Runs one script in a partition.
     pub(crate) async fn run_in(
         &self,
         partition: Partition,
         command: impl Fn(Epoch) -> Cmd,
     ) -> Result<Value, Error> {
-        let mut entered = self.entered(partition).await?;
-        let mut again = true;
+        let mut entries = self.entries(partition);
         loop {
-            let question = command(entered.place.head.epoch);
-            let answer = self.run(std::iter::once(question)).await?.pop().unwrap_or_default();
-            if !scripts::is_elsewhere(&answer) || !std::mem::take(&mut again) {
+            let place = entries.next().await?;
+            let question = std::iter::once(command(place.head.epoch));
+            let answer = self.run(question).await?.pop().unwrap_or_default();
+            if !scripts::is_elsewhere(&answer) {
                 return Ok(answer);
             }
-            let deadline = Instant::now() + self.patience;
-            entered = self.partitions[partition.index()].enter_again(&entered, deadline).await?;
         }
+    }
+
+    fn entries(&self, partition: Partition) -> Entries<'_> {
+        let subscription = &self.partitions[partition.index()];
+        Entries { subscription, patience: self.patience, last: None, again: true }
+    }
+
+    /// Reads on in topics of one partition. Answers that are short only for having many events are
+    /// followed by others.
+    async fn after(&self, reads: &[&Read], place: &Place, bytes: usize) -> Result<Vec<Page>, Failed> {
+        let events = reads.iter().map(|read| read.span.limit()).max().unwrap_or_default();
+        let mut limits = Limits { events, bytes, upto: None };
+        let (mut pages, mut full) = self.windows(reads, place, &mut limits).await?;
+        while full && limits.events > 0 && limits.bytes > 0 {
+            let open: Vec<usize> = (0..pages.len()).filter(|at| pages[*at].more).collect();
+            let rest: Vec<Read> = open.iter().map(|at| on(reads[*at], &pages[*at])).collect();
+            limits.upto = None;
+            let found = self.windows(&rest.iter().collect::<Vec<_>>(), place, &mut limits).await?;
+            full = found.1 && found.0.iter().all(|page| page.reset.is_none());
+            for (at, page) in open.into_iter().zip(found.0).filter(|(_, page)| page.reset.is_none()) {
+                pages[at].events.extend(page.events);
+                (pages[at].head, pages[at].more) = (page.head, page.more);
+            }
+        }
+        Ok(pages)
+    }
+
+    /// A window over each part of the topics; what it brings is taken off the limits. True if one
+    /// had as many events as an answer may have.
+    async fn windows(
+        &self,
+        reads: &[&Read],
+        place: &Place,
+        limits: &mut Limits,
+    ) -> Result<(Vec<Page>, bool), Failed> {
+        let (mut pages, mut full) = (Vec::with_capacity(reads.len()), false);
+        let mut parts = reads.len().div_ceil(TOPICS);
+        for chunk in reads.chunks(TOPICS) {
+            let partition = self.keys.partition(&chunk[0].topic);
+            let topics: Vec<_> = chunk.iter().map(|read| (&read.topic, read.span.from().offset)).collect();
+            let question = |room: usize| {
+                let part = Limits { bytes: room.min(limits.bytes / parts), ..*limits };
+                vec![window::command(&self.keys, partition, place.head.epoch, &topics, &part)]
+            };
+            let answer = self.sized(&self.pages, ATTEMPTS, question).await?.pop().unwrap_or_default();
+            if scripts::is_elsewhere(&answer) {
+                return Err(Failed::Elsewhere);
+            }
+            let window = window::parse(answer)?;
+            // What comes after it is of no use: the topics of this chunk are not read that far.
+            limits.upto = Some(window.upto).filter(|upto| *upto < window.head.offset).or(limits.upto);
+            let count = u32::try_from(window.events.len()).unwrap_or(u32::MAX);
+            full |= count >= EVENTS;
+            limits.events = limits.events.saturating_sub(count);
+            limits.bytes = limits.bytes.saturating_sub(window.events.iter().map(|(_, e)| e.len()).sum());
+            parts -= 1;
+            pages.extend(forwards(chunk, partition, place, window)?);
+        }
+        Ok((pages, full))
+    }
+
+    /// Reads the ends of topics, or what is before an offset. Each has its share of the bytes.
+    async fn backwards(&self, reads: &[&Read], place: &Place, bytes: usize) -> Result<Vec<Page>, Failed> {
+        // In all no more than the link carries at once: a page for people must not take long.
+        let share = (bytes / reads.len().max(1)).min(self.pages.bytes());
+        let mut pages = Vec::with_capacity(reads.len());
+        for chunk in reads.chunks(PIPELINE) {
+            let questions = |room: usize| {
+                chunk.iter().map(|read| self.read_back(read, place, share.min(room / chunk.len()))).collect()
+            };
+            for (read, answer) in chunk.iter().zip(self.sized(&self.pages, ATTEMPTS, questions).await?) {
+                if scripts::is_elsewhere(&answer) {
+                    return Err(Failed::Elsewhere);
+                }
+                let mut page = backwards(&read.topic, self.keys.partition(&read.topic), answer)?;
+                while let Some(rest) = rest(read, &page, share) {
+                    let question = |room: usize| {
+                        vec![self.read_back(&rest, place, share.saturating_sub(page.bytes()).min(room))]
+                    };
+                    let answer = self.sized(&self.pages, ATTEMPTS, question).await?.pop().unwrap_or_default();
+                    if !prepend(
+                        &mut page,
+                        backwards(&read.topic, self.keys.partition(&read.topic), answer)?,
+                        share,
+                    ) {
+                        break;
+                    }
+                }
+                pages.push(page);
+            }
+        }
+        Ok(pages)
     }
 
     /// Drops a topic's stream and tells the nodes. Its record stays, so that older cursors get a reset.
@@ -156,26 +256,17 @@ impl Reader {
         Ok(dropped > 0)
     }
 
-    fn command(&self, read: &Read, epoch: Epoch, bytes: usize) -> Cmd {
-        let Read { topic, span } = read;
+    fn read_back(&self, Read { topic, span }: &Read, place: &Place, bytes: usize) -> Cmd {
         let keys = [self.keys.record(topic), self.keys.stream(topic)];
-        let mut command = eval(&scripts::READ, &self.keys, self.keys.partition(topic), epoch, &keys);
-        let limit = match span {
-            Span::After { position, limit } => {
-                command.arg("up").arg(format!("{}-1", position.offset)).arg("+");
-                *limit
-            }
-            Span::Last { limit } => {
-                command.arg("down").arg("+").arg("-");
-                *limit
-            }
-            // Entries are `<offset>-0`: this excludes the offset itself without `(`, which 0 could not be given with.
-            Span::Before { offset, limit } => {
-                command.arg("down").arg(format!("{}-1", offset.saturating_sub(1))).arg("-");
-                *limit
-            }
+        let mut command =
+            eval(&scripts::READ, &self.keys, self.keys.partition(topic), place.head.epoch, &keys);
+        match span {
+            // Entries are `<offset>-0`: this excludes the offset itself without `(`, which 0 could
+            // not be given with.
+            Span::Before { offset, .. } => command.arg(format!("{}-1", offset.saturating_sub(1))),
+            Span::Last { .. } | Span::After { .. } => command.arg("+"),
         };
-        command.arg(limit).arg(bytes);
+        command.arg(span.limit().min(EVENTS)).arg(bytes);
         command
     }
 }
@@ -207,51 +298,111 @@ fn weight(answer: &Value) -> usize {
     }
 }
 
-pub(crate) fn page(read: &Read, partition: Partition, place: &Place, answer: Value) -> Result<Page, Error> {
-    let head = scripts::position(&answer)?;
-    let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
-    let [_, _, last, envelopes, more]: [Value; 5] =
-        parts.try_into().map_err(|_| unexpected("a page has five parts"))?;
-    let (last, more) = (scripts::offset_of(&last)?, scripts::offset_of(&more)? > 0);
-    let Value::Array(envelopes) = envelopes else { return Err(unexpected("events are an array")) };
-    let mut events: Vec<_> =
-        envelopes.into_iter().filter_map(|value| event(&read.topic, partition, head.epoch, value)).collect();
-    let Span::After { position, .. } = read.span else {
-        events.reverse();
-        return Ok(Page { events, head, reset: None, more });
-    };
-    let reset = reset(position, place, head, last, events.first().map(|event| &event.mark));
-    if reset.is_some_and(|reason| reason != ResetReason::Trimmed) {
-        return Ok(Page { events: Vec::new(), head, reset, more: false });
+/// The pages of a window's topics.
+pub(crate) fn forwards(
+    reads: &[&Read],
+    partition: Partition,
+    place: &Place,
+    window: Window,
+) -> Result<Vec<Page>, Error> {
+    if reads.len() != window.topics.len() {
+        return Err(unexpected("a window of other topics"));
     }
-    Ok(Page { events, head, reset, more })
+    let Window { head, upto, topics, events } = window;
+    let mut pages: Vec<Page> = reads
+        .iter()
+        .zip(topics)
+        .map(|(read, stored)| {
+            let from = read.span.from();
+            let reset = reset(from, place, head, &stored, upto);
+            let void = reset.is_some_and(ResetReason::is_void);
+            let more = stored.last > upto && !void;
+            let head = if more { Position { offset: upto.max(from.offset), ..head } } else { head };
+            Page { events: Vec::new(), head, reset, more }
+        })
+        .collect();
+    for (number, bytes) in events {
+        let page = &mut pages[number];
+        if !page.reset.is_some_and(ResetReason::is_void) {
+            page.events.extend(event(&reads[number].topic, partition, page.head.epoch, &bytes));
+        }
+    }
+    Ok(pages)
 }
 
-/// Whether what is stored still reaches back to `reader`.
+pub(crate) fn backwards(topic: &Topic, partition: Partition, answer: Value) -> Result<Page, Error> {
+    let head = scripts::position(&answer)?;
+    let Value::Array(parts) = answer else { return Err(unexpected("a page is an array")) };
+    let [_, _, envelopes, more]: [Value; 4] =
+        parts.try_into().map_err(|_| unexpected("a page has four parts"))?;
+    let more = scripts::offset_of(&more)? > 0;
+    let Value::Array(envelopes) = envelopes else { return Err(unexpected("events are an array")) };
+    let events = envelopes.into_iter().rev().filter_map(|value| match value {
+        Value::BulkString(bytes) => event(topic, partition, head.epoch, &bytes.into()),
+        _ => None,
+    });
+    Ok(Page { events: events.collect(), head, reset: None, more })
+}
+
+/// What is still to be read after a page.
+fn on(read: &Read, page: &Page) -> Read {
+    let span = Span::After { position: page.head, limit: read.span.limit() };
+    Read { topic: read.topic.clone(), span }
+}
+
+/// What is still to be read backwards: an answer may bring much less than the share.
+fn rest(read: &Read, page: &Page, share: usize) -> Option<Read> {
+    let short = page.events.len() >= EVENTS as usize || page.bytes() < share / 2;
+    let first = page.events.first().filter(|_| page.more && short)?;
+    let limit = read.span.limit().checked_sub(u32::try_from(page.events.len()).ok()?)?;
+    let span = Span::Before { offset: first.mark.offset, limit };
+    (limit > 0).then(|| Read { topic: read.topic.clone(), span })
+}
+
+/// Puts older events before a page's, as long as they fit. False: no more of them do.
+fn prepend(page: &mut Page, mut older: Page, share: usize) -> bool {
+    if older.head.epoch != page.head.epoch {
+        return false;
+    }
+    let mut room = share.saturating_sub(page.bytes());
+    let fits = older.events.iter().rev().take_while(|event| {
+        let left = room.checked_sub(event.data.as_bytes().len());
+        room = left.unwrap_or_default();
+        left.is_some()
+    });
+    let over = older.events.len() - fits.count();
+    page.more = older.more || over > 0;
+    older.events.drain(..over);
+    older.events.append(&mut page.events);
+    page.events = older.events;
+    page.more && over == 0
+}
+
+/// Whether what is stored still reaches back to `reader`. Of a gap that ends after `upto` it hears
+/// when it gets there.
 fn reset(
     reader: Position,
     place: &Place,
     head: Position,
-    last: Offset,
-    first: Option<&Mark>,
+    stored: &Stored,
+    upto: Offset,
 ) -> Option<ResetReason> {
     match place.judge(reader, head.offset) {
         Verdict::Continues => {}
         Verdict::Ahead => return Some(ResetReason::Unknown),
         Verdict::Lost(_) => return Some(ResetReason::Epoch),
     }
-    match first {
-        Some(mark) if mark.prev.is_some_and(|prev| prev > reader.offset) => Some(ResetReason::Trimmed),
-        None if last > reader.offset => Some(ResetReason::Expired),
-        _ => None,
-    }
+    let (reason, end) = match stored.prev {
+        Some(prev) => (ResetReason::Trimmed, prev),
+        None => (ResetReason::Expired, stored.last),
+    };
+    (reader.offset < end && end <= upto).then_some(reason)
 }
 
 /// A stored envelope as an event. Foreign bytes in a stream are passed over. What earlier epochs have
 /// left is the same offset of the current `epoch`.
-pub(crate) fn event(topic: &Topic, partition: Partition, epoch: Epoch, value: Value) -> Option<Arc<Event>> {
-    let Value::BulkString(bytes) = value else { return None };
-    let envelope = match Envelope::parse(&Bytes::from(bytes)) {
+fn event(topic: &Topic, partition: Partition, epoch: Epoch, bytes: &Bytes) -> Option<Arc<Event>> {
+    let envelope = match Envelope::parse(bytes) {
         Ok(envelope) => envelope,
         Err(error) => {
             tracing::warn!(%topic, %error, "a stored event was passed over");

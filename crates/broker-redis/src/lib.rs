@@ -37,6 +37,7 @@ mod partition;
 mod publish;
 mod room;
 mod scripts;
+mod window;
 
 use std::sync::Arc;
 
@@ -209,16 +210,16 @@ impl Broker for RedisBroker {
         }
     }
 
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
-        self.reader.history(&reads).await
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error> {
+        self.reader.history(&reads, bytes).await
     }
 
     async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
         self.reader.forget(topic).await
     }
 
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
-        self.reader.memberships(user).await
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
+        self.reader.memberships_of(users).await
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {

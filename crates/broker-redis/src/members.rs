@@ -12,18 +12,21 @@ use crate::scripts::{self, eval};
 const COUNT_TTL_MS: u64 = 7 * 24 * 3600 * 1000;
 
 impl Reader {
-    pub(crate) async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
-        let mut command = redis::cmd("SMEMBERS");
-        command.arg(self.keys.members(user));
-        let answer = self.run(std::iter::once(command)).await?.pop().unwrap_or_default();
-        let (Value::Set(items) | Value::Array(items)) = answer else {
-            return Err(scripts::failure(&answer, "a set"));
-        };
+    pub(crate) async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
         let topic = |item| match item {
             Value::BulkString(bytes) => Topic::parse(&String::from_utf8(bytes).ok()?).ok(),
             _ => None,
         };
-        Ok(items.into_iter().filter_map(topic).collect())
+        let list = |answer| match answer {
+            Value::Set(items) | Value::Array(items) => Ok(items.into_iter().filter_map(topic).collect()),
+            other => Err(scripts::failure(&other, "a set")),
+        };
+        let members = |user| {
+            let mut command = redis::cmd("SMEMBERS");
+            command.arg(self.keys.members(user));
+            command
+        };
+        self.run(users.iter().map(members)).await?.into_iter().map(list).collect()
     }
 
     pub(crate) async fn set_membership(

@@ -59,6 +59,8 @@ macro_rules! contract_suite {
             history::spans_and_limits,
             history::paging_meets_every_event_once,
             history::reads_are_answered_in_their_order,
+            history::topics_are_read_together_within_a_bound,
+            history::a_hole_after_the_page_is_told,
             history::each_event_names_the_one_before,
             retention::trimmed,
             retention::expired,

@@ -18,11 +18,16 @@ pub use error::Error;
 pub use local::{Local, Options as LocalOptions};
 pub use metrics::Metrics;
 pub use queue::{Deliveries, Feed, Full, queue};
-pub use types::{Control, Delivery, Health, Page, Publication, Read, Receipt, ResetReason, Retention, Span};
+pub use types::{
+    Control, Delivery, Health, Page, Publication, Read, Receipt, ResetReason, Retention, Span, groups,
+};
 
 /// Topics that a user may be a member of, unless configured otherwise. Each is read, subscribed and
 /// listed at every join of the user. Twice as many as chat has rooms for a user.
 pub const MEMBERSHIPS: usize = 2_000;
+
+/// Bytes of events in an answer to which the reader set no bound: a page for people, and what Redis copies in a millisecond.
+pub const PAGE_BYTES: usize = 1 << 20;
 
 /// Numbers, stores and hands on events; keeps memberships.
 ///
@@ -66,15 +71,32 @@ pub trait Broker: Send + Sync + 'static {
     /// Ends deliveries of `topics`. Takes effect in the order of the calls; never blocks.
     fn unsubscribe(&self, topics: Vec<Topic>);
 
-    /// Reads stored events: a page for each read, in their order.
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error>;
+    /// Reads stored events: a page for each read, in their order. What does not fit into
+    /// [`PAGE_BYTES`] shows as [`Page::more`].
+    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
+        self.history_within(reads, PAGE_BYTES).await
+    }
+
+    /// The same for topics that are read together, with a bound on all of it: about `bytes` of data.
+    ///
+    /// Reads [after](Span::After) a place take events in the order of their offsets over all topics of a partition, as many
+    /// as fit. One event fits in each partition, so a reader that goes on from each page's `head` gets further with every call,
+    /// however many topics there are, and none is left behind. A gap is told with the page that reaches to its end. Reads that go backwards share the bytes evenly; each brings one event at least.
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error>;
 
     /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any; nodes with the topic
     /// get [`Delivery::Forgotten`] in any case.
     async fn forget(&self, topic: &Topic) -> Result<bool, Error>;
 
     /// The topics that the user's streams receive without asking.
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error>;
+    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
+        let mut lists = self.memberships_of(std::slice::from_ref(user)).await?;
+        lists.pop().ok_or_else(|| Error::Protocol("a list of memberships is missing".into()))
+    }
+
+    /// The same for several users: a list for each, in their order. One exchange with the store; the caller bounds how many
+    /// it asks for, and with it the answer.
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error>;
 
     /// Adds or removes a membership and tells the nodes that hold streams of the user. True if that changed anything;
     /// the nodes are told in any case. `user` is the user's own topic. One membership more than a

@@ -18,7 +18,7 @@ use tidegate_protocol::{Cursor, Epoch, MAX_PARTITIONS, Partition, Topic};
 use self::shard::Shard;
 use crate::{
     Broker, Deliveries, Error, Feed, Full, Health, MEMBERSHIPS, Metrics, Page, Publication, Read, Receipt,
-    queue,
+    Span, groups, queue,
 };
 
 /// Settings.
@@ -127,17 +127,37 @@ impl Broker for Local {
         }
     }
 
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
-        let now = Instant::now();
-        Ok(reads.iter().map(|read| self.shard(&read.topic).lock().read(read, now)).collect())
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error> {
+        let (now, mut left) = (Instant::now(), bytes);
+        let mut pages: Vec<Option<Page>> = reads.iter().map(|_| None).collect();
+        for group in groups(&reads, self.partitions()) {
+            let together: Vec<&Read> = group.iter().map(|at| &reads[*at]).collect();
+            let found = match together.first() {
+                Some(Read { topic, span: Span::After { .. } }) => {
+                    self.shard(topic).lock().after(&together, left, now)
+                }
+                _ => {
+                    let share = left / together.len();
+                    together
+                        .iter()
+                        .map(|read| self.shard(&read.topic).lock().before(read, share, now))
+                        .collect()
+                }
+            };
+            for (at, page) in group.into_iter().zip(found) {
+                left = left.saturating_sub(page.bytes());
+                pages[at] = Some(page);
+            }
+        }
+        Ok(pages.into_iter().flatten().collect())
     }
 
     async fn forget(&self, topic: &Topic) -> Result<bool, Error> {
         Ok(self.shard(topic).lock().forget(topic, Instant::now(), &self.feed))
     }
 
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
-        Ok(self.shard(user).lock().users.memberships(user))
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
+        Ok(users.iter().map(|user| self.shard(user).lock().users.memberships(user)).collect())
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {

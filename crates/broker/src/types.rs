@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_protocol::{Cursor, Data, Event, EventName, Offset, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Data, Epoch, Event, EventName, Offset, Partition, Position, Topic};
 
 /// An event on its way in.
 #[derive(Clone, Debug)]
@@ -162,7 +163,7 @@ pub enum Span {
     After {
         /// The reader's place.
         position: Position,
-        /// At most this many.
+        /// At most this many; of topics that are read together, the largest holds for all.
         limit: u32,
     },
     /// The last `limit` events, oldest first.
@@ -184,13 +185,49 @@ pub enum Span {
 pub struct Page {
     /// Oldest first.
     pub events: Vec<Arc<Event>>,
-    /// Where the partition stood when it was read: together with `events` nothing up to here is missing, unless `more`.
+    /// Where the partition stood when it was read, or, [after](Span::After) a place and with `more`, where to read on. Together
+    /// with `events` nothing up to here is missing.
     pub head: Position,
     /// Why the reader's place can't be continued without a gap. `events` then holds what is still there after it
     /// ([`ResetReason::Trimmed`]), or nothing.
     pub reset: Option<ResetReason>,
     /// There are further events in the direction of reading.
     pub more: bool,
+}
+
+impl Span {
+    /// How many events it asks for.
+    pub fn limit(&self) -> u32 {
+        match *self {
+            Self::After { limit, .. } | Self::Last { limit } | Self::Before { limit, .. } => limit,
+        }
+    }
+
+    /// The reader's place; none that a counter has for what is read backwards.
+    pub fn from(&self) -> Position {
+        match *self {
+            Self::After { position, .. } => position,
+            Self::Last { .. } | Self::Before { .. } => Position { epoch: Epoch::NONE, offset: 0 },
+        }
+    }
+}
+
+impl Page {
+    /// Bytes of its events' data.
+    pub fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.data.as_bytes().len()).sum()
+    }
+}
+
+/// The indexes of the reads that a store answers together: those [after](Span::After) a place in
+/// each of its partitions, and all that go backwards.
+pub fn groups(reads: &[Read], partitions: u8) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<Option<Partition>, Vec<usize>> = BTreeMap::new();
+    for (at, read) in reads.iter().enumerate() {
+        let forwards = matches!(read.span, Span::After { .. });
+        groups.entry(forwards.then(|| read.topic.partition(partitions))).or_default().push(at);
+    }
+    groups.into_values().collect()
 }
 
 /// Whether a broker works, in words for people.

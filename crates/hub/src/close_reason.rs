@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// Why a stream ended. The names go over the wire and into metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
@@ -34,6 +36,13 @@ impl CloseReason {
         Self::Replay,
         Self::Unavailable,
     ];
+
+    /// When its client comes back, on the average: each is told a time of its own around it. Later
+    /// if the node ended the streams for want of the broker: all of them end at once then, and what
+    /// is wrong may take a while.
+    pub(crate) fn retry(self, retry: Duration) -> Duration {
+        if self == Self::Unavailable { retry * 4 } else { retry }
+    }
 
     /// The name on the wire and in metrics.
     pub fn as_str(self) -> &'static str {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidegate_broker::{Broker, Deliveries};
+use tidegate_broker::{self as broker, Broker, Deliveries, Page, Read};
 use tidegate_protocol::Format;
 use tidegate_tasks::Tasks;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use crate::catch_up::CatchUp;
 use crate::control_events;
 use crate::dispatch::{Dispatch, Seen};
 use crate::handle::SubscriberHandle;
+use crate::history_memory::HistoryMemory;
 use crate::join::{Error, Join};
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -25,6 +26,8 @@ struct Inner {
     subscribers: Arc<Subscribers>,
     catch_up: Arc<CatchUp>,
     wheel: Arc<Wheel>,
+    broker: Arc<dyn Broker>,
+    memory: Arc<HistoryMemory>,
     draining: AtomicBool,
     tasks: Tasks,
     stop: CancellationToken,
@@ -44,7 +47,8 @@ impl Hub {
         let tasks = tasks.until(&stop);
         let subscribers = Arc::new(Subscribers::new(options, &broker, metrics));
         let seen = Arc::new(Seen::default());
-        let catch_up = Arc::new(CatchUp::new(&subscribers, &seen, broker));
+        let memory = HistoryMemory::new(subscribers.options().history_memory, subscribers.metrics().clone());
+        let catch_up = Arc::new(CatchUp::new(&subscribers, &seen, &memory, Arc::clone(&broker)));
         let wheel = Arc::new(Wheel::new(&subscribers, &seen));
         let dispatch = Dispatch::new(&subscribers, &seen, &catch_up);
         let users = Arc::clone(subscribers.users());
@@ -52,7 +56,7 @@ impl Hub {
         tasks.spawn("hub wheel", Arc::clone(&wheel).run());
         tasks.spawn("hub resync", users.resync(Arc::clone(&catch_up)));
         let draining = AtomicBool::new(false);
-        Self(Arc::new(Inner { subscribers, catch_up, wheel, draining, tasks, stop }))
+        Self(Arc::new(Inner { subscribers, catch_up, wheel, broker, memory, draining, tasks, stop }))
     }
 
     /// Opens a stream. When this returns, every event published from now on reaches it.
@@ -66,6 +70,16 @@ impl Hub {
         hub.catch_up.open(handle.subscriber(), &join).await?;
         hub.wheel.add(handle.subscriber());
         Ok(handle)
+    }
+
+    /// Reads a page of what is stored, within the node's [memory for it](Options::history_memory).
+    /// Waits for room as long as a join does.
+    pub async fn history(&self, read: Read) -> Result<Page, broker::Error> {
+        let (memory, patience) = (&self.0.memory, self.options().join_timeout);
+        let waited = tokio::time::timeout(patience, memory.grant()).await;
+        let _grant = waited.map_err(|_| broker::Error::Busy("too much history is being read".into()))?;
+        let page = self.0.broker.history(vec![read]).await?.pop();
+        page.ok_or_else(|| broker::Error::Protocol("a page is missing".into()))
     }
 
     /// The closing block for a stream that could not be opened: a client gets it with 200 and comes

@@ -11,6 +11,7 @@
 //! | `hub` | the public face |
 //! | `handle` | the transport's end of a stream |
 //! | `catch_up` | opening a stream, and changing its topics |
+//! | `history_memory` | how much of what is stored is on its way to streams and answers |
 //! | `wheel` | heartbeats, ages, expiries and the drain |
 //! | `dispatch` | the loop, and how far it has come |
 //! | `subscriber` | one receiving stream, and the registry of all |
@@ -27,6 +28,7 @@ mod close_reason;
 mod control_events;
 mod dispatch;
 mod handle;
+mod history_memory;
 mod hub;
 mod item;
 mod join;

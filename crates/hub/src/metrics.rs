@@ -33,6 +33,11 @@ pub struct Metrics {
     /// `tidegate_history_reads_total{source}`: `ring`, `broker`, or `shared` with another's
     /// read.
     pub history_reads: IntCounterVec,
+    /// `tidegate_history_bytes`: of [`history_memory`](crate::Options::history_memory), what is
+    /// taken.
+    pub history_bytes: IntGauge,
+    /// `tidegate_history_waits_total`: joins and requests that had to wait for some.
+    pub history_waits: IntCounter,
 }
 
 impl Metrics {
@@ -94,6 +99,14 @@ impl Metrics {
                 "Reads of history at joins, by source",
                 "source",
             )?,
+            history_bytes: gauge(
+                "tidegate_history_bytes",
+                "Memory taken for stored events on their way to streams and answers",
+            )?,
+            history_waits: counter(
+                "tidegate_history_waits_total",
+                "Joins and requests that waited for memory for stored events",
+            )?,
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
         for reason in CloseReason::ALL {
@@ -117,6 +130,8 @@ impl Metrics {
         registry.register(Box::new(metrics.topics.clone()))?;
         registry.register(Box::new(metrics.users.clone()))?;
         registry.register(Box::new(metrics.history_reads.clone()))?;
+        registry.register(Box::new(metrics.history_bytes.clone()))?;
+        registry.register(Box::new(metrics.history_waits.clone()))?;
         Ok(metrics)
     }
 }

@@ -42,11 +42,15 @@ pub struct Options {
     /// How long a socket may stay full before its connection is cut. Default 30 s: a phone that
     /// changes networks takes a few.
     pub write_deadline: Duration,
-    /// Events of one topic read in one replay; a client further behind is closed resumably in the
-    /// middle and comes back for the rest. Default 10,000.
+    /// Events of one replay, of all topics together; a client further behind is closed resumably in
+    /// the middle and comes back for the rest. Default 10,000.
     pub replay_events: u32,
-    /// Bytes queued by one replay, likewise. Default 16 MiB.
+    /// Bytes likewise. Default 16 MiB.
     pub replay_bytes: usize,
+    /// Bytes of stored events on their way from the broker into outboxes and answers, of all joins
+    /// and requests together; beyond it they wait in their order, and replays come in smaller
+    /// pieces. Default 64 MiB: four of the largest replays, or 64 pages, at once.
+    pub history_memory: usize,
 }
 
 /// What a heartbeat looks like on the wire.
@@ -107,6 +111,7 @@ impl Default for Options {
             write_deadline: Duration::from_secs(30),
             replay_events: 10_000,
             replay_bytes: 16 << 20,
+            history_memory: 64 << 20,
         }
     }
 }

@@ -78,7 +78,7 @@ async fn list(
     let viewer = caller.as_ref().and_then(|caller| caller.identity.user.as_deref()).unwrap_or(NOBODY);
     let (topic, broker) = (schedule.topic(), room.app.broker());
     let read = Read { topic: topic.clone(), span: Span::Last { limit: 1 } };
-    let page = broker.history(vec![read]).await?.pop().ok_or_else(Problem::internal)?;
+    let page = room.app.hub().history(read).await?;
     let cursor = Cursor::single(topic.partition(broker.partitions()), page.head).to_string();
     let seats = room.seats.all(&schedule).await.map_err(|error| room.failed(error))?;
     let shown: Vec<Seat> = seats.into_iter().map(|seat| room.seats.shown(seat, viewer)).collect();

@@ -224,6 +224,7 @@ fn hub_options(config: &Config, node: &str) -> tidegate_hub::Options {
         linger: config.redis.linger,
         join_timeout: config.limits.join_timeout,
         write_deadline: config.limits.write_deadline,
+        history_memory: bytes(config.limits.history_memory),
         ..tidegate_hub::Options::default()
     }
 }

@@ -263,8 +263,8 @@ impl Broker for Tap {
         self.inner.unsubscribe(topics);
     }
 
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
-        let pages = self.inner.history(reads).await?;
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error> {
+        let pages = self.inner.history_within(reads, bytes).await?;
         let events = pages.iter().flat_map(|page| &page.events).filter(|event| event.mark.stored());
         let place = |event: &Arc<Event>| {
             Some((number(event.data.as_bytes())?, (event.mark.partition, event.mark.position())))
@@ -277,8 +277,8 @@ impl Broker for Tap {
         self.inner.forget(topic).await
     }
 
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
-        self.inner.memberships(user).await
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
+        self.inner.memberships_of(users).await
     }
 
     async fn set_membership(&self, user: &Topic, topic: &Topic, member: bool) -> Result<bool, Error> {

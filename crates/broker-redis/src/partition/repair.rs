@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::Value;
 use tidegate_broker::{Error, ResetReason};
 use tidegate_protocol::{Envelope, Epoch, Offset, Position, Topic};
@@ -18,16 +17,13 @@ use tokio::time::sleep;
 use super::link::Link;
 use super::sequencer::{Held, Mode, Refused, Sequencer};
 use super::words::reset;
-use crate::connect::unexpected;
 use crate::place::Place;
-use crate::scripts::{self, eval};
+use crate::scripts;
+use crate::window::{self, Limits, TOPICS};
 
 /// Offsets read at once, however small the events are. A partition's offsets are unique, so no more
 /// events than this are in memory.
 const WINDOW: Offset = 4096;
-
-/// Topics asked in one round trip.
-const TOPICS: usize = 500;
 
 /// Between two attempts to hand something to a dispatch that is behind.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -154,31 +150,30 @@ impl Link {
         from: Offset,
         mut upto: Position,
     ) -> Result<(Position, Vec<(Arc<str>, Envelope)>), Error> {
-        let (keys, partition) = (&self.reader.keys, self.shared.partition);
+        let partition = self.shared.partition;
         let (mut events, mut taken): (Vec<(Arc<str>, Envelope)>, usize) = (Vec::new(), 0);
         let with_some: Vec<&Missed> = missed.iter().filter(|missed| missed.last > from).collect();
+        let mut parts = with_some.len().div_ceil(TOPICS);
         for chunk in with_some.chunks(TOPICS) {
-            let streams: Vec<String> = chunk.iter().map(|missed| keys.stream(&missed.topic)).collect();
+            let topics: Vec<_> = chunk.iter().map(|missed| (&missed.topic, from)).collect();
             let question = |room: usize| {
-                let mut command = eval(&scripts::WINDOW, keys, partition, upto.epoch, &streams);
-                command.arg(from).arg(upto.offset).arg(room.saturating_sub(taken));
-                vec![command]
+                let bytes = room.saturating_sub(taken) / parts;
+                let limits = Limits { events: u32::MAX, bytes, upto: Some(upto.offset) };
+                vec![window::command(&self.reader.keys, partition, upto.epoch, &topics, &limits)]
             };
             let answer =
                 self.reader.sized(&self.windows, usize::MAX, question).await?.pop().unwrap_or_default();
-            let Value::Array(parts) = answer else { return Err(scripts::failure(&answer, "a window")) };
-            let mut parts = parts.into_iter();
-            upto.offset = scripts::offset_of(&parts.next().unwrap_or_default())?;
-            while let (Some(number), Some(Value::BulkString(bytes))) = (parts.next(), parts.next()) {
-                let number = usize::try_from(scripts::offset_of(&number)?).unwrap_or(usize::MAX);
-                let missed = chunk.get(number).ok_or_else(|| unexpected("a window of another stream"))?;
+            let window = window::parse(answer)?;
+            upto.offset = window.upto;
+            for (number, bytes) in window.events {
                 taken += bytes.len();
-                if let Ok(mut envelope) = Envelope::parse(&Bytes::from(bytes)) {
+                if let Ok(mut envelope) = Envelope::parse(&bytes) {
                     // What earlier epochs of this life have left is the same offset of this one.
                     envelope.position.epoch = upto.epoch;
-                    events.push((Arc::clone(&missed.channel), envelope));
+                    events.push((Arc::clone(&chunk[number].channel), envelope));
                 }
             }
+            parts -= 1;
         }
         // A later part may have ended earlier.
         events.retain(|(_, envelope)| envelope.position.offset <= upto.offset);

@@ -19,6 +19,11 @@ if older[1] and older[1] ~= epoch or older[2] and tonumber(older[2]) > counter a
 end
 counter = math.max(counter, tonumber(older[2] or '0'))
 
+-- Whether a topic's record ('e', 'l', 'f') is of the place's life. Gateways of the version before write no 'f'.
+local function of_this_life(record)
+  return record[3] == life or record[1] == epoch or record[1] == life
+end
+
 -- Keeps how far the partition has counted. As text: Lua would write large numbers as 1e+15. Doubles are exact as far as offsets go.
 local function keep()
   local text = string.format('%.0f', counter)

@@ -28,7 +28,7 @@ local function store()
     redis.call('XADD', KEYS[5], 'MAXLEN', '~', '1', '1-0', 'm', ARGV[3])
   elseif record then
     offset = number()
-    if record[3] == life or record[1] == epoch or record[1] == life then
+    if of_this_life(record) then
       prev = record[2]
     else
       prev = '0'

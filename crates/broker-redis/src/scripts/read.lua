@@ -1,30 +1,32 @@
--- A part of a topic's history, and where its partition stood at that instant.
+-- The end of a topic's history, or what comes before an offset, newest first; and where its
+-- partition stood at that instant.
 --
 -- KEYS  4 the topic's record  5 the topic's stream
--- ARGV  3 'up' or 'down'  4 first id  5 last id  6 events at most  7 bytes at most (one event always fits)
--- Gives {epoch, offset, the topic's last offset (0: none), envelopes in the direction of reading, 1 if there are more}.
-local record = redis.call('HMGET', KEYS[4], 'e', 'l', 'f')
-local result, more, last = {}, 0, tonumber(record[2] or '0')
-if record[3] ~= life and record[1] ~= epoch and record[1] ~= life then
-  -- What the stream may hold is of another life. What the record knows may have been of this one: then it is lost.
-  return {epoch, counter, last <= counter and last or 0, result, more}
+-- ARGV  3 the id to begin at, or '+'  4 events at most  5 bytes at most (one event always fits)
+-- Gives {epoch, offset, envelopes, 1 if there are more}.
+local result, more = {}, 0
+if not of_this_life(redis.call('HMGET', KEYS[4], 'e', 'l', 'f')) then
+  -- What the stream may hold is of an earlier one.
+  return {epoch, counter, result, more}
 end
 
-local command = ARGV[3] == 'up' and 'XRANGE' or 'XREVRANGE'
-local from, to, limit, room = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
--- In steps, so that a history of large events is not copied in whole to give a part of it.
-local step = 64
+local first, limit, room = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+-- In steps that follow the sizes seen, so that large events are not copied to be left out.
+local bytes, step = 0, 2
 repeat
-  local entries = redis.call(command, KEYS[5], from, to, 'COUNT', step)
+  local entries = redis.call('XREVRANGE', KEYS[5], first, '-', 'COUNT', step)
   for _, entry in ipairs(entries) do
     local envelope = entry[2][2]
-    room = room - #envelope
-    if #result == limit or (room < 0 and #result > 0) then
+    if #result == limit or (#result > 0 and bytes + #envelope > room) then
       more = 1
       break
     end
     result[#result + 1] = envelope
-    from = '(' .. entry[1]
+    bytes = bytes + #envelope
+    first = '(' .. entry[1]
   end
-until more == 1 or #entries < step
-return {epoch, counter, last, result, more}
+  local over = more == 1 or #entries < step
+  -- One more than fits shows that there are more.
+  step = math.max(1, math.min(256, limit + 1 - #result, math.floor((room - bytes) * #result / math.max(1, bytes)) + 1))
+until over
+return {epoch, counter, result, more}

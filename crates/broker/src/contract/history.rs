@@ -1,10 +1,10 @@
 //! What is stored can be read again, from any place.
 
-use tidegate_protocol::Offset;
+use tidegate_protocol::{Offset, Topic};
 
 use super::Fixture;
 use super::cluster::{Cluster, said, sibling, text, topic, within};
-use crate::{Read, Span};
+use crate::{Page, Read, ResetReason, Span};
 
 /// The cursor that a subscription gives: nothing published before is after it, all published later is.
 pub async fn a_subscription_is_a_place_to_resume_from(fixture: &impl Fixture) {
@@ -70,7 +70,9 @@ pub async fn spans_and_limits(fixture: &impl Fixture) {
     for (n, (span, expected, more)) in cases.into_iter().enumerate() {
         let page = cluster.read(n, &topic, span).await;
         assert_eq!((said(&page.events), page.more), (expected.to_vec(), more), "{span:?}");
-        assert_eq!((page.reset, page.head), (None, places[9]), "{span:?}");
+        let part = page.events.last().filter(|_| more && matches!(span, Span::After { .. }));
+        let head = part.map_or(places[9], |last| last.mark.position());
+        assert_eq!((page.reset, page.head), (None, head), "{span:?}");
     }
 }
 
@@ -129,6 +131,106 @@ pub async fn reads_are_answered_in_their_order(fixture: &impl Fixture) {
         assert_eq!(said(&pages[0].events), [topic.as_str(), "last"]);
         assert!(pages[1].events.is_empty() && !pages[1].more && pages[1].reset.is_none());
         assert_eq!((said(&pages[2].events), pages[2].more), (vec!["last"], true));
+    }
+}
+
+/// Topics that are read together come in the order of their offsets, as much as fits: whoever goes
+/// on from each page's head gets all of every topic, however unlike the topics are.
+pub async fn topics_are_read_together_within_a_bound(fixture: &impl Fixture) {
+    const BYTES: usize = 20_000;
+    let cluster = Cluster::start(fixture).await;
+    let dense = topic("together");
+    let partition = |topic: &Topic| topic.partition(cluster.broker(0).partitions());
+    let others = (0..).map(|n| topic(&format!("together:{n}")));
+    let others = others.filter(|topic| partition(topic) == partition(&dense)).take(20);
+    let topics: Vec<Topic> = std::iter::once(dense.clone()).chain(others).collect();
+    let start = cluster.subscribe(0, &topics).await.iter().next().unwrap().1;
+    let mut stored = Vec::new();
+    for n in 0..40_usize {
+        // The others have something at the very end, and one large event each.
+        let (topic, size) = if n < 20 { (&dense, 4_000) } else { (&topics[n - 19], 9_000) };
+        stored.push(cluster.store(n, text(topic, &"x".repeat(size))).await.offset);
+    }
+    let read =
+        |topic: &Topic, position| Read { topic: topic.clone(), span: Span::After { position, limit: 1_000 } };
+    let mut places = vec![start; topics.len()];
+    let (mut got, mut calls) = (Vec::new(), 0);
+    loop {
+        let reads: Vec<Read> = topics.iter().zip(&places).map(|(topic, place)| read(topic, *place)).collect();
+        let pages = within("history", cluster.broker(1).history_within(reads, BYTES)).await.unwrap();
+        assert!(pages.iter().all(|page| page.reset.is_none()));
+        let mut offsets: Vec<Offset> =
+            pages.iter().flat_map(|page| &page.events).map(|event| event.mark.offset).collect();
+        offsets.sort_unstable();
+        assert!(pages.iter().map(Page::bytes).sum::<usize>() <= BYTES, "{offsets:?}");
+        got.extend(offsets);
+        calls += 1;
+        places = pages.iter().map(|page| page.head).collect();
+        if pages.iter().all(|page| !page.more) {
+            break;
+        }
+    }
+    assert_eq!(got, stored);
+    assert!(calls <= 20, "{calls} calls for 260 kB");
+
+    // An event that is larger than all of the bytes fits alone.
+    let reads = topics.iter().map(|topic| read(topic, start)).collect();
+    let pages = within("history", cluster.broker(0).history_within(reads, 1)).await.unwrap();
+    let events: usize = pages.iter().map(|page| page.events.len()).sum();
+    assert_eq!((events, pages[0].events[0].mark.offset, pages[0].head.offset), (1, stored[0], stored[0]));
+    assert!(pages.iter().all(|page| page.more && page.head.offset == stored[0]));
+
+    let last = |topic: &Topic| Read { topic: topic.clone(), span: Span::Last { limit: 3 } };
+    let pages = cluster.broker(0).history_within(topics.iter().map(last).collect(), 21 * 4_500);
+    let pages = within("history", pages).await.unwrap();
+    // The large ones are more than their shares.
+    assert!(pages.iter().all(|page| page.events.len() == 1));
+}
+
+/// A reader must hear of a hole also while its page ends before the topic's next event: after that
+/// page nothing shows it.
+pub async fn a_hole_after_the_page_is_told(fixture: &impl Fixture) {
+    let cluster = Cluster::start(fixture).await;
+    let one = topic("hole");
+    let other = sibling(&one, cluster.broker(0).partitions());
+    let topics = [one.clone(), other.clone()];
+    let start = cluster.subscribe(0, &topics).await.iter().next().unwrap().1;
+    cluster.store(0, text(&one, "lost")).await;
+    assert!(within("forget", cluster.broker(0).forget(&one)).await.unwrap());
+    for n in 0..3 {
+        cluster.store(n, text(&other, "other")).await;
+    }
+    cluster.store(0, text(&one, "kept")).await;
+    let span = Span::After { position: start, limit: 1 };
+    let reads = topics.iter().map(|topic| Read { topic: topic.clone(), span }).collect();
+    let pages = within("history", cluster.broker(1).history_within(reads, 1)).await.unwrap();
+    assert_eq!((said(&pages[0].events), said(&pages[1].events)), (vec![], vec!["other"]));
+    assert_eq!((pages[0].reset, pages[1].reset), (Some(ResetReason::Trimmed), None));
+    assert!(pages[0].more && pages[1].more && pages[0].head == pages[1].head);
+
+    // Of one that ends later the reader hears later, and once.
+    let start = cluster.store(0, text(&other, "before")).await;
+    cluster.store(0, text(&other, "other")).await;
+    cluster.store(0, text(&one, "lost")).await;
+    assert!(within("forget", cluster.broker(0).forget(&one)).await.unwrap());
+    cluster.store(0, text(&other, "after")).await;
+    let read = |position| {
+        let span = Span::After { position, limit: 1 };
+        let reads = topics.iter().map(|topic| Read { topic: topic.clone(), span }).collect();
+        within("history", cluster.broker(1).history_within(reads, 1))
+    };
+    for kept in [false, true] {
+        if kept {
+            cluster.store(0, text(&one, "kept")).await;
+        }
+        let pages = read(start).await.unwrap();
+        assert_eq!((said(&pages[1].events), pages[0].reset, pages[0].more), (vec!["other"], None, true));
+        let pages = read(pages[0].head).await.unwrap();
+        let reason = if kept { ResetReason::Trimmed } else { ResetReason::Expired };
+        assert_eq!(
+            (said(&pages[1].events), pages[0].reset, pages[0].more),
+            (vec!["after"], Some(reason), kept)
+        );
     }
 }
 

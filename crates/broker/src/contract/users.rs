@@ -33,6 +33,10 @@ pub async fn memberships_are_a_set(fixture: &impl Fixture) {
         assert_eq!(list(node, &ann).await, [one.clone(), two.clone()]);
         assert_eq!(list(node, &ben).await, only_two);
     }
+    let users = [ben.clone(), user("nobody"), ann.clone()];
+    let mut lists = within("memberships", cluster.broker(0).memberships_of(&users)).await.unwrap();
+    lists[2].sort();
+    assert_eq!(lists, [vec![two.clone()], vec![], vec![one.clone(), two.clone()]]);
     assert!(set(1, &ann, &one, false).await);
     assert!(!set(0, &ann, &one, false).await);
     assert_eq!(list(0, &ann).await, only_two);

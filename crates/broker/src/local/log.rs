@@ -34,6 +34,13 @@ pub(super) struct Log {
     bytes: usize,
 }
 
+/// Events that a reader has not had, and that are not there any more.
+struct Hole {
+    reason: ResetReason,
+    /// The last of them: a reader hears of them when it gets there.
+    end: Offset,
+}
+
 struct Kept {
     last: Offset,
     events: VecDeque<Arc<Event>>,
@@ -103,47 +110,73 @@ impl Log {
         }
     }
 
-    /// A part of a topic's history.
-    pub(super) fn read(&mut self, read: &Read, now: Instant) -> Page {
-        self.expire(&read.topic, now);
-        let kept = self.topics.get(&read.topic);
-        match read.span {
-            Span::After { position, limit } => self.after(kept, position, limit),
-            Span::Last { limit } => self.before(kept, Offset::MAX, limit),
-            Span::Before { offset, limit } => self.before(kept, offset, limit),
+    /// What topics have after a place each: in the order of offsets, as much as fits.
+    pub(super) fn after(&mut self, reads: &[&Read], bytes: usize, now: Instant) -> Vec<Page> {
+        let (mut pages, mut found) = (Vec::with_capacity(reads.len()), Vec::new());
+        for read in reads {
+            self.expire(&read.topic, now);
         }
+        for (number, read) in reads.iter().enumerate() {
+            let (hole, rest) = self.rest(&read.topic, read.span.from());
+            found.extend(rest.map(|event| (number, event)));
+            let page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
+            pages.push((page, hole));
+        }
+        found.sort_by_key(|(_, event)| event.mark.offset);
+        let limit = reads.iter().map(|read| read.span.limit()).max().unwrap_or_default();
+        let fits = fitting(found.iter().map(|(_, event)| *event), limit, bytes);
+        let upto = match found.get(fits) {
+            None => self.counter,
+            Some(_) => fits.checked_sub(1).map_or(0, |last| found[last].1.mark.offset),
+        };
+        for (at, (number, event)) in found.into_iter().enumerate() {
+            let page: &mut Page = &mut pages[number].0;
+            if at < fits { page.events.push(Arc::clone(event)) } else { page.more = true }
+        }
+        let whole = |((mut page, hole), read): ((Page, Option<Hole>), &&Read)| {
+            match hole {
+                Some(hole) if hole.end <= upto => page.reset = Some(hole.reason),
+                Some(_) => page.more = true,
+                None => {}
+            }
+            if page.more {
+                page.head.offset = upto.max(read.span.from().offset);
+            }
+            page
+        };
+        pages.into_iter().zip(reads).map(whole).collect()
     }
 
-    fn after(&self, kept: Option<&Kept>, position: Position, limit: u32) -> Page {
-        let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
-        if position.epoch != self.epoch {
-            page.reset = Some(ResetReason::Epoch);
+    /// What a topic has after a place, and what is missing before that.
+    fn rest(&self, topic: &Topic, position: Position) -> (Option<Hole>, impl Iterator<Item = &Arc<Event>>) {
+        let kept = self.topics.get(topic);
+        let events = kept.into_iter().flat_map(move |kept| {
+            let from = kept.events.partition_point(|event| event.mark.offset <= position.offset);
+            kept.events.range(from..)
+        });
+        let mut events = events.peekable();
+        let (reason, end) = if position.epoch != self.epoch {
+            (ResetReason::Epoch, 0)
         } else if position.offset > self.counter {
-            page.reset = Some(ResetReason::Unknown);
-        } else if kept.map_or(self.floor, |kept| kept.last) > position.offset {
-            let mut rest = kept
-                .into_iter()
-                .flat_map(|kept| {
-                    kept.events
-                        .range(kept.events.partition_point(|event| event.mark.offset <= position.offset)..)
-                })
-                .peekable();
-            page.reset = match rest.peek() {
-                None => Some(ResetReason::Expired),
-                Some(first) if first.mark.prev > Some(position.offset) => Some(ResetReason::Trimmed),
-                Some(_) => None,
-            };
-            page.events = rest.by_ref().take(limit as usize).cloned().collect();
-            page.more = rest.next().is_some();
-        }
-        page
+            (ResetReason::Unknown, 0)
+        } else if let Some(first) = events.peek() {
+            (ResetReason::Trimmed, first.mark.prev.unwrap_or_default())
+        } else {
+            (ResetReason::Expired, kept.map_or(self.floor, |kept| kept.last))
+        };
+        let void = end == 0 && matches!(reason, ResetReason::Epoch | ResetReason::Unknown);
+        let hole = (void || end > position.offset).then_some(Hole { reason, end });
+        (hole, events.take_while(move |_| !void))
     }
 
-    fn before(&self, kept: Option<&Kept>, offset: Offset, limit: u32) -> Page {
+    /// The last events of a topic, or those before an offset.
+    pub(super) fn before(&mut self, read: &Read, bytes: usize, now: Instant) -> Page {
+        self.expire(&read.topic, now);
         let mut page = Page { events: Vec::new(), head: self.head().1, reset: None, more: false };
-        if let Some(kept) = kept {
-            let to = kept.events.partition_point(|event| event.mark.offset < offset);
-            let from = to.saturating_sub(limit as usize);
+        if let Some(kept) = self.topics.get(&read.topic) {
+            let end = if let Span::Before { offset, .. } = read.span { offset } else { Offset::MAX };
+            let to = kept.events.partition_point(|event| event.mark.offset < end);
+            let from = to - fitting(kept.events.range(..to).rev(), read.span.limit(), bytes);
             page.events = kept.events.range(from..to).cloned().collect();
             page.more = from > 0;
         }
@@ -245,6 +278,19 @@ impl Log {
         assert_eq!(self.bytes, bytes);
         bytes
     }
+}
+
+/// How many of the events are within the limits. One always fits.
+fn fitting<'a>(events: impl Iterator<Item = &'a Arc<Event>>, limit: u32, bytes: usize) -> usize {
+    let (mut count, mut sum) = (0, 0);
+    for event in events.take(limit as usize) {
+        sum += event.data.as_bytes().len();
+        if count > 0 && sum > bytes {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 fn weight(event: &Event) -> usize {

@@ -134,8 +134,12 @@ impl Shard {
         self.subscribed.remove(topic);
     }
 
-    pub(super) fn read(&mut self, read: &Read, now: Instant) -> Page {
-        self.log.read(read, now)
+    pub(super) fn after(&mut self, reads: &[&Read], bytes: usize, now: Instant) -> Vec<Page> {
+        self.log.after(reads, bytes, now)
+    }
+
+    pub(super) fn before(&mut self, read: &Read, bytes: usize, now: Instant) -> Page {
+        self.log.before(read, bytes, now)
     }
 
     pub(super) fn forget(&mut self, topic: &Topic, now: Instant, feed: &Feed) -> bool {

@@ -149,9 +149,8 @@ impl Chat {
         Ok(())
     }
 
-    async fn history(&self, topic: &Topic, span: Span) -> Result<Page, Problem> {
-        let read = Read { topic: topic.clone(), span };
-        self.broker().history(vec![read]).await?.pop().ok_or_else(Problem::internal)
+    pub(super) async fn history(&self, topic: &Topic, span: Span) -> Result<Page, Problem> {
+        Ok(self.app.hub().history(Read { topic: topic.clone(), span }).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tidegate_broker::{Publication, Read, Span};
+use tidegate_broker::{Publication, Span};
 use tidegate_protocol::{Data, EventName, Position, Topic};
 use tidegate_server::{Caller, Problem};
 
@@ -120,8 +120,7 @@ impl Chat {
     /// The message at a place.
     async fn at(&self, topic: &Topic, place: Position) -> Result<Message, Problem> {
         let before = Position { offset: place.offset.saturating_sub(1), ..place };
-        let read = Read { topic: topic.clone(), span: Span::After { position: before, limit: 1 } };
-        let page = self.broker().history(vec![read]).await?.pop().ok_or_else(Problem::internal)?;
+        let page = self.history(topic, Span::After { position: before, limit: 1 }).await?;
         let event = page.events.first().filter(|event| event.mark.offset == place.offset);
         event.and_then(|event| reading::message(event)).ok_or_else(|| {
             Problem::conflict(

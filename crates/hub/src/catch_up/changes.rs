@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tidegate_broker::{Error, ResetReason, Span};
 use tidegate_protocol::{Position, Topic};
 
-use super::history::{Found, History};
+use super::found::{Found, History};
 use super::machine::{Gathered, Run};
 use crate::change::{Basis, Change};
 use crate::control_events::{self, ControlEvent};
@@ -92,7 +92,7 @@ impl Changes {
         let known = |_: &TopicState, at: Position| head.epoch == at.epoch && at.offset <= head.offset;
         let limit = run.hub.subscribers.options().replay_events;
         let span = Span::After { position: from, limit };
-        for (topic, history) in run.hub.history.gather(vec![(topic, span)], known).await? {
+        for (topic, history) in run.hub.history.gather(vec![(topic, span)], known, &mut run.memory).await? {
             check_whole(&history)?;
             self.resets.extend(history.reset.or(missed).map(|reason| (topic.topic.clone(), reason)));
             run.found.push((topic, history));

@@ -9,19 +9,23 @@
 //!    Instead, this may find
 //!    - that changes arrived meanwhile: back to 2;
 //!    - that topics are behind: read these on, and try again;
+//!    - that there is more than one join may read: the stream ends behind what there is, and the
+//!      client comes back for the rest;
 //!    - that events were lost, and what was read with them: an opening goes back to 1, a change
 //!      gives up.
 //!
 //! A stream that has ended meanwhile counts as live: its handle takes back what it holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_broker::{Error, ResetReason};
-use tidegate_protocol::{Cursor, Topic};
+use tidegate_protocol::{Cursor, Offset, Partition, Topic};
 
 use super::CatchUp;
 use super::changes::Changes;
-use super::history::{Found, History};
+use super::found::{Found, History, horizons};
+use super::history::Memory;
 use super::opening::Opening;
 use super::watermark::{self, Behind, Reach};
 use crate::change::Basis;
@@ -44,6 +48,8 @@ pub(super) struct Run<'a> {
     pub(super) base: Cursor,
     /// What was read.
     pub(super) found: Found,
+    /// Its part of the node's memory for that.
+    pub(super) memory: Memory,
 }
 
 /// What a stream goes live with.
@@ -51,6 +57,8 @@ pub(super) struct Gathered<'a> {
     /// All topics of the stream.
     pub(super) topics: &'a [Arc<TopicState>],
     pub(super) found: Found,
+    /// Where partitions end for now: there is more of a topic.
+    pub(super) horizons: BTreeMap<Partition, Offset>,
     held: Vec<Item>,
     /// Up to where events go out now.
     watermark: Cursor,
@@ -58,7 +66,7 @@ pub(super) struct Gathered<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(hub: &'a CatchUp, subscriber: &'a Arc<Subscriber>) -> Self {
-        Self { hub, subscriber, base: Cursor::default(), found: Found::new() }
+        Self { hub, subscriber, base: Cursor::default(), found: Found::new(), memory: None }
     }
 
     /// Runs until the stream is live.
@@ -84,7 +92,7 @@ impl<'a> Run<'a> {
                     Release::Done => return Ok(()),
                     Release::Changed => break,
                     Release::Behind(behind) => {
-                        self.hub.history.read_on(&mut self.found, behind).await?;
+                        self.hub.history.read_on(&mut self.found, behind, &mut self.memory).await?;
                         if let Goal::Change(changes) = &goal {
                             changes.check(&self.found)?;
                         }
@@ -151,9 +159,11 @@ impl<'a> Run<'a> {
         let topics = &self.subscriber.topic_states();
         self.subscriber.release(hub.subscribers.clock().now(), |batch, held| {
             let cursor = batch.cursor();
-            let watermark = Reach { seen: &hub.seen, base, cursor, topics, found, held }.watermark()?;
+            let horizons = horizons(found);
+            let reach = Reach { seen: &hub.seen, base, cursor, topics, found, held, horizons: &horizons };
+            let watermark = reach.watermark()?;
             let (found, held) = (std::mem::take(found), std::mem::take(held));
-            let gathered = Gathered { topics, found, held, watermark };
+            let gathered = Gathered { topics, found, horizons, held, watermark };
             match goal {
                 Goal::Open(opening) => opening.write(&hub.subscribers, batch, gathered),
                 Goal::Change(changes) => changes.write(&hub.subscribers, batch, gathered),
@@ -169,6 +179,10 @@ impl Gathered<'_> {
         let mut items: Vec<Item> = self.found.into_iter().flat_map(|(_, history)| history.items).collect();
         watermark::cut(&mut items, &self.watermark);
         items.extend(self.held);
+        items.retain(|item| {
+            let mark = &item.event.mark;
+            self.horizons.get(&mark.partition).is_none_or(|horizon| mark.offset <= *horizon)
+        });
         Item::sort(&mut items);
         items
     }

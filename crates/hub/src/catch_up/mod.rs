@@ -3,6 +3,7 @@
 //! Both are one state machine, [`machine`]: opening is a change from nothing.
 
 mod changes;
+mod found;
 mod history;
 mod machine;
 mod opening;
@@ -26,6 +27,7 @@ use crate::change::{Basis, Change};
 use crate::close_reason::CloseReason;
 use crate::control_events;
 use crate::dispatch::Seen;
+use crate::history_memory::HistoryMemory;
 use crate::join::{Error, Join, Scope};
 use crate::subscriber::{Detach, Hold, Subscriber, Subscribers};
 use crate::users::Streams;
@@ -39,11 +41,16 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    pub(crate) fn new(subscribers: &Arc<Subscribers>, seen: &Arc<Seen>, broker: Arc<dyn Broker>) -> Self {
+    pub(crate) fn new(
+        subscribers: &Arc<Subscribers>,
+        seen: &Arc<Seen>,
+        memory: &Arc<HistoryMemory>,
+        broker: Arc<dyn Broker>,
+    ) -> Self {
         Self {
             subscribers: Arc::clone(subscribers),
             seen: Arc::clone(seen),
-            history: HistoryReader::new(subscribers, &broker),
+            history: HistoryReader::new(subscribers, &broker, memory),
             broker,
         }
     }

@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use futures_util::future::try_join;
 use tidegate_broker::Error;
-use tidegate_protocol::{Cursor, Partition, Topic};
+use tidegate_protocol::{Cursor, Position, Topic};
 
 use super::machine::{Gathered, Run};
 use super::resume_plan::ResumePlan;
@@ -11,7 +11,7 @@ use crate::close_reason::CloseReason;
 use crate::control_events::{self, ControlEvent, Ready};
 use crate::item::Item;
 use crate::join::{Join, Scope};
-use crate::subscriber::{Detach, InitialBatch, Subscribers};
+use crate::subscriber::{Detach, InitialBatch, Subscribers, TopicState};
 
 /// A stream that begins.
 pub(super) struct Opening<'a> {
@@ -33,12 +33,17 @@ impl<'a> Opening<'a> {
         let topics = run.subscriber.topic_states();
         self.plan = ResumePlan::new(&self.join.resume, &topics, &run.base);
         let reads = self.plan.reads(&topics, run.hub.subscribers.options().replay_events);
+        // Read again from the beginning if it has been read before.
+        run.found.clear();
+        if let Some(grant) = &run.memory {
+            grant.clear();
+        }
         let base = &run.base;
-        let reads = run.hub.history.gather(reads, |topic, position| {
+        let known = |topic: &TopicState, position: Position| {
             base.get(topic.partition)
                 .is_some_and(|head| head.epoch == position.epoch && position.offset <= head.offset)
-        });
-        run.found = reads.await?;
+        };
+        run.found = run.hub.history.gather(reads, known, &mut run.memory).await?;
         Ok(())
     }
 
@@ -70,21 +75,17 @@ impl<'a> Opening<'a> {
         batch: &mut InitialBatch<'_>,
         gathered: Gathered<'_>,
     ) {
-        let mut horizons: BTreeMap<Partition, u64> = BTreeMap::new();
         for (topic, history) in &gathered.found {
             self.plan.judged(topic, history.reset, history.head);
-            if let (true, Some(last)) = (history.more && !self.plan.backwards(), history.items.last()) {
-                let horizon = horizons.entry(topic.partition).or_insert(u64::MAX);
-                *horizon = (*horizon).min(last.event.mark.offset);
-            }
         }
+        let more = !gathered.horizons.is_empty();
         let topics: Vec<Topic> = gathered.topics.iter().map(|topic| topic.topic.clone()).collect();
         let mut items = gathered.into_items();
         items.retain(|item| !self.plan.is_past(item));
         let start = self.plan.start(&items);
         self.write_control_events(subscribers, batch, &topics, &start);
         batch.begin_at(start);
-        write_items(subscribers, batch, &items, &horizons);
+        write_items(subscribers, batch, &items, more);
     }
 
     fn write_control_events(
@@ -116,28 +117,21 @@ impl<'a> Opening<'a> {
 }
 
 /// Queues what was missed, up to the limits of one replay. If there is more, the stream ends behind
-/// it, and the client comes back for the rest: after a partition's horizon there is more to read.
-fn write_items(
-    subscribers: &Subscribers,
-    batch: &mut InitialBatch<'_>,
-    items: &[Item],
-    horizons: &BTreeMap<Partition, u64>,
-) {
+/// it, and the client comes back for the rest.
+fn write_items(subscribers: &Subscribers, batch: &mut InitialBatch<'_>, items: &[Item], more: bool) {
     let options = subscribers.options();
     let mut bytes = 0;
-    for item in items {
-        let (mark, size) = (&item.event.mark, item.event.data.as_bytes().len());
-        bytes += size;
-        let beyond = horizons.get(&mark.partition).is_some_and(|horizon| mark.offset > *horizon);
+    for (at, item) in items.iter().enumerate() {
+        bytes += item.event.data.as_bytes().len();
         // At least one goes out: the client would come back for it without end.
-        if beyond || (bytes > options.replay_bytes && bytes > size) {
+        if at > 0 && (bytes > options.replay_bytes || at >= options.replay_events as usize) {
             batch.close(CloseReason::Replay, options);
             return;
         }
         batch.item(item, options);
         subscribers.metrics().replayed.inc();
     }
-    if !horizons.is_empty() {
+    if more {
         batch.close(CloseReason::Replay, options);
     }
 }

@@ -4,14 +4,15 @@
 //! What was read of one topic may so be ahead of what is known of another: were it sent, the
 //! stream's cursor would pass events that are still on their way here, and they would be taken for
 //! repeats when they come. So of each partition only what lies up to its watermark is sent. The
-//! dispatch brings the rest.
+//! dispatch brings the rest, or the client's next join does: where a topic has more than was read,
+//! the stream ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tidegate_protocol::{Cursor, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Offset, Partition, Position, Topic};
 
-use super::history::{Found, History};
+use super::found::{Found, History};
 use crate::dispatch::Seen;
 use crate::item::Item;
 use crate::subscriber::TopicState;
@@ -34,6 +35,8 @@ pub(super) struct Reach<'a> {
     pub(super) topics: &'a [Arc<TopicState>],
     pub(super) found: &'a Found,
     pub(super) held: &'a [Item],
+    /// Where topics have more than was read.
+    pub(super) horizons: &'a BTreeMap<Partition, Offset>,
 }
 
 impl Reach<'_> {
@@ -62,20 +65,22 @@ impl Reach<'_> {
         let dispatched = held.map(|item| same(item.event.mark.position())).max().unwrap_or_default();
         let dispatched = dispatched.max(self.seen.get(partition).map_or(0, same));
         let sent = self.cursor.get(partition);
-        let reach = |topic: &TopicState| {
-            let read = pages.get(&topic.topic).map(|page| page.head).or(sent);
-            read.map_or(0, same).max(dispatched)
+        let reach = |topic: &TopicState| match pages.get(&topic.topic) {
+            // What was dispatched does not follow what was read.
+            Some(page) if page.more => same(page.head),
+            page => page.map(|page| page.head).or(sent).map_or(0, same).max(dispatched),
         };
         let ours = || self.topics.iter().filter(|topic| topic.partition == partition);
         let lowest = ours().map(|topic| reach(topic)).min().unwrap_or(dispatched);
-        let needed = lowest < base.offset && self.found_between(partition, at(lowest), base);
+        // Where a topic has more the stream ends: nothing is needed beyond.
+        let end = self.horizons.get(&partition).map_or(base.offset, |horizon| base.offset.min(*horizon));
+        let needed = lowest < end && self.found_between(partition, at(lowest), at(end));
         // A topic that is new to a stream: what lies before the stream's position is taken for a
         // repeat when it is dispatched.
         let sent = sent.map_or(0, same);
         let is_new = |topic: &TopicState| pages.contains_key(&topic.topic);
-        let is_behind = |topic: &TopicState| {
-            (needed && reach(topic) < base.offset) || (is_new(topic) && reach(topic) < sent)
-        };
+        let is_behind =
+            |topic: &TopicState| (needed && reach(topic) < end) || (is_new(topic) && reach(topic) < sent);
         let ours_behind = ours().filter(|topic| is_behind(topic));
         behind.extend(ours_behind.map(|topic| (Arc::clone(topic), at(reach(topic)))));
         at(lowest)

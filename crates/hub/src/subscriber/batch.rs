@@ -57,7 +57,8 @@ impl<'a> InitialBatch<'a> {
 
     /// Ends the stream behind what was queued.
     pub(crate) fn close(&mut self, reason: CloseReason, options: &Options) {
-        let goodbye = control_events::closing(self.state.format, options.retry, reason.as_str());
+        let goodbye =
+            control_events::closing(self.state.format, reason.retry(options.retry), reason.as_str());
         self.state.waker = self.state.close(reason, goodbye);
     }
 }

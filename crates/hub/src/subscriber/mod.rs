@@ -134,7 +134,7 @@ impl Subscriber {
     /// ended.
     fn close(&self, reason: CloseReason, options: &Options) {
         let mut state = self.state.lock();
-        let goodbye = control_events::closing(state.format, options.retry, reason.as_str());
+        let goodbye = control_events::closing(state.format, reason.retry(options.retry), reason.as_str());
         let waker = state.close(reason, goodbye);
         drop(state);
         if let Some(waker) = waker {

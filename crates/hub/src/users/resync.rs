@@ -15,8 +15,9 @@ use crate::clock::jittered;
 use crate::close_reason::CloseReason;
 use crate::join::Scope;
 
-/// Users asked for in one exchange: no reply of megabytes.
-const USERS: usize = 500;
+/// Users whose memberships are asked for in one exchange. A user has a few hundred bytes of them,
+/// and at most some 200 kB: no answer is larger than a few megabytes.
+const USERS: usize = 32;
 
 /// Between attempts while the broker does not answer, doubled each time up to the second one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -53,37 +54,49 @@ impl<S> Users<S> {
     where
         A: Streams<Stream = S>,
     {
-        let topics: Vec<Topic> = users.iter().map(|user| user.topic.clone()).collect();
-        let counts = self.broker.disconnects(&topics).await?;
+        let counts = self.broker.disconnects(&topics(users)).await?;
+        let mut stay = Vec::with_capacity(users.len());
         for (user, count) in users.iter().zip(counts) {
             if user.missed_disconnect(count) {
                 for stream in user.streams() {
                     streams.close(&stream, CloseReason::Disconnected);
                 }
             } else {
-                self.align(user, streams).await?;
+                stay.push(Arc::clone(user));
             }
         }
-        Ok(())
+        self.align(stay, streams).await
     }
 
-    /// Makes the streams of a user receive what the memberships say.
-    async fn align<A>(&self, user: &User<S>, streams: &Arc<A>) -> Result<(), Error>
+    /// Makes the streams of users receive what the memberships say.
+    async fn align<A>(&self, mut users: Vec<Arc<User<S>>>, streams: &Arc<A>) -> Result<(), Error>
     where
         A: Streams<Stream = S>,
     {
-        loop {
-            let before = *user.changes();
-            let memberships = self.memberships(user).await?.into_iter().collect();
-            let changes = user.changes();
-            // A change received since may be newer than what was read, and must not be undone. The
-            // next one waits for the lock.
-            if *changes == before {
-                user.streams().iter().for_each(|stream| align_stream(streams, stream, &memberships));
-                return Ok(());
+        while !users.is_empty() {
+            let before: Vec<u64> = users.iter().map(|user| *user.changes()).collect();
+            let lists = self.broker.memberships_of(&topics(&users)).await?;
+            let mut again = Vec::new();
+            for ((user, before), memberships) in users.into_iter().zip(before).zip(lists) {
+                let memberships = memberships.into_iter().collect();
+                let changes = user.changes();
+                // A change received since may be newer than what was read, and must not be undone.
+                // The next one waits for the lock.
+                if *changes == before {
+                    user.streams().iter().for_each(|stream| align_stream(streams, stream, &memberships));
+                    continue;
+                }
+                drop(changes);
+                again.push(user);
             }
+            users = again;
         }
+        Ok(())
     }
+}
+
+fn topics<S>(users: &[Arc<User<S>>]) -> Vec<Topic> {
+    users.iter().map(|user| user.topic.clone()).collect()
 }
 
 fn align_stream<A: Streams>(streams: &Arc<A>, stream: &Arc<A::Stream>, memberships: &HashSet<Topic>) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod asking;
+mod bounds;
 mod changing;
 mod forgetting;
 mod joining;

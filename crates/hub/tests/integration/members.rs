@@ -69,6 +69,30 @@ async fn memberships_are_read_after_a_gap_until_they_are_known() {
     assert_eq!(reader.data().await, "b");
 }
 
+/// A gap costs an exchange for many users, not one for each.
+#[tokio::test]
+async fn after_a_gap_many_users_are_asked_for_at_once() {
+    let rig = Rig::new(1, quiet());
+    let mut readers = Vec::new();
+    for n in 0..50 {
+        let mut reader = rig.join(Some(&format!("u{n}")), &[], Resume::Live).await;
+        reader.ready().await;
+        readers.push(reader);
+    }
+    rig.broker.deaf.store(true, Ordering::Relaxed);
+    for n in 0..50 {
+        let user = Topic::user(&format!("u{n}")).unwrap();
+        rig.broker.set_membership(&user, &topic("topic:b"), true).await.unwrap();
+    }
+    let asked = rig.broker.memberships.count();
+    rig.say(&[Delivery::Gap(zero())]);
+    for reader in &mut readers {
+        let told = reader.told("tidegate:reset").await;
+        assert!(told.contains("topic:b"), "{told}");
+    }
+    assert_eq!(rig.broker.memberships.count() - asked, 2, "32 of them at a time");
+}
+
 /// One round trip, however far the store is.
 #[tokio::test]
 async fn a_user_is_asked_for_all_at_once() {
@@ -101,6 +125,36 @@ async fn a_stream_whose_change_panics_is_closed() {
     rig.broker.faulty.store(true, Ordering::Relaxed);
     rig.broker.set_membership(&user(), &topic("topic:b"), true).await.unwrap();
     assert_eq!(reader.told("tidegate:closing").await, r#"{"reason":"unavailable"}"#);
+}
+
+/// All of them end at once: each comes back at a time of its own, and not at once.
+#[tokio::test]
+async fn streams_that_end_for_want_of_the_broker_come_back_one_by_one() {
+    let rig = Rig::new(1, Options { join_timeout: Duration::from_millis(20), ..quiet() });
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let mut reader = rig.join(Some("u"), &["topic:a"], Resume::Live).await;
+        reader.ready().await;
+        readers.push(reader);
+    }
+    let (_, before) = rig.publish("topic:b", "b").await;
+    rig.publish("topic:b", "more").await;
+    rig.broker.history.shut();
+    // From a place that the node has not passed: it has to ask.
+    let from = Some(Position { offset: 0, ..before });
+    let joined = Control::Joined { topic: topic("topic:b"), from };
+    let seen = rig.publish("topic:a", "a").await;
+    rig.say(&[control("u", seen, joined)]);
+    let mut retries = std::collections::HashSet::new();
+    for reader in &mut readers {
+        let blocks = reader.rest().await;
+        let closing = blocks.last().unwrap();
+        assert_eq!(closing.data.as_deref(), Some(r#"{"reason":"unavailable"}"#));
+        let retry = closing.retry.unwrap();
+        assert!((4_000..=12_000).contains(&retry), "{retry} ms around four times two seconds");
+        retries.insert(retry);
+    }
+    assert!(retries.len() > 10, "{retries:?}");
 }
 
 /// Read before, and told to leave since: what is newer counts.

@@ -11,6 +11,7 @@ pub(crate) struct Block {
     pub(crate) id: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) data: Option<String>,
+    pub(crate) retry: Option<u64>,
 }
 
 pub(crate) struct Reader {
@@ -90,6 +91,7 @@ fn parse(text: &str) -> Block {
         match line.split_once(": ") {
             Some(("id", id)) => block.id = Some(id.into()),
             Some(("event", name)) => block.name = Some(name.into()),
+            Some(("retry", retry)) => block.retry = retry.parse().ok(),
             Some(("data", data)) => block.data = Some(data.into()),
             _ => {}
         }

@@ -49,6 +49,16 @@ impl Door {
         until(&self.passed, count).await;
     }
 
+    /// How many have gone through, over all time.
+    pub(crate) fn count(&self) -> usize {
+        *self.passed.borrow()
+    }
+
+    /// How many have come to the door while it was shut, over all time.
+    pub(crate) fn waiting(&self) -> usize {
+        *self.waiting.borrow()
+    }
+
     async fn pass(&self) {
         let mut open = self.open.subscribe();
         if !*open.borrow_and_update() {
@@ -81,6 +91,10 @@ pub(crate) struct Wrapped {
     pub(crate) failures: AtomicUsize,
     /// The next history read or subscription panics.
     pub(crate) faulty: AtomicBool,
+    /// Reads of several topics are made one by one.
+    pub(crate) apart: AtomicBool,
+    /// Bytes of the largest answer to a read.
+    pub(crate) largest: AtomicUsize,
 }
 
 pub(crate) struct Rig {
@@ -123,6 +137,8 @@ impl Rig {
             forgetful: AtomicBool::new(false),
             failures: AtomicUsize::new(0),
             faulty: AtomicBool::new(false),
+            apart: AtomicBool::new(true),
+            largest: AtomicUsize::new(0),
         });
         let hub = Hub::start(
             options,
@@ -284,13 +300,18 @@ impl Broker for Wrapped {
         self.local.unsubscribe(topics);
     }
 
-    async fn history(&self, reads: Vec<Read>) -> Result<Vec<Page>, Error> {
+    async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error> {
         self.history.pass().await;
         self.panic();
-        let mut pages = Vec::new();
+        if !self.apart.load(Ordering::Relaxed) {
+            let pages = self.local.history_within(reads, bytes).await?;
+            self.largest.fetch_max(pages.iter().map(Page::bytes).sum(), Ordering::Relaxed);
+            return Ok(pages);
+        }
+        let (mut pages, share) = (Vec::new(), bytes / reads.len().max(1));
         for read in reads {
             // One by one, and others run in between: pages are of different instants.
-            pages.append(&mut self.local.history(vec![read]).await?);
+            pages.append(&mut self.local.history_within(vec![read], share).await?);
             tokio::task::yield_now().await;
         }
         Ok(pages)
@@ -300,9 +321,9 @@ impl Broker for Wrapped {
         self.local.forget(topic).await
     }
 
-    async fn memberships(&self, user: &Topic) -> Result<Vec<Topic>, Error> {
+    async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error> {
         self.fail()?;
-        let members = self.local.memberships(user).await;
+        let members = self.local.memberships_of(users).await;
         self.memberships.pass().await;
         members
     }

@@ -22,7 +22,8 @@ const MOST: u32 = 1_000;
 struct Answer {
     topic: Topic,
     events: Vec<Box<RawValue>>,
-    /// Where the topic's partition stands: to be given as `since`, or as a stream's last event id.
+    /// Where the topic's partition stands or, going forwards, where the next page begins: to be
+    /// given as `since`, or as a stream's last event id.
     cursor: String,
     /// There are further events in the direction of reading.
     more: bool,
@@ -57,15 +58,14 @@ pub(super) async fn get(
         (None, Some(position)) => Span::Before { offset: position.offset, limit },
         (None, None) => Span::Last { limit },
     };
-    let pages = app.broker().history(vec![Read { topic: topic.clone(), span }]).await?;
-    let page = pages.into_iter().next().ok_or_else(Problem::internal)?;
+    let page = app.hub().history(Read { topic: topic.clone(), span }).await?;
     if let (Some(before), true) = (before, matches!(span, Span::Before { .. }))
         && before.epoch != page.head.epoch
     {
         let detail = "This id is from before the store lost its data: no event is older than it.";
         return Err(Problem::invalid("before", detail));
     }
-    Ok(Json(answer(&app, topic, span, &page)?).into_response())
+    Ok(Json(answer(&app, topic, &page)?).into_response())
 }
 
 pub(super) async fn delete(
@@ -94,15 +94,11 @@ fn position(app: &App, topic: &Topic, query: &Query, name: &str) -> Result<Optio
     })
 }
 
-fn answer(app: &App, topic: Topic, span: Span, page: &Page) -> Result<Answer, Problem> {
+fn answer(app: &App, topic: Topic, page: &Page) -> Result<Answer, Problem> {
     let partition = topic.partition(app.broker().partitions());
-    let last = page.events.last().map(|event| event.mark.position());
-    // Going forwards, the next page begins behind this one.
-    let position =
-        if page.more && matches!(span, Span::After { .. }) { last.unwrap_or(page.head) } else { page.head };
     Ok(Answer {
         events: page.events.iter().map(|event| object(event)).collect::<Result<_, _>>()?,
-        cursor: Cursor::single(partition, position).to_string(),
+        cursor: Cursor::single(partition, page.head).to_string(),
         more: page.more,
         reset: page.reset.map(ResetReason::as_str),
         topic,

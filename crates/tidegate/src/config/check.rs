@@ -277,6 +277,11 @@ impl Checker<'_> {
             "is smaller than one body (limits.body_bytes)",
         );
         self.require(
+            limits.history_memory.bytes() >= limits.event_bytes.bytes().max(1 << 20),
+            "limits.history_memory",
+            "must be at least 1MiB, a page of history, and one event (limits.event_bytes)",
+        );
+        self.require(
             stream.outbox_bytes >= limits.event_bytes,
             "stream.outbox_bytes",
             "is smaller than one event (limits.event_bytes): no client could receive it",

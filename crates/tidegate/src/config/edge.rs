@@ -185,6 +185,8 @@ pub(crate) struct Limits {
     pub(crate) ws_frames: u32,
     /// Topics that one user may be a member of: each costs every join of the user.
     pub(crate) memberships: usize,
+    /// Stored events on their way from the broker to streams and answers, all together.
+    pub(crate) history_memory: Size,
 }
 
 impl Default for Limits {
@@ -211,6 +213,7 @@ impl Default for Limits {
             ws_messages: 50,
             ws_frames: 500,
             memberships: tidegate_broker::MEMBERSHIPS,
+            history_memory: Size::mib(64),
         }
     }
 }

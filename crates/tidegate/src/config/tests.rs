@@ -92,6 +92,8 @@ fn everything_wrong_is_said_at_once() {
         [stream]
         retry = 15
         outbox_bytes = "1KiB"
+        [limits]
+        history_memory = "512KiB"
         [[auth.jwt.keys]]
         alg = "HS1"
         [[auth.jwt.keys]]
@@ -119,6 +121,7 @@ fn everything_wrong_is_said_at_once() {
         "redis.partitions (",
         "stream.retry (",
         "stream.outbox_bytes (",
+        "limits.history_memory (",
         "auth.jwt.keys[0].alg (",
         "can't read /nowhere/key.pem",
         "auth.api_keys[0].name (",
