@@ -10,8 +10,8 @@ use crate::connect::unexpected;
 use crate::keys::Keys;
 use crate::scripts::{self, eval};
 
-/// Topics of one window: the script copies an event of each, and Redis serves nobody else
-/// meanwhile. 64 events of the largest size are 4 MB, and take a few milliseconds.
+/// Topics of one window: the script copies an event of each, and Redis serves no other
+/// client meanwhile. 64 events of the largest size are 4 MB, and take a few milliseconds.
 pub(crate) const TOPICS: usize = 64;
 
 /// Events of one answer, likewise: 512 small ones take as long.

@@ -26,7 +26,8 @@ pub use types::{
 /// listed at every join of the user. Twice as many as chat has rooms for a user.
 pub const MEMBERSHIPS: usize = 2_000;
 
-/// Bytes of events in an answer to which the reader set no bound: a page for people, and what Redis copies in a millisecond.
+/// Bytes of events in an answer to which the reader set no bound: a page for people, and a few
+/// milliseconds of Redis' time.
 pub const PAGE_BYTES: usize = 1 << 20;
 
 /// Numbers, stores and hands on events; keeps memberships.
@@ -77,11 +78,14 @@ pub trait Broker: Send + Sync + 'static {
         self.history_within(reads, PAGE_BYTES).await
     }
 
-    /// The same for topics that are read together, with a bound on all of it: about `bytes` of data.
+    /// The same for topics that are read together, with a bound on all of it: about `bytes` of
+    /// data.
     ///
-    /// Reads [after](Span::After) a place take events in the order of their offsets over all topics of a partition, as many
-    /// as fit. One event fits in each partition, so a reader that goes on from each page's `head` gets further with every call,
-    /// however many topics there are, and none is left behind. A gap is told with the page that reaches to its end. Reads that go backwards share the bytes evenly; each brings one event at least.
+    /// Reads [after](Span::After) a place take events in the order of their offsets over all topics
+    /// of a partition, as many as fit. One event fits in each partition, so a reader that goes on
+    /// from each page's `head` gets further with every call, however many topics there are, and
+    /// none is left behind. The page that reaches to the end of a gap has its reset. Reads that go
+    /// backwards share the bytes evenly; each brings one event at least.
     async fn history_within(&self, reads: Vec<Read>, bytes: usize) -> Result<Vec<Page>, Error>;
 
     /// Drops a topic's stored events. Cursors before them then get a reset. True if there were any; nodes with the topic
@@ -94,8 +98,8 @@ pub trait Broker: Send + Sync + 'static {
         lists.pop().ok_or_else(|| Error::Protocol("a list of memberships is missing".into()))
     }
 
-    /// The same for several users: a list for each, in their order. One exchange with the store; the caller bounds how many
-    /// it asks for, and with it the answer.
+    /// The same for several users: a list for each, in their order. One exchange with the store;
+    /// the caller bounds how many it asks for, and with it the answer.
     async fn memberships_of(&self, users: &[Topic]) -> Result<Vec<Vec<Topic>>, Error>;
 
     /// Adds or removes a membership and tells the nodes that hold streams of the user. True if that changed anything;

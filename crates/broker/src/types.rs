@@ -185,8 +185,8 @@ pub enum Span {
 pub struct Page {
     /// Oldest first.
     pub events: Vec<Arc<Event>>,
-    /// Where the partition stood when it was read, or, [after](Span::After) a place and with `more`, where to read on. Together
-    /// with `events` nothing up to here is missing.
+    /// Where the partition stood when it was read; [after](Span::After) a place and with `more`,
+    /// where to read on. Together with `events` nothing up to here is missing.
     pub head: Position,
     /// Why the reader's place can't be continued without a gap. `events` then holds what is still there after it
     /// ([`ResetReason::Trimmed`]), or nothing.

@@ -134,8 +134,8 @@ pub async fn reads_are_answered_in_their_order(fixture: &impl Fixture) {
     }
 }
 
-/// Topics that are read together come in the order of their offsets, as much as fits: whoever goes
-/// on from each page's head gets all of every topic, however unlike the topics are.
+/// Topics that are read together come in the order of their offsets, as much as fits: a reader that
+/// goes on from each page's head gets all of every topic, however unlike the topics are.
 pub async fn topics_are_read_together_within_a_bound(fixture: &impl Fixture) {
     const BYTES: usize = 20_000;
     let cluster = Cluster::start(fixture).await;

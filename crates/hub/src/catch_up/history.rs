@@ -133,7 +133,7 @@ impl HistoryReader {
         Ok(())
     }
 
-    /// Reads, and keeps what is whole among the topics' recent events, for the next who asks.
+    /// Reads, and keeps what is whole among the topics' recent events, for the next join.
     async fn read_and_keep(
         self,
         reads: Vec<(Arc<TopicState>, Read)>,

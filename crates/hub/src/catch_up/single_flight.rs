@@ -38,7 +38,7 @@ pub(super) struct Joined {
     pub(super) started: bool,
 }
 
-/// Takes reads out of the map: when they are done, have failed, or nobody waits any more.
+/// Takes reads out of the map: when they are done, have failed, or no client waits any more.
 struct Landing {
     under_way: Arc<DashMap<Read, Entry>>,
     reads: Vec<Read>,
@@ -89,7 +89,7 @@ impl SingleFlight {
         let landing = Landing { under_way: Arc::clone(&self.under_way), reads: reads.clone(), number };
         let flight = async move {
             let _landing = landing;
-            // All who wait share a panic as a failure; who asks afterwards does not.
+            // Those that wait share a panic as a failure; those that ask afterwards don't.
             let result = AssertUnwindSafe(pages).catch_unwind().await;
             result.map_err(|_| Error::Protocol("a read panicked".into()))?.map(Arc::new)
         };

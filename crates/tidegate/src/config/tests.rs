@@ -134,7 +134,7 @@ fn everything_wrong_is_said_at_once() {
     ] {
         assert!(said.contains(expected), "not said: {expected}\n{said}");
     }
-    assert!(said.contains("\n14. ") && !said.contains("\n15. "), "{said}");
+    assert!(said.contains("\n15. ") && !said.contains("\n16. "), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
 }
 
