@@ -52,7 +52,12 @@ impl State {
         }
         let epochs = self.epochs(server);
         for (partition, epoch) in &epochs {
-            self.record.epochs.entry(*partition).or_default().insert(epoch.clone());
+            let began = self.record.epochs.entry(*partition).or_default().insert(epoch.clone());
+            if began && server != self.current {
+                // The primary will never know.
+                self.record.forgotten = true;
+                self.record.lost |= !self.record.current.contains_key(partition);
+            }
         }
         if server == self.current {
             self.record.current = epochs;
