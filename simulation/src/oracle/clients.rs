@@ -59,7 +59,7 @@ pub(super) fn judge(world: &World, log: &Log, me: usize) -> Vec<Failure> {
 /// Whether anything that is left could know that an event is lost: its primary may have died, and
 /// every process that knew of it, before it was replicated. That is the one way to lose an event in
 /// silence.
-fn known(world: &World, sent: &Sent, number: usize) -> bool {
+pub(super) fn known(world: &World, sent: &Sent, number: usize) -> bool {
     let lives = world.lives.lock();
     let mut living = lives.iter().filter(|life| life.lives());
     living.any(|life| sent.receipts.contains(&life.life) || life.tap.knows(number))

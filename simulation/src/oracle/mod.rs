@@ -24,10 +24,6 @@ pub(crate) type Epochs = BTreeMap<u8, usize>;
 /// the largest page of history and its frame take.
 const LARGEST_ANSWER: usize = (1 << 20) + (64 << 10);
 
-/// Whether `Unavailable` means that an event is not stored. Until brokers tell that from an outcome
-/// that they don't know, it means nothing.
-const UNAVAILABLE_IS_CERTAIN: bool = true;
-
 /// Epochs of a partition that may begin while everything is mended, for each node and besides.
 const LATE_EPOCHS: usize = 3;
 
@@ -60,8 +56,12 @@ impl std::fmt::Display for Failure {
 pub(crate) fn judge(world: &World) -> Vec<Failure> {
     let log = world.log.lock();
     let mut failures = Vec::new();
-    for life in world.lives.lock().iter() {
-        failures.extend(life.tap.judge(&log, &|at| world.seconds(at)));
+    let kept = names::kept(world);
+    let known = |number: usize| kept.contains(&number) || clients::known(world, &log.sent[number], number);
+    // Not under the lock: what is known is asked of all lives.
+    let lives = world.lives.lock().clone();
+    for life in &lives {
+        failures.extend(life.tap.judge(&log, &known, &|at| world.seconds(at)));
     }
     for client in 0..world.plan.clients {
         failures.extend(clients::judge(world, &log, client));
@@ -138,6 +138,9 @@ pub(crate) fn ready(world: &World, slow: bool) -> Vec<Failure> {
         let health = node.broker.health();
         if !health.ready && (!slow || health.detail.starts_with("not subscribed")) {
             failures.push(Failure::new("NOT LIVE", format!("node {number}: {}", health.detail)));
+        }
+        if !slow && !health.degraded.is_empty() {
+            failures.push(Failure::new("NOT LIVE", format!("node {number}: {:?}", health.degraded)));
         }
     }
     failures

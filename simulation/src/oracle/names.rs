@@ -2,7 +2,7 @@
 //! server that ever stored one. The event itself may have several names: it is called by a later
 //! epoch when it is read after a change that lost nothing. A batch keeps its order within a topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
 use tokio::time::Instant;
@@ -36,13 +36,11 @@ pub(super) fn judge(world: &World, log: &Log) -> Vec<Failure> {
         }
     }
     failures.extend(batches(log));
-    if super::UNAVAILABLE_IS_CERTAIN {
-        failures.extend(not_stored(world, log));
-    }
+    failures.extend(not_stored(world, log));
     failures
 }
 
-/// An event whose every attempt was answered with `Unavailable` is nowhere.
+/// An event is nowhere if every attempt was answered with an error other than `Unknown`.
 fn not_stored(world: &World, log: &Log) -> Vec<Failure> {
     let refused = |number: usize| {
         let sent = &log.sent[number];
@@ -72,6 +70,15 @@ fn batches(log: &Log) -> Vec<Failure> {
         }
     }
     failures
+}
+
+/// The events that the primary has.
+pub(super) fn kept(world: &World) -> BTreeSet<usize> {
+    let state = world.redis.state();
+    let keys: BTreeSet<Vec<u8>> = state.record.stored.iter().map(|stored| stored.key.clone()).collect();
+    let db = &state.servers[state.current].db;
+    let messages = keys.iter().flat_map(|key| db.messages(std::str::from_utf8(key).unwrap_or_default()));
+    messages.filter_map(|message| Some(event(message)?.1)).collect()
 }
 
 /// Whether a stored message is the event of that number.

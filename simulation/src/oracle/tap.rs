@@ -10,7 +10,7 @@ use tidegate_broker::{
     Broker, Deliveries, Delivery, Error, Health, Page, Publication, Read, Receipt, ResetReason, queue,
 };
 use tidegate_broker_redis::RedisBroker;
-use tidegate_protocol::{Cursor, Event, Partition, Position, Topic};
+use tidegate_protocol::{Cursor, Epoch, Event, Partition, Position, Topic};
 use tokio::time::Instant;
 
 use super::{Failure, Log};
@@ -55,11 +55,17 @@ pub(crate) struct Reset {
 struct Span {
     /// The first place that was promised in it.
     from: Option<(Partition, Position)>,
-    got: Vec<Position>,
-    /// The same by their numbers: an event that is read again has a later epoch.
-    events: BTreeSet<usize>,
+    /// The partition's epochs since then: one continued the other.
+    epochs: Vec<Epoch>,
+    got: Vec<(Option<usize>, Position)>,
     reset: bool,
     over: bool,
+}
+
+impl Span {
+    fn has(&self, number: usize) -> bool {
+        self.got.iter().any(|(got, _)| *got == Some(number))
+    }
 }
 
 impl Tap {
@@ -77,7 +83,7 @@ impl Tap {
             while deliveries.next(&mut batch).await {
                 state.lock().weigh(node, &batch, bound);
                 for delivery in batch.drain(..) {
-                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Gap(_) | Delivery::Continued(..))
+                    if matches!(delivery, Delivery::Reset { .. } | Delivery::Continued(..) | Delivery::Gap(_))
                     {
                         trace.note(|| format!("node {node} hears {delivery:?}"));
                     }
@@ -108,7 +114,13 @@ impl Tap {
         self.state.lock().places.clone()
     }
 
-    pub(crate) fn judge(&self, log: &Log, seconds: &dyn Fn(Instant) -> f64) -> Vec<Failure> {
+    /// `known`: whether the event is kept, or anything that is left could know that it is lost.
+    pub(crate) fn judge(
+        &self,
+        log: &Log,
+        known: &dyn Fn(usize) -> bool,
+        seconds: &dyn Fn(Instant) -> f64,
+    ) -> Vec<Failure> {
         let state = self.state.lock();
         let mut failures = state.failures.clone();
         for (topic, spans) in &state.spans {
@@ -117,13 +129,19 @@ impl Tap {
                 sent.filter_map(|(number, sent)| Some((number, sent.done?, sent.place?))).collect();
             for span in spans.iter().filter(|span| !span.reset) {
                 let Some((partition, from)) = span.from else { continue };
-                let of_epoch = span.got.iter().filter(|place| place.epoch == from.epoch);
-                let last = of_epoch.map(|place| place.offset).max().unwrap_or(0);
+                let continued = |epoch: Epoch| epoch == from.epoch || span.epochs.contains(&epoch);
+                let of_line = span.got.iter().filter(|(_, place)| continued(place.epoch));
+                let last = of_line.map(|(_, place)| place.offset).max().unwrap_or(0);
                 for (number, done, (of, place)) in &placed {
-                    let due = *of == partition && place.epoch == from.epoch && place.offset > from.offset;
+                    let due = *of == partition && continued(place.epoch) && place.offset > from.offset;
+                    // What was beyond the end of an epoch is told when a node finds that out.
+                    let ended = span.epochs.last().is_some_and(|current| *current != place.epoch);
+                    let begun = log.sent[*number].begun;
+                    let told = |reset: &Reset| reset.partition == partition && reset.at >= begun;
+                    let due = due && !(ended && state.resets.iter().any(told));
                     // What comes while the topic is let go need not arrive, unless something later
                     // has.
-                    if due && (!span.over || place.offset < last) && !span.events.contains(number) {
+                    if due && (!span.over || place.offset < last) && !span.has(*number) && known(*number) {
                         let words = format!(
                             "node {} has {topic} from {} and was not given event {number} (offset {}), acknowledged at {:.3}",
                             self.node,
@@ -149,20 +167,23 @@ impl State {
                     self.forward(node, partition, position, true);
                     self.places.extend(number(event.data.as_bytes()).map(|n| (n, (partition, position))));
                     if let Some(span) = self.spans.get_mut(&event.topic).and_then(|spans| spans.last_mut()) {
-                        span.got.push(position);
-                        span.events.extend(number(event.data.as_bytes()));
+                        span.got.push((number(event.data.as_bytes()), position));
                     }
                 }
             }
             Delivery::Seen(partition, position) => self.forward(node, *partition, *position, false),
             Delivery::Continued(partition, position) => {
+                self.continued.insert(*partition);
                 let before = self.seen.insert(*partition, *position);
-                if before
-                    .is_none_or(|before| before.epoch == position.epoch || before.offset > position.offset)
-                {
+                if before.is_some_and(|before| before.offset > position.offset) {
                     let words =
-                        format!("node {node}, partition {partition}: {before:?} goes on at {position:?}");
+                        format!("node {node}, partition {partition}: continued {before:?} at {position:?}");
                     self.failures.push(Failure::new("OUT OF ORDER", words));
+                }
+                for span in self.spans.values_mut().filter_map(|spans| spans.last_mut()) {
+                    if span.from.is_none_or(|(of, _)| of == *partition) {
+                        span.epochs.push(position.epoch);
+                    }
                 }
             }
             Delivery::Reset { partition, topics, position, reason } => {
