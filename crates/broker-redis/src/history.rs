@@ -1,6 +1,7 @@
 //! Reading stored events. Scripts do it, so that a page and its partition's place are of one
 //! instant.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,14 +118,18 @@ impl Reader {
     pub(crate) async fn history(&self, reads: &[Read], bytes: usize) -> Result<Vec<Page>, Error> {
         let mut pages: Vec<Option<Page>> = reads.iter().map(|_| None).collect();
         let mut left = bytes;
-        for group in groups(reads, self.keys.count()) {
+        let groups = groups(reads, self.keys.count()).into_iter().flat_map(|group| {
+            let share = bytes / group.len().max(1);
+            self.by_partition(reads, group).into_values().map(move |part| (part, share))
+        });
+        for (group, share) in groups {
             let together: Vec<&Read> = group.iter().map(|at| &reads[*at]).collect();
             let mut entries = self.entries(self.keys.partition(&together[0].topic));
             let found = loop {
                 let place = entries.next().await?;
                 let found = match together[0].span {
                     Span::After { .. } => self.after(&together, &place, left).await,
-                    _ => self.backwards(&together, &place, left).await,
+                    _ => self.backwards(&together, &place, share.min(left)).await,
                 };
                 match found {
                     Ok(found) => break found,
@@ -138,6 +143,14 @@ impl Reader {
             }
         }
         pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
+    }
+
+    fn by_partition(&self, reads: &[Read], group: Vec<usize>) -> BTreeMap<Partition, Vec<usize>> {
+        let mut parts: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
+        for at in group {
+            parts.entry(self.keys.partition(&reads[at].topic)).or_default().push(at);
+        }
+        parts
     }
 
     /// Runs one script in a partition.
@@ -216,10 +229,10 @@ impl Reader {
         Ok((pages, full))
     }
 
-    /// Reads the ends of topics, or what is before an offset. Each has its share of the bytes.
-    async fn backwards(&self, reads: &[&Read], place: &Place, bytes: usize) -> Result<Vec<Page>, Failed> {
+    /// Reads the ends of topics, or what is before an offset. Each has that share of the bytes.
+    async fn backwards(&self, reads: &[&Read], place: &Place, share: usize) -> Result<Vec<Page>, Failed> {
         // In all no more than the link carries at once: a page for people must not take long.
-        let share = (bytes / reads.len().max(1)).min(self.pages.bytes());
+        let share = share.min(self.pages.bytes());
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {
             let questions = |room: usize| {

@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use tidegate_protocol::{Event, Format, Frame, Position, Topic};
+use tidegate_protocol::{Epoch, Event, Format, Frame, Mark, Position, Topic};
 
 /// An event with its bytes: encoded once a node and format, shared by recent events and outboxes.
 #[derive(Clone)]
@@ -33,6 +33,13 @@ impl Item {
     /// What it costs among a topic's recent events.
     pub(crate) fn weight(&self) -> usize {
         320 + 2 * self.event.data.as_bytes().len()
+    }
+
+    /// The same event by its name in a later epoch.
+    pub(crate) fn in_epoch(&self, epoch: Epoch) -> Self {
+        let Event { topic, name, data, at, mark } = &*self.event;
+        let (topic, name, data) = (topic.clone(), name.clone(), data.clone());
+        Self::new(Arc::new(Event { topic, name, data, at: *at, mark: Mark { epoch, ..*mark } }))
     }
 
     /// Whether it was stored in the topic before that position.

@@ -18,6 +18,8 @@ pub(super) struct Changes {
     resets: Vec<(Topic, ResetReason)>,
     /// Where the topics begin that the client asked for.
     begins: Vec<(Topic, Position)>,
+    /// What was read, to be read again should another epoch begin.
+    reads: Vec<(Arc<TopicState>, Option<Position>, Option<ResetReason>)>,
 }
 
 /// What the client gets when a change that it asked for has been made.
@@ -69,10 +71,26 @@ impl Changes {
         Ok(())
     }
 
+    /// Another epoch has begun: everything is read again, and has names of that one then.
+    pub(super) async fn read_again(&mut self, run: &mut Run<'_>) -> Result<(), Error> {
+        run.found.clear();
+        self.resets.clear();
+        for (topic, begin) in &mut self.begins {
+            let reads = self.reads.iter().find(|(state, ..)| state.topic == *topic);
+            let base = reads.and_then(|(state, ..)| run.base.get(state.partition));
+            begin.epoch = base.map_or(begin.epoch, |base| base.epoch);
+        }
+        for (topic, from, missed) in std::mem::take(&mut self.reads) {
+            self.read(run, topic, from, missed).await?;
+        }
+        Ok(())
+    }
+
     fn leave(&mut self, run: &mut Run<'_>, detach: Detach, which: impl Fn(&Topic) -> bool) {
         run.hub.subscribers.detach(run.subscriber, detach, &which);
         run.found.retain(|(topic, _)| !which(&topic.topic));
         self.resets.retain(|(topic, _)| !which(topic));
+        self.reads.retain(|(topic, ..)| !which(&topic.topic));
     }
 
     /// Reads what the stream has missed of a new topic `from` there or, without that, from where
@@ -84,6 +102,7 @@ impl Changes {
         from: Option<Position>,
         missed: Option<ResetReason>,
     ) -> Result<(), Error> {
+        self.reads.push((Arc::clone(&topic), from, missed));
         let partition = topic.partition;
         let Some(head) = run.base.get(partition) else { return Ok(()) };
         let stands = run.subscriber.cursor().get(partition).filter(|stands| stands.epoch == head.epoch);

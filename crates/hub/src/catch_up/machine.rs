@@ -12,7 +12,8 @@
 //!    - that there is more than one join may read: the stream ends behind what there is, and the
 //!      client comes back for the rest;
 //!    - that events were lost, and what was read with them: an opening goes back to 1, a change
-//!      gives up.
+//!      gives up;
+//!    - that another epoch has begun, and nothing was lost: confirmed and read again.
 //!
 //! A stream that has ended meanwhile counts as live: its handle takes back what it holds.
 
@@ -79,22 +80,22 @@ impl<'a> Run<'a> {
                 Goal::Open(opening) => opening.gather(&mut self).await?,
                 Goal::Change(changes) => changes.gather(&mut self).await?,
             }
-            if self.is_of_two_epochs() {
-                // Another epoch has begun between the two.
-                if matches!(goal, Goal::Change(_)) {
-                    return Err(Error::Unavailable("another epoch has begun meanwhile".into()));
-                }
-                self.confirm().await?;
-                continue;
-            }
             loop {
-                match self.go_live(&mut goal) {
+                let release = if self.is_of_two_epochs() { Release::Moved } else { self.go_live(&mut goal) };
+                match release {
                     Release::Done => return Ok(()),
                     Release::Changed => break,
                     Release::Behind(behind) => {
                         self.hub.history.read_on(&mut self.found, behind, &mut self.memory).await?;
                         if let Goal::Change(changes) = &goal {
                             changes.check(&self.found)?;
+                        }
+                    }
+                    Release::Moved => {
+                        self.confirm().await?;
+                        match &mut goal {
+                            Goal::Open(_) => break,
+                            Goal::Change(changes) => changes.read_again(&mut self).await?,
                         }
                     }
                     Release::Lost => match goal {

@@ -22,6 +22,8 @@ pub(crate) enum Release<B> {
     Changed,
     /// Events were lost meanwhile: what was read and held is worth nothing, and was dropped.
     Lost,
+    /// Another epoch has begun meanwhile: what was read has names of the one before.
+    Moved,
     /// What was read does not reach far enough yet.
     Behind(B),
 }
@@ -107,17 +109,25 @@ impl Subscriber {
         false
     }
 
-    /// Its position in the partition is this one from now on, of another epoch: no event was lost.
-    /// What a catch-up has read so far has names of the epoch before.
+    /// Its position in the partition is one of another epoch from now on: no event was lost. What is
+    /// held back goes along; what a catch-up has read so far has names of the epoch before.
     pub(crate) fn move_to(&self, partition: Partition, position: Position) {
         let mut state = self.state.lock();
-        match &mut state.phase {
-            Phase::Held(held) => held.lost = true,
-            _ => {
-                if state.cursor.get(partition).is_some_and(|at| at.epoch != position.epoch) {
-                    state.cursor.set(partition, position);
-                }
+        let Some(at) = state.cursor.get(partition).filter(|at| at.epoch != position.epoch) else {
+            if let Phase::Held(held) = &mut state.phase {
+                held.moved = true;
             }
+            return;
+        };
+        match &mut state.phase {
+            Phase::Held(held) => {
+                held.moved = true;
+                let ours = held.items.iter_mut().filter(|item| item.event.mark.partition == partition);
+                ours.for_each(|item| *item = item.in_epoch(position.epoch));
+                // Not further: what is held back comes after it.
+                state.cursor.set(partition, Position { epoch: position.epoch, ..at });
+            }
+            _ => state.cursor.set(partition, position),
         }
     }
 
@@ -134,6 +144,9 @@ impl Subscriber {
             let changes = std::mem::take(&mut held.changes);
             **held = Held { changes, ..Held::default() };
             return Release::Lost;
+        }
+        if std::mem::take(&mut held.moved) {
+            return Release::Moved;
         }
         if !held.changes.is_empty() {
             return Release::Changed;

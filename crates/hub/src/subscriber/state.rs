@@ -71,6 +71,8 @@ pub(super) struct Held {
     pub(super) changes: VecDeque<Change>,
     /// Events were lost meanwhile.
     pub(super) lost: bool,
+    /// Another epoch has begun meanwhile, and none were.
+    pub(super) moved: bool,
 }
 
 impl State {

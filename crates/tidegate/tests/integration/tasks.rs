@@ -20,10 +20,10 @@ const TASKS: [&str; 15] = [
     "key set",
     "main listener",
     "publish rates",
-    "redis probe",
+    "redis probe 0",
     "redis publisher 0",
     "redis publisher 1",
-    "redis subscription",
+    "redis subscription 0",
     "seats sweep",
 ];
 
