@@ -1,0 +1,117 @@
+//! Both versions, and a Redis that restarts or falls back; and what is left when one of them goes.
+
+use std::time::Duration;
+
+use tidegate_testkit::{EventSource, Publisher};
+
+use super::Mixed;
+use super::account::{QUERY, TOPICS, account};
+
+/// One that stays on each version, and one that changes between them.
+struct Clients(Vec<(&'static str, EventSource)>);
+
+impl Clients {
+    async fn open(mixed: &Mixed) -> Self {
+        let (old, new) = (mixed.old.url(QUERY), mixed.new.url(QUERY));
+        let urls = [("old", vec![&old]), ("new", vec![&new]), ("both", vec![&old, &new])];
+        let open =
+            |urls: &[&String]| EventSource::builder(urls).stubborn().deadline(Duration::from_secs(30)).open();
+        let clients = Self(urls.map(|(name, urls)| (name, open(&urls))).into());
+        for (_, client) in &clients.0 {
+            client.wait_opened(1).await;
+        }
+        clients
+    }
+
+    async fn account(&self, count: usize) {
+        for (name, client) in &self.0 {
+            account(name, client, count).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn redis_restarts_with_its_data_under_load() {
+    let mut mixed = Mixed::start(true).await;
+    let clients = Clients::open(&mixed).await;
+    let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
+    for _ in 0..3 {
+        publisher.more(60).await;
+        mixed.restart_redis().await;
+    }
+    publisher.more(60).await;
+    clients.account(publisher.finish().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn redis_falls_back_to_older_data_under_load() {
+    let mut mixed = Mixed::start(false).await;
+    let clients = Clients::open(&mixed).await;
+    let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
+    for _ in 0..3 {
+        publisher.more(30).await;
+        mixed.redis.cli(&["SAVE"]).await;
+        publisher.more(60).await;
+        mixed.restart_redis().await;
+    }
+    publisher.more(60).await;
+    clients.account(publisher.finish().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn redis_comes_back_empty_under_load() {
+    let mut mixed = Mixed::start(false).await;
+    let clients = Clients::open(&mixed).await;
+    let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
+    publisher.more(60).await;
+    mixed.redis.restart_empty().await;
+    mixed.ready().await;
+    publisher.more(60).await;
+    clients.account(publisher.finish().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn when_the_old_ones_are_gone_a_restart_of_redis_resets_once_more_and_then_never() {
+    let mut mixed = Mixed::start(true).await;
+    let client = EventSource::builder(&[mixed.new.url(QUERY)]).stubborn().open();
+    client.wait_opened(1).await;
+    let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
+    publisher.more(60).await;
+    mixed.old.terminate();
+    assert!(mixed.old.wait().await.success(), "{}", mixed.old.log());
+    for _ in 0..3 {
+        publisher.more(30).await;
+        mixed.redis.restart().await;
+        mixed.new.ready().await;
+    }
+    publisher.more(30).await;
+    let resets = account("new", &client, publisher.finish().await).await;
+    assert_eq!(resets, 1, "the epoch in which an old gateway wrote ends with a reset, no later one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn the_old_one_goes_on_alone_after_a_downgrade() {
+    let mut mixed = Mixed::start(true).await;
+    let clients = Clients::open(&mixed).await;
+    let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
+    publisher.more(60).await;
+    mixed.restart_redis().await;
+    publisher.more(60).await;
+    let moves = EventSource::builder(&[mixed.new.url(QUERY), mixed.old.url(QUERY)]).stubborn().open();
+    moves.wait_opened(1).await;
+    mixed.new.terminate();
+    assert!(mixed.new.wait().await.success(), "{}", mixed.new.log());
+    publisher.more(60).await;
+    mixed.redis.restart().await;
+    mixed.old.ready().await;
+    publisher.more(60).await;
+    let count = publisher.finish().await;
+    for (name, client) in clients.0.iter().filter(|(name, _)| *name != "new") {
+        account(name, client, count).await;
+    }
+}
