@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tidegate_testkit::{EventSource, Publisher};
 
-use super::Mixed;
 use super::account::{QUERY, TOPICS, account};
+use super::{Mixed, data, history, publish_kept};
 
 /// One that stays on each version, and one that changes between them.
 struct Clients(Vec<(&'static str, EventSource)>);
@@ -114,4 +114,26 @@ async fn the_old_one_goes_on_alone_after_a_downgrade() {
     for (name, client) in clients.0.iter().filter(|(name, _)| *name != "new") {
         account(name, client, count).await;
     }
+}
+
+/// A clean restart of Redis begins another epoch, and the old gateway drops what a topic has kept
+/// of the one before. The reader is in the middle of that: its place has the new epoch's name.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn a_reader_is_told_that_the_old_one_dropped_what_it_was_to_read() {
+    let mut mixed = Mixed::start(true).await;
+    publish_kept(&mixed.old, "room:1", 0).await;
+    // The epoch in which the old one wrote.
+    mixed.restart_redis().await;
+    let first = publish_kept(&mixed.new, "room:1", 1).await;
+    for n in 2..5 {
+        publish_kept(&mixed.new, "room:1", n).await;
+    }
+    mixed.restart_redis().await;
+    let page = |id: &str| format!("/v1/topics/room:1/events?limit=1&since={id}");
+    let read = history(&mixed.new, &page(&first)).await;
+    assert_eq!((data(&read), &read["reset"]), (vec![2.into()], &serde_json::Value::Null));
+    publish_kept(&mixed.old, "room:1", 5).await;
+    let read = history(&mixed.new, &page(read["cursor"].as_str().unwrap())).await;
+    assert_eq!(read["reset"], "epoch", "{read}");
 }
