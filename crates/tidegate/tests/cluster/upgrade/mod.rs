@@ -5,7 +5,7 @@ mod account;
 mod outages;
 mod together;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tidegate_testkit::{Gateway, RedisOptions, RedisServer, Sse, http};
@@ -15,6 +15,8 @@ use crate::cluster::{BIN, SETTINGS};
 /// Topics without history beside those with one.
 const FLEETING: (&str, &str) = ("TIDEGATE_NAMESPACES__FLEETING__SIZE", "0");
 
+const FOUR_PARTITIONS: (&str, &str) = ("TIDEGATE_REDIS__PARTITIONS", "4");
+
 /// A gateway of each version on one Redis.
 struct Mixed {
     redis: RedisServer,
@@ -23,11 +25,15 @@ struct Mixed {
 }
 
 impl Mixed {
+    async fn start() -> Self {
+        Self::with(false, &[]).await
+    }
+
     /// `aof`: Redis loses nothing, whenever it is killed.
-    async fn start(aof: bool) -> Self {
+    async fn with(aof: bool, more: &[(&str, &str)]) -> Self {
         let redis = RedisServer::start_with(RedisOptions { aof, ..RedisOptions::default() }).await;
-        let old = before(&redis).await;
-        Self { old, new: current(&redis).await, redis }
+        let old = before(&redis, more).await;
+        Self { old, new: current(&redis, more).await, redis }
     }
 
     /// A crash of Redis; it comes back with what it has on disk, and both gateways are ready again.
@@ -53,21 +59,21 @@ impl Mixed {
 }
 
 /// A gateway of the version before.
-async fn before(redis: &RedisServer) -> Gateway {
+async fn before(redis: &RedisServer, more: &[(&str, &str)]) -> Gateway {
     let binary = std::env::var_os("OLD_GATEWAY").map(PathBuf::from);
     let binary = binary.filter(|binary| binary.is_file()).expect(
         "no gateway of the version before: `make test-upgrade`, or OLD_GATEWAY=$(scripts/old-gateway.sh)",
     );
-    Gateway::spawn(binary, &["--redis", &redis.url()], &settings()).await
+    start(&binary, redis, more).await
 }
 
 /// A gateway of this version.
-async fn current(redis: &RedisServer) -> Gateway {
-    Gateway::spawn(BIN, &["--redis", &redis.url()], &settings()).await
+async fn current(redis: &RedisServer, more: &[(&str, &str)]) -> Gateway {
+    start(Path::new(BIN), redis, more).await
 }
 
-fn settings() -> Vec<(&'static str, &'static str)> {
-    [SETTINGS, &[FLEETING]].concat()
+async fn start(binary: &Path, redis: &RedisServer, more: &[(&str, &str)]) -> Gateway {
+    Gateway::spawn(binary, &["--redis", &redis.url()], &[SETTINGS, &[FLEETING], more].concat()).await
 }
 
 /// Publishes and gives the receipt.

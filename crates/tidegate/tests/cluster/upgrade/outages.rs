@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use tidegate_testkit::{EventSource, Publisher};
 
 use super::account::{QUERY, TOPICS, account};
-use super::{Mixed, data, history, publish_kept};
+use super::{FOUR_PARTITIONS, Mixed, data, history, publish_kept};
+
+/// Streams end after a second or so, and clients come back.
+const SHORT: (&str, &str) = ("TIDEGATE_STREAM__MAX_AGE", "1s");
 
 /// One that stays on each version, and one that changes between them.
 struct Clients(Vec<(&'static str, EventSource)>);
@@ -23,6 +27,13 @@ impl Clients {
         clients
     }
 
+    /// Waits until the one that changes has come to both versions again.
+    async fn move_on(&self) {
+        let (_, changes) = &self.0[2];
+        let came = changes.connections().iter().filter(|one| one.status == Some(StatusCode::OK)).count();
+        changes.wait_opened(came + 2).await;
+    }
+
     async fn account(&self, count: usize) {
         for (name, client) in &self.0 {
             account(name, client, count).await;
@@ -33,50 +44,69 @@ impl Clients {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn redis_restarts_with_its_data_under_load() {
-    let mut mixed = Mixed::start(true).await;
+    restarts(Mixed::with(true, &[SHORT]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn redis_restarts_with_its_data_in_four_partitions_under_load() {
+    restarts(Mixed::with(true, &[SHORT, FOUR_PARTITIONS]).await).await;
+}
+
+async fn restarts(mut mixed: Mixed) {
     let clients = Clients::open(&mixed).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
     for _ in 0..3 {
-        publisher.more(60).await;
+        clients.move_on().await;
         mixed.restart_redis().await;
+        publisher.more(60).await;
     }
-    publisher.more(60).await;
+    clients.move_on().await;
     clients.account(publisher.finish().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn redis_falls_back_to_older_data_under_load() {
-    let mut mixed = Mixed::start(false).await;
+    fall_back(Mixed::with(false, &[SHORT]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the gateway of the version before: make test-upgrade"]
+async fn redis_falls_back_to_older_data_in_four_partitions_under_load() {
+    fall_back(Mixed::with(false, &[SHORT, FOUR_PARTITIONS]).await).await;
+}
+
+async fn fall_back(mut mixed: Mixed) {
     let clients = Clients::open(&mixed).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
     for _ in 0..3 {
-        publisher.more(30).await;
+        clients.move_on().await;
         mixed.redis.cli(&["SAVE"]).await;
         publisher.more(60).await;
         mixed.restart_redis().await;
     }
-    publisher.more(60).await;
+    clients.move_on().await;
     clients.account(publisher.finish().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn redis_comes_back_empty_under_load() {
-    let mut mixed = Mixed::start(false).await;
+    let mut mixed = Mixed::with(false, &[SHORT]).await;
     let clients = Clients::open(&mixed).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
-    publisher.more(60).await;
+    clients.move_on().await;
     mixed.redis.restart_empty().await;
     mixed.ready().await;
-    publisher.more(60).await;
+    clients.move_on().await;
     clients.account(publisher.finish().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn when_the_old_ones_are_gone_a_restart_of_redis_resets_once_more_and_then_never() {
-    let mut mixed = Mixed::start(true).await;
+    let mut mixed = Mixed::with(true, &[]).await;
     let client = EventSource::builder(&[mixed.new.url(QUERY)]).stubborn().open();
     client.wait_opened(1).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
@@ -96,7 +126,7 @@ async fn when_the_old_ones_are_gone_a_restart_of_redis_resets_once_more_and_then
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn the_old_one_goes_on_alone_after_a_downgrade() {
-    let mut mixed = Mixed::start(true).await;
+    let mut mixed = Mixed::with(true, &[]).await;
     let clients = Clients::open(&mixed).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
     publisher.more(60).await;
@@ -121,7 +151,7 @@ async fn the_old_one_goes_on_alone_after_a_downgrade() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn a_reader_is_told_that_the_old_one_dropped_what_it_was_to_read() {
-    let mut mixed = Mixed::start(true).await;
+    let mut mixed = Mixed::with(true, &[]).await;
     publish_kept(&mixed.old, "room:1", 0).await;
     // The epoch in which the old one wrote.
     mixed.restart_redis().await;

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tidegate_testkit::{Gateway, Publisher, RedisServer, Sse, http};
 
 use super::account::{QUERY, TOPICS};
-use super::{Mixed, assert_no_reset, before, current, data, history, publish, publish_kept, resume};
+use super::{
+    FOUR_PARTITIONS, Mixed, assert_no_reset, before, current, data, history, publish, publish_kept, resume,
+};
 use crate::cluster::numbers;
 
 const ROOM: &str = "/v1/events?topic=room:1";
@@ -17,12 +19,12 @@ const PAGE: &str = "/v1/topics/room:1/events";
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn a_deployment_of_the_version_before_is_adopted_as_it_is() {
     let redis = RedisServer::start().await;
-    let old = before(&redis).await;
+    let old = before(&redis, &[]).await;
     let mut stays = Sse::open(&old.url(ROOM)).await;
     stays.next_named("tidegate:ready").await;
     let first = publish_kept(&old, "room:1", 0).await;
     publish_kept(&old, "room:1", 1).await;
-    let new = current(&redis).await;
+    let new = current(&redis, &[]).await;
     let mut moved = resume(&new, ROOM, &first).await;
     assert_eq!(moved.collect_data(1).await, ["1"]);
     publish_kept(&new, "room:1", 2).await;
@@ -41,7 +43,7 @@ async fn a_deployment_of_the_version_before_is_adopted_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn subscribers_of_both_get_what_both_publish_once_and_in_order() {
-    let mixed = Mixed::start(false).await;
+    let mixed = Mixed::start().await;
     let query = "/v1/events?topic=room:1&topic=fleeting:1&topic=room:2";
     let mut streams = [Sse::open(&mixed.old.url(query)).await, Sse::open(&mixed.new.url(query)).await];
     for stream in &mut streams {
@@ -63,7 +65,7 @@ async fn subscribers_of_both_get_what_both_publish_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn a_key_is_known_to_the_other_version() {
-    let mixed = Mixed::start(false).await;
+    let mixed = Mixed::start().await;
     let mut stream = Sse::open(&mixed.new.url("/v1/events?topic=room:1&topic=fleeting:1")).await;
     stream.next_named("tidegate:ready").await;
     for (number, (first, second)) in mixed.pairs().into_iter().enumerate() {
@@ -83,7 +85,7 @@ async fn a_key_is_known_to_the_other_version() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn seats_of_both_are_one_schedule() {
-    let mixed = Mixed::start(false).await;
+    let mixed = Mixed::start().await;
     let mut streams = Vec::new();
     for node in [&mixed.old, &mixed.new] {
         let mut stream = Sse::open(&node.url("/api/schedules/1/seats/events")).await;
@@ -112,7 +114,11 @@ async fn seats_of_both_are_one_schedule() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn users_are_managed_from_the_other_version() {
-    let mixed = Mixed::start(false).await;
+    manage_users(Mixed::start().await).await;
+    manage_users(Mixed::with(false, &[FOUR_PARTITIONS]).await).await;
+}
+
+async fn manage_users(mixed: Mixed) {
     for (there, here) in mixed.pairs() {
         let mut stream = Sse::open(&here.url("/v1/events?userId=bob")).await;
         stream.next_named("tidegate:ready").await;
@@ -134,7 +140,7 @@ async fn users_are_managed_from_the_other_version() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn a_history_that_one_forgets_is_gone_for_the_other() {
-    let mixed = Mixed::start(false).await;
+    let mixed = Mixed::start().await;
     for (there, here) in mixed.pairs() {
         let first = publish_kept(there, "room:1", 0).await;
         publish_kept(here, "room:1", 1).await;
@@ -156,7 +162,7 @@ async fn a_history_that_one_forgets_is_gone_for_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
 async fn clients_go_back_and_forth_while_events_are_published() {
-    let mixed = Mixed::start(false).await;
+    let mixed = Mixed::start().await;
     let mut stream = Sse::open(&mixed.old.url(QUERY)).await;
     stream.next_named("tidegate:ready").await;
     let mut id = stream.last_event_id().to_owned();
