@@ -1,4 +1,5 @@
-//! Accounts for every event: it came once and in its order, or a reset came in its place.
+//! Accounts for every event: it came once and in its order, or a reset came in its place. After a
+//! reset events may come again: gateways of the version before begin at 0 then.
 
 use serde_json::Value;
 use tidegate_testkit::{Event, EventSource};
@@ -31,7 +32,7 @@ fn check(name: &str, events: &[Event]) -> usize {
         } else if !event.event.starts_with("tidegate:") {
             let number: usize = event.data.parse().unwrap();
             let topic = number % TOPICS.len();
-            let fits = number == next[topic] || number > next[topic] && excused[topic];
+            let fits = number == next[topic] || excused[topic];
             assert!(fits, "{name}: {number} instead of {} in {}: {events:#?}", next[topic], TOPICS[topic]);
             next[topic] = number + TOPICS.len();
             excused[topic] = false;

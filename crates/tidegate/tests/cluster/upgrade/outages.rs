@@ -125,25 +125,23 @@ async fn when_the_old_ones_are_gone_a_restart_of_redis_resets_once_more_and_then
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the gateway of the version before: make test-upgrade"]
-async fn the_old_one_goes_on_alone_after_a_downgrade() {
-    let mut mixed = Mixed::with(true, &[]).await;
+async fn the_old_one_goes_on_alone_after_a_downgrade_and_the_new_one_comes_back() {
+    let mut mixed = Mixed::with(true, &[SHORT]).await;
     let clients = Clients::open(&mixed).await;
     let publisher = Publisher::start(mixed.bases(), TOPICS, Duration::from_millis(2));
     publisher.more(60).await;
     mixed.restart_redis().await;
-    publisher.more(60).await;
-    let moves = EventSource::builder(&[mixed.new.url(QUERY), mixed.old.url(QUERY)]).stubborn().open();
-    moves.wait_opened(1).await;
+    clients.move_on().await;
     mixed.new.terminate();
     assert!(mixed.new.wait().await.success(), "{}", mixed.new.log());
     publisher.more(60).await;
     mixed.redis.restart().await;
     mixed.old.ready().await;
     publisher.more(60).await;
-    let count = publisher.finish().await;
-    for (name, client) in clients.0.iter().filter(|(name, _)| *name != "new") {
-        account(name, client, count).await;
-    }
+    account("old", &clients.0[0].1, publisher.sent()).await;
+    mixed.new.restart().await;
+    clients.move_on().await;
+    clients.account(publisher.finish().await).await;
 }
 
 /// A clean restart of Redis begins another epoch, and the old gateway drops what a topic has kept
