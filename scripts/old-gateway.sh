@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Builds the gateway of the version before, for the tests of a rolling upgrade, and prints where it is. It is built once,
-# from a fixed commit, in target/old: some minutes on two cores. `make test-upgrade` runs this and those tests.
+# Builds the gateway of the version before, for the tests of a rolling upgrade, and prints where
+# it is. It is built once, from a fixed commit, in target/old: some minutes on two cores.
+# `make test-upgrade` runs this and those tests.
 #
 #   OLD_GATEWAY=FILE    a binary to use instead of building one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# The last commit whose gateways know only `tg:{p}:epoch` and `tg:{p}:offset`, and nothing of `tg:{p}:place`.
+# The last commit whose gateways know only `tg:{p}:epoch` and `tg:{p}:offset`, and nothing of
+# `tg:{p}:place`.
 commit=a7149f85ed9c77e66a2572f3b9a2cea0edfe0bc2
 dir=$PWD/target/old
 binary=$dir/tidegate-${commit:0:12}
 
 if [ -n "${OLD_GATEWAY:-}" ]; then
     binary=$OLD_GATEWAY
-    [ -x "$binary" ] || { echo "OLD_GATEWAY: $binary is no program" >&2; exit 1; }
+    [ -f "$binary" ] && [ -x "$binary" ] || { echo "OLD_GATEWAY: $binary is no program" >&2; exit 1; }
 elif [ ! -x "$binary" ]; then
     if ! git cat-file -e "$commit^{commit}" 2>/dev/null; then
         echo "This clone does not have commit $commit, of which the gateway before is built. Most likely it is a shallow one:" >&2

@@ -1,5 +1,5 @@
-//! A gateway of the version before and one of this version on one Redis: nothing is lost in silence,
-//! whichever way clients go. `make test-upgrade` builds the one before and runs these.
+//! A gateway of the version before and one of this version on one Redis: nothing is lost in
+//! silence, whichever way clients go. `make test-upgrade` builds the one before and runs these.
 
 mod account;
 mod outages;
