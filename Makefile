@@ -1,9 +1,9 @@
 # The habits, each a line or two. `make` alone lists them.
 
-.PHONY: help run test lint fmt fuzz simulate bench cluster
+.PHONY: help run test test-upgrade lint fmt fuzz simulate bench cluster
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 run: ## one gateway with everything in its own process, on 127.0.0.1:8080
 	cargo run --release --locked
@@ -16,6 +16,10 @@ test: ## all tests; installs the programs they start (or says which are missing)
 	scripts/test-browser.sh
 	PYTHON=$(CURDIR)/tests/clients/.venv/bin/python tests/examples/run.sh
 	scripts/check-deploy.sh
+
+test-upgrade: ## a gateway of the version before beside one of this version; builds the former once, some minutes
+	OLD_GATEWAY=$$(scripts/old-gateway.sh) && export OLD_GATEWAY && \
+	cargo test --workspace --locked --test cluster upgrade:: -- --ignored
 
 lint: ## formatting, clippy, who may depend on whom, and import cycles
 	cargo fmt --all --check

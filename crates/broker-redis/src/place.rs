@@ -126,7 +126,12 @@ impl Place {
     pub(crate) fn judge(&self, position: Position, counter: Offset) -> Verdict {
         let Position { epoch, offset } = position;
         if epoch == self.head.epoch {
-            return if offset <= counter { Verdict::Continues } else { Verdict::Ahead };
+            return match offset {
+                // It has read what earlier epochs have left up to here. The rest may be gone.
+                _ if self.old && offset < self.begin => Verdict::Lost(self.begin),
+                _ if offset <= counter => Verdict::Continues,
+                _ => Verdict::Ahead,
+            };
         }
         let Some(at) = self.line.iter().rposition(|ended| ended.epoch == epoch) else {
             return Verdict::Lost(self.oldest());

@@ -364,7 +364,9 @@ impl Sequencer {
     /// The node has entered at `place`. What was handed on goes on from there, or events were lost.
     pub(super) fn entered(&mut self, place: &Place) {
         let (epoch, counter) = (place.head.epoch, place.head.offset);
-        if self.seen.is_some_and(|seen| seen.epoch == epoch && seen.offset <= counter) {
+        let goes_on =
+            |seen: Position| seen.epoch == epoch && place.judge(seen, counter) == Verdict::Continues;
+        if self.seen.is_some_and(goes_on) {
             return;
         }
         let was = std::mem::replace(&mut self.was, place.before());
@@ -393,7 +395,7 @@ impl Sequencer {
     /// Events were lost: what is after `position` comes.
     fn lost(&mut self, position: Position) {
         self.seen = Some(position);
-        self.entries.values_mut().for_each(|entry| entry.last = entry.last.min(position.offset));
+        self.entries.values_mut().for_each(|entry| entry.last = position.offset);
         let (partition, reason) = (self.partition, ResetReason::Epoch);
         self.tell(Delivery::Reset { partition, topics: None, reason, position });
     }

@@ -1,9 +1,12 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_broker::{Deliveries, queue};
+use redis::Value;
+use tidegate_broker::{Deliveries, Delivery, queue};
 use tidegate_protocol::{Epoch, Partition, Position, Topic};
 
 use super::sequencer::{Mode, Sequencer};
+use crate::place::Place;
 
 fn wanted(number: usize) -> (Arc<str>, Topic) {
     let topic = Topic::parse(&format!("room:{number}")).expect("valid");
@@ -68,4 +71,34 @@ fn a_topic_wanted_again_is_not_confirmed_by_older_heads() {
     sequencer.answer(head(43));
     assert_eq!(second.try_recv().expect("confirmed"), head(43));
     drop(first.try_recv());
+}
+
+/// A gateway of the version before drops what a topic has kept of earlier epochs. A node that still
+/// reads that must not take the rest for all.
+#[tokio::test]
+async fn what_an_older_gateway_may_have_dropped_is_told_once() {
+    let (mut sequencer, mut deliveries) = sequencer();
+    let at = |epoch: &str, offset| Position { epoch: Epoch::parse(epoch.as_bytes()).expect("valid"), offset };
+    let place = |counter: i64, old: &str| {
+        let text = |text: &str| Value::BulkString(text.into());
+        let (begin, line) = (Value::Int(5), text("11111:reign:5:-1:clean"));
+        let head = [text("22222"), Value::Int(counter)];
+        let rest = [begin, text("life"), line, text(old), text("")];
+        Place::parse(&Value::Array(head.into_iter().chain(rest).collect())).expect("a place")
+    };
+    sequencer.seen = Some(at("11111", 3));
+    sequencer.entered(&place(5, ""));
+    assert_eq!(sequencer.seen, Some(at("22222", 3)), "nothing was lost");
+    sequencer.entered(&place(5, ""));
+    sequencer.entered(&place(6, "1"));
+    assert_eq!(sequencer.seen, Some(at("22222", 5)));
+    sequencer.entered(&place(6, "1"));
+    sequencer.close();
+    let mut told = VecDeque::new();
+    assert!(deliveries.next(&mut told).await);
+    let told: Vec<_> = told.into_iter().collect();
+    let [Delivery::Continued(..), Delivery::Reset { topics: None, position, .. }] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*position, at("22222", 5));
 }

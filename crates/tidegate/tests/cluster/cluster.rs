@@ -10,7 +10,7 @@ pub(crate) struct Cluster {
 }
 
 /// Quick enough for tests; everything else as shipped.
-const SETTINGS: &[(&str, &str)] = &[
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("TIDEGATE_STREAM__RETRY", "50ms"),
     ("TIDEGATE_DRAIN__DELAY", "300ms"),
     ("TIDEGATE_DRAIN__WINDOW", "700ms"),

@@ -9,5 +9,6 @@ mod fan_out;
 mod redis_faults;
 mod rolling;
 mod seats;
+mod upgrade;
 mod users;
 mod websocket;
