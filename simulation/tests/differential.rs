@@ -1,91 +1,15 @@
 //! The model against a real redis-server: the same random commands and scripts get the same
 //! answers.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod real;
 
+use real::{NODE, Real, args, comparable};
 use tidegate_simulation::Chance;
-use tidegate_simulation::redis::resp::{self, Bytes, Reply};
+use tidegate_simulation::redis::resp::{Bytes, Reply};
 use tidegate_simulation::redis::{Keyspace, Refusal, Solo};
-
-/// Entries in one node of a stream, on both sides.
-const NODE: usize = 3;
 
 /// Small, so that commands meet each other's keys, also those of another kind.
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-
-/// A redis-server that ends with the test.
-struct Real {
-    server: Option<Child>,
-    link: UnixStream,
-    buffer: Bytes,
-}
-
-impl Real {
-    fn start(folder: &Path) -> Self {
-        Self::at(folder, 0)
-    }
-
-    fn at(folder: &Path, port: u16) -> Self {
-        let socket = folder.join("redis.sock");
-        let mut server = Command::new("redis-server");
-        server.args(["--port", &port.to_string(), "--repl-diskless-sync-delay", "0"]);
-        server.args(["--save", "", "--stream-node-max-bytes", "0"]);
-        server.args(["--stream-node-max-entries", &NODE.to_string()]).arg("--unixsocket").arg(&socket);
-        server.arg("--dir").arg(folder).stdout(Stdio::null());
-        let mut server = server.spawn().expect("redis-server is installed: scripts/setup.sh");
-        let link = loop {
-            if let Ok(link) = UnixStream::connect(&socket) {
-                break link;
-            }
-            assert!(server.try_wait().expect("its state").is_none(), "redis-server has ended");
-            std::thread::yield_now();
-        };
-        let mut real = Self { server: Some(server), link, buffer: Vec::new() };
-        real.ask(&args(&["HELLO", "3"]));
-        real
-    }
-
-    /// Another connection to a server of that folder.
-    fn beside(folder: &Path) -> Self {
-        let link = UnixStream::connect(folder.join("redis.sock")).expect("a connection");
-        let mut real = Self { server: None, link, buffer: Vec::new() };
-        real.ask(&args(&["HELLO", "3"]));
-        real
-    }
-
-    fn ask(&mut self, command: &[Bytes]) -> Reply {
-        self.link.write_all(&resp::command(command)).expect("written");
-        self.hear()
-    }
-
-    fn hear(&mut self) -> Reply {
-        let mut piece = [0; 16 << 10];
-        loop {
-            if let Some(reply) = Reply::parse(&mut self.buffer) {
-                return reply;
-            }
-            let count = self.link.read(&mut piece).expect("read");
-            assert!(count > 0, "redis-server has closed the connection");
-            self.buffer.extend_from_slice(&piece[..count]);
-        }
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
-
-fn args(words: &[&str]) -> Vec<Bytes> {
-    words.iter().map(|word| word.as_bytes().to_vec()).collect()
-}
 
 /// A command with arguments that fit, mostly.
 fn command(chance: &mut Chance) -> Vec<String> {
@@ -191,26 +115,6 @@ const IN_SCRIPTS: [&str; 8] = [
     // A command that writes comes first: Redis refuses nothing for want of memory from then on.
     "redis.call('PERSIST', 'a') return redis.call(unpack(ARGV))",
 ];
-
-/// What may differ: the time that is left, the order of a set's members, and the words of an error behind its code.
-fn comparable(reply: Reply) -> Reply {
-    let all = |items: Vec<Reply>| items.into_iter().map(comparable).collect();
-    match reply {
-        Reply::Error(words) => Reply::Error(words.split(' ').next().unwrap_or_default().into()),
-        // Time passes between the two.
-        Reply::Int(900_000..=1_000_000) => Reply::Int(1_000_000),
-        Reply::Map(pairs) => {
-            Reply::Map(pairs.into_iter().map(|(a, b)| (comparable(a), comparable(b))).collect())
-        }
-        Reply::Set(items) => {
-            let mut items: Vec<Reply> = all(items);
-            items.sort_by_key(Reply::encoded);
-            Reply::Set(items)
-        }
-        Reply::Array(items) => Reply::Array(all(items)),
-        other => other,
-    }
-}
 
 #[test]
 fn random_commands_get_the_answers_of_a_real_redis() {
@@ -386,81 +290,4 @@ fn a_real_replica_does_what_the_model_says() {
     assert_eq!(before.ask(&args(&["SET", "k", "2"])), Reply::OK);
     let again = before.ask(&replid);
     assert!(again != own && again != theirs);
-}
-
-/// The gateway's own scripts, with arguments as the gateway gives them: answers and what is left
-/// behind.
-#[test]
-fn the_gateways_scripts_get_the_answers_of_a_real_redis() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut real = Real::start(folder.path());
-    let script = |name: &str| {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/broker-redis/src/scripts");
-        std::fs::read_to_string(scripts.join(name)).expect("a script")
-    };
-    let [publish, head, read, renew, control, window] =
-        ["publish.lua", "head.lua", "read.lua", "renew.lua", "control.lua", "window.lua"].map(script);
-    for seed in 0..20 {
-        real.ask(&args(&["FLUSHALL"]));
-        let (mut model, mut chance) = (Solo::new(Keyspace::new(NODE)), Chance::of(seed, "scripts", 0));
-        // Ahead of both clocks, which are not the same: what follows is one more each time.
-        let counted = args(&["SET", "d", "4000000000000000"]);
-        assert_eq!(model.ask(&counted), real.ask(&counted));
-        for step in 0..200 {
-            let topic = *chance.pick(&["x", "y"]);
-            let (record, stream, channel) =
-                (format!("t:{topic}"), format!("s:{topic}"), format!("c:{topic}"));
-            let new = format!("epoch{step}");
-            let keep = chance.pick(&["0", "2", "5", "100"]).to_string();
-            let from = format!("{}-1", chance.range(0, 20));
-            let upto = chance.range(0, 60).to_string();
-            let room = chance.pick(&["0", "30", "90", "100000"]).to_string();
-            let message = format!("s {step}\n{}", "z".repeat(chance.index(40)));
-            let idempotency = format!("k:{}", chance.index(8));
-            let current = match real.ask(&args(&["GET", "E"])) {
-                Reply::Bulk(epoch) => String::from_utf8_lossy(&epoch).into_owned(),
-                _ => "none".into(),
-            };
-            let ttl = "3600000";
-            let words: Vec<&str> = match chance.range(0, 19) {
-                0..7 => vec![
-                    "EVAL", &publish, "4", "E", "O", &record, &stream, &new, &message, &keep, ttl, ttl, ttl,
-                    &channel,
-                ],
-                7..10 => vec![
-                    "EVAL",
-                    &publish,
-                    "5",
-                    "E",
-                    "O",
-                    &record,
-                    &stream,
-                    &idempotency,
-                    &new,
-                    &message,
-                    &keep,
-                    ttl,
-                    ttl,
-                    ttl,
-                    &channel,
-                ],
-                10 => vec!["EVAL", &head, "2", "E", "O", &new],
-                11..13 => {
-                    vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "up", &from, "+", &keep, &room]
-                }
-                13 => {
-                    vec!["EVAL", &read, "4", "E", "O", &record, &stream, &new, "down", "+", "-", &keep, &room]
-                }
-                14 => vec!["EVAL", &renew, "2", "E", "O", &new, &current],
-                15 => vec!["EVAL", &control, "3", "E", "O", &stream, &new, "f", &channel, "DEL", ""],
-                16 => vec!["EVAL", &control, "3", "E", "O", "m", &new, "+", &channel, "SADD", topic, "1"],
-                17 => vec!["EVAL", &control, "3", "E", "O", "d", &new, "x", &channel, "COUNT", ttl],
-                18 => vec!["EVAL", &window, "4", "E", "O", "s:x", "s:y", &new, &current, "3", &upto, &room],
-                _ => vec!["DEL", *chance.pick(&["E", "O", "t:x", "s:y"])],
-            };
-            let command = args(&words);
-            let (theirs, ours) = (comparable(real.ask(&command)), comparable(model.ask(&command)));
-            assert_eq!(ours, theirs, "seed {seed}, step {step}: {:?}", &words[words.len().min(3)..]);
-        }
-    }
 }

@@ -61,7 +61,7 @@ pub(crate) fn judge(world: &World) -> Vec<Failure> {
     // Not under the lock: what is known is asked of all lives.
     let lives = world.lives.lock().clone();
     for life in &lives {
-        failures.extend(life.tap.judge(&log, &known, &|at| world.seconds(at)));
+        failures.extend(life.tap.judge(&log, &kept, &known, &|at| world.seconds(at)));
     }
     for client in 0..world.plan.clients {
         failures.extend(clients::judge(world, &log, client));

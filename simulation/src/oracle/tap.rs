@@ -114,10 +114,11 @@ impl Tap {
         self.state.lock().places.clone()
     }
 
-    /// `known`: whether the event is kept, or anything that is left could know that it is lost.
+    /// `kept`: the events that the primary has. `known`: whether it is one of them, or anything that is left could know that it is lost.
     pub(crate) fn judge(
         &self,
         log: &Log,
+        kept: &BTreeSet<usize>,
         known: &dyn Fn(usize) -> bool,
         seconds: &dyn Fn(Instant) -> f64,
     ) -> Vec<Failure> {
@@ -138,7 +139,9 @@ impl Tap {
                     let ended = span.epochs.last().is_some_and(|current| *current != place.epoch);
                     let begun = log.sent[*number].begun;
                     let told = |reset: &Reset| reset.partition == partition && reset.at >= begun;
-                    let due = due && !(ended && state.resets.iter().any(told));
+                    // A node that ends before that leaves it to the others.
+                    let left = || span.over && !kept.contains(number);
+                    let due = due && !(ended && (left() || state.resets.iter().any(told)));
                     // What comes while the topic is let go need not arrive, unless something later
                     // has.
                     if due && (!span.over || place.offset < last) && !span.has(*number) && known(*number) {

@@ -193,6 +193,16 @@ impl Solo {
         self.server.refuses = refuses;
     }
 
+    /// Another reign begins.
+    pub fn begin_reign(&mut self, number: u64) {
+        self.server.replid = replid(number);
+    }
+
+    /// The names of all keys, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.server.db.names()
+    }
+
     pub fn ask(&mut self, args: &[Bytes]) -> Reply {
         if args[0].eq_ignore_ascii_case(b"HELLO") {
             return self.server.hello(1);

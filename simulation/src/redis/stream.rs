@@ -111,6 +111,9 @@ impl Keyspace {
         };
         let (from, to) = if down { (second, first) } else { (first, second) };
         let (from, to) = (bound(from, 0)?, bound(to, u64::MAX)?);
+        if (!from.inclusive && from.id == (u64::MAX, u64::MAX)) || (!to.inclusive && to.id == (0, 0)) {
+            return Err(Reply::error("ERR invalid ID for the interval"));
+        }
         let entries = match self.value(key) {
             None => return Ok(Reply::Array(Vec::new())),
             Some(Value::Stream(stream)) => &stream.entries,

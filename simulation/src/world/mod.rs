@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::oracle::{self, Failure, Log};
-use crate::plan::{Family, Plan};
+use crate::plan::Plan;
 use crate::redis::Redis;
 use crate::trace::Trace;
 use node::Node;
@@ -143,7 +143,7 @@ impl World {
         *self.quiet_since.lock() = Some(Instant::now());
         self.phase.send_replace(Phase::Quiet);
         let mended = self.redis.state().epochs_begun();
-        if Family::REIGNS.contains(&self.plan.family) {
+        if self.plan.family.is_about_reigns() {
             // What a node knows and has not told yet, its next connection tells.
             for _ in 0..2 {
                 sleep(HEALING / 5).await;
