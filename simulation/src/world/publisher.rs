@@ -71,7 +71,7 @@ impl World {
                 Ok(receipt) => self.log.lock().acknowledge(number, receipt, node.life),
                 Err(error) => {
                     unknown.push(number);
-                    if matches!(error, Error::Unavailable(_)) {
+                    if matches!(error, Error::Unavailable(_) | Error::Refused(_)) {
                         self.log.lock().sent[number].unknown -= 1;
                     }
                 }
