@@ -9,6 +9,7 @@ use redis::{
 };
 use tidegate_broker::Error;
 
+use crate::errors::{unavailable, words};
 use crate::{Options, StartError};
 
 /// A peer that vanished without a word is noticed after this, also on a connection that only listens.
@@ -80,27 +81,19 @@ impl Connector {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
+    /// Why there is no connection, with the address unless Redis itself has spoken.
+    pub(crate) fn failed(&self, error: &RedisError) -> Error {
+        match unavailable(error) {
+            refused @ Error::Refused(_) => refused,
+            other => {
+                Error::Unavailable(format!("no connection to Redis at {}: {}", self.address, words(other)))
+            }
+        }
+    }
+
     /// Where Redis is.
     pub(crate) fn settings(&self) -> ConnectionInfo {
         self.client.get_connection_info().clone()
-    }
-}
-
-/// What went wrong with Redis, for the caller of the broker: in Redis' own words where it spoke.
-pub(crate) fn unavailable(error: &RedisError) -> Error {
-    if error.is_timeout() {
-        return Error::Unavailable("Redis did not answer in time".into());
-    }
-    Error::Unavailable(error.to_string())
-}
-
-/// An error's own words: what it is about is clear where they are shown.
-pub(crate) fn words(error: Error) -> String {
-    match error {
-        Error::Unavailable(words) | Error::Unknown(words) | Error::Busy(words) | Error::Protocol(words) => {
-            words
-        }
-        other @ Error::Memberships(_) => other.to_string(),
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct Refusal {
     pub(crate) kind: Kind,
     /// Redis' own words.
     words: String,
+    /// They name another server.
+    has_address: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,12 @@ pub(crate) enum Kind {
 
 impl Refusal {
     pub(crate) fn of(error: &ServerError) -> Self {
-        let (code, details) = (error.code(), error.details().unwrap_or_default());
+        Self::new(error.code(), error.details().unwrap_or_default())
+    }
+
+    fn new(code: &str, details: &str) -> Self {
+        // Which line of which script it was is of no use to anybody.
+        let details = details.split(" script: ").next().unwrap_or_default().trim_end_matches('.');
         // 7.0 says so in a script, Valkey 9 with another letter.
         let foreign = details.contains("ttempted to access a non local key");
         let denied = details.contains("can't run this command or subcommand");
@@ -43,23 +50,50 @@ impl Refusal {
             _ => Kind::Failed,
         };
         let words = format!("Redis refused: {code} {details}");
-        Self { kind, words: words.trim_end().into() }
+        let has_address = matches!(code, "MOVED" | "ASK");
+        Self { kind, words: words.trim_end().into(), has_address }
     }
 
     /// For the caller of the broker.
     pub(crate) fn error(self) -> Error {
         match self.kind {
             Kind::Failed => Error::Unknown(self.words),
-            Kind::Refused if self.is_about_rights() => Error::Unavailable(format!(
+            _ if self.has_address => Error::Unavailable(self.words),
+            Kind::Refused if self.is_about_rights() => Error::Refused(format!(
                 "{}; the Redis user needs what docs/operations.md lists under \"Rights\"",
                 self.words
             )),
-            _ => Error::Unavailable(self.words),
+            _ => Error::Refused(self.words),
         }
     }
 
     fn is_about_rights(&self) -> bool {
         ["NOPERM", "NOAUTH", "can't run this command"].iter().any(|word| self.words.contains(word))
+    }
+}
+
+/// What went wrong before anything was sent that could store an event: in Redis' own words where it
+/// spoke.
+pub(crate) fn unavailable(error: &RedisError) -> Error {
+    if error.is_timeout() {
+        return Error::Unavailable("Redis did not answer in time".into());
+    }
+    let refusal = error.code().map(|code| Refusal::new(code, error.detail().unwrap_or_default()));
+    match refusal {
+        Some(refusal) if refusal.kind != Kind::Failed => refusal.error(),
+        _ => Error::Unavailable(error.to_string()),
+    }
+}
+
+/// An error's own words: what it is about is clear where they are shown.
+pub(crate) fn words(error: Error) -> String {
+    match error {
+        Error::Unavailable(words)
+        | Error::Refused(words)
+        | Error::Unknown(words)
+        | Error::Busy(words)
+        | Error::Protocol(words) => words,
+        other @ Error::Memberships(_) => other.to_string(),
     }
 }
 

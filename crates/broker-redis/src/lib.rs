@@ -251,6 +251,6 @@ impl Broker for RedisBroker {
             Some((_, why)) if self.partitions.len() == 1 => why.clone(),
             Some((partition, why)) => format!("partition {partition}: {why}"),
         };
-        Health { ready, detail, degraded }
+        Health { ready, detail, degraded, eviction: None }
     }
 }

@@ -12,7 +12,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tidegate_broker::Error;
 
-use crate::connect::{Connector, unavailable};
+use crate::connect::Connector;
+use crate::errors::unavailable;
 use crate::{Options, StartError};
 
 /// A few connections for all callers. Cheap to clone.

@@ -122,7 +122,7 @@ impl Publisher {
         number: usize,
         deadline: Instant,
     ) -> Result<(), NotPublished> {
-        let here = |error: Error| NotPublished { why: crate::connect::words(error), by_redis: false };
+        let here = |error: Error| NotPublished { why: crate::errors::words(error), by_redis: false };
         let partition = self.keys.partition(topic);
         let retention = Retention { size: 1, ttl: keep, record_ttl: keep, key_ttl: keep };
         let message = Message::Probe { nonce }.encode();
@@ -162,8 +162,9 @@ impl Publisher {
     async fn single(&self, call: &Call<'_>) -> Result<Value, Error> {
         let slot = self.slots.get(self.slot_of(call.topic));
         let deadline = Instant::now() + self.patience;
-        let entered = self.partitions[call.partition.index()].entered(deadline).await?;
-        let up = slot.up(deadline).await?;
+        let partition = &self.partitions[call.partition.index()];
+        let entered = partition.entered(deadline).await?;
+        let up = slot.up(deadline).await.map_err(|error| partition.explain(error))?;
         let check = up.check(call.partition);
         let answer = up.ask(&self.command(call, &entered, check.is_some())).await?;
         if Again::of(&answer).is_none() {

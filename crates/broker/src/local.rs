@@ -177,7 +177,7 @@ impl Broker for Local {
 
     fn health(&self) -> Health {
         let detail = "in-process broker: this node is the whole cluster".into();
-        Health { ready: true, detail, degraded: Vec::new() }
+        Health { ready: true, detail, degraded: Vec::new(), eviction: None }
     }
 }
 

@@ -239,4 +239,6 @@ pub struct Health {
     pub detail: String,
     /// The partitions that do not work, each with what is wrong. There may be some on a ready node.
     pub degraded: Vec<(Partition, String)>,
+    /// The store throws away what it should keep, or may begin to: what to do.
+    pub eviction: Option<String>,
 }

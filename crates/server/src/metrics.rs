@@ -74,13 +74,15 @@ impl Metrics {
             registry: registry.clone(),
         };
         // Series that are there from the start: an increase from nothing is none to an alert.
-        for reason in ["unavailable", "busy", "protocol"] {
+        for reason in tidegate_broker::Error::CODES {
             metrics.publish_failures.with_label_values(&[reason]);
         }
         for kind in ["subscribe", "unsubscribe", "publish"] {
             metrics.ws_messages.with_label_values(&[kind]);
         }
-        for reason in ["invalid-request", "forbidden", "rate-limited", "too-large", "unavailable"] {
+        for reason in
+            ["invalid-request", "forbidden", "rate-limited", "too-large", "not-stored", "outcome-unknown"]
+        {
             metrics.ws_refused.with_label_values(&[reason]);
         }
         registry.register(Box::new(metrics.published.clone()))?;

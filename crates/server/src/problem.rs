@@ -183,6 +183,28 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable", detail).retry(1)
     }
 
+    /// 503: an event that was not published, or perhaps was. The type tells which.
+    ///
+    /// The details of an error name hosts and ports: they are for the log. A refusal names none.
+    pub fn not_published(error: &tidegate_broker::Error) -> Self {
+        use tidegate_broker::Error;
+
+        let why = match error {
+            Error::Unknown(_) | Error::Protocol(_) => return Self::outcome_unknown(),
+            Error::Refused(words) => words,
+            Error::Busy(_) => "the node is busy",
+            Error::Unavailable(_) | Error::Memberships(_) => "the broker can't be reached",
+        };
+        let detail = format!("Not stored: {why}. Try again.");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-stored", "Not stored", detail).retry(1)
+    }
+
+    /// 503: an event that may be stored and sent.
+    fn outcome_unknown() -> Self {
+        let detail = "The broker did not confirm the event: it may be stored and sent, or not. A retry with the same Idempotency-Key is safe. Without one the event may come twice.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", "Outcome unknown", detail).retry(1)
+    }
+
     /// 503: what all callers share is full. Waiting may help, asking again at once does not.
     pub fn full(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "full", "Full", detail).retry(60)
@@ -210,6 +232,12 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.more.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same problem, with something said first.
+    pub(crate) fn after(mut self, words: &str) -> Self {
+        self.0.detail = format!("{words} {}", self.0.detail);
         self
     }
 
@@ -281,16 +309,22 @@ impl IntoResponse for Problem {
     }
 }
 
+/// For everything but an event: see [`Problem::not_published`].
 impl From<tidegate_broker::Error> for Problem {
     fn from(error: tidegate_broker::Error) -> Self {
-        if let tidegate_broker::Error::Memberships(most) = error {
-            return Self::membership_limit(most);
-        }
-        // The details name hosts and ports: they are for the log.
+        use tidegate_broker::Error;
+
+        // The details name hosts and ports: they are for the log. A refusal names none.
         tracing::warn!(%error, "the broker failed");
-        Self::unavailable(
-            "The broker can't be reached. Try again; with an Idempotency-Key a retry can't store anything twice.",
-        )
+        match error {
+            Error::Memberships(most) => Self::membership_limit(most),
+            Error::Refused(words) => Self::unavailable(format!("{words}. Try again later.")),
+            Error::Busy(_) => Self::unavailable("The node is busy. Try again."),
+            Error::Unavailable(_) => Self::unavailable("The broker can't be reached. Try again."),
+            Error::Unknown(_) | Error::Protocol(_) => Self::unavailable(
+                "The broker did not confirm it in time. Try again: asking twice does no harm.",
+            ),
+        }
     }
 }
 

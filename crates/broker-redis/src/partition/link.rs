@@ -11,7 +11,8 @@ use super::Subscription;
 use super::repair::Round;
 use super::sequencer::Mode;
 use crate::backoff::Backoff;
-use crate::connect::{Connector, unavailable, words};
+use crate::connect::Connector;
+use crate::errors::{unavailable, words};
 use crate::history::Reader;
 use crate::place::Place;
 use crate::pool::Generation;
@@ -92,17 +93,13 @@ impl Link {
                     let looked = std::mem::take(&mut sure);
                     let serving = Serving { link, sure: looked, down, doubts: &mut doubts };
                     let ended = self.serve(serving, connection).await;
-                    sure = !looked && ended == KNOWS_LESS;
+                    sure = !looked && matches!(&ended, Error::Unavailable(why) if why == KNOWS_LESS);
                     ended
                 }
-                Err(error) => format!(
-                    "no connection to Redis at {}: {}",
-                    self.connector.address,
-                    words(unavailable(&error))
-                ),
+                Err(error) => self.connector.failed(&error),
             };
             self.shared.sequencer.lock().away();
-            self.shared.set_state(None, &why);
+            self.shared.set_state(Err(why.clone()));
             up.set(0);
             self.generation.end();
             // It may have been declared dead by others before.
@@ -112,6 +109,7 @@ impl Link {
                 complaint = Complaint::default();
             }
             if complaint.is_due() {
+                let why = words(why);
                 tracing::warn!(redis = %self.connector.address, why, "Redis is away: {ADVICE}");
             }
             backoff.wait().await;
@@ -124,7 +122,7 @@ impl Link {
     }
 
     /// Runs one connection, and tells what ended it.
-    async fn serve(&self, serving: Serving<'_>, mut connection: MultiplexedConnection) -> String {
+    async fn serve(&self, serving: Serving<'_>, mut connection: MultiplexedConnection) -> Error {
         let Serving { link, sure, down, doubts } = serving;
         let shared = Arc::clone(&self.shared);
         shared.sequencer.lock().connected(link);
@@ -132,7 +130,7 @@ impl Link {
         let work = async {
             self.enter(&mut connection, sure).await?;
             self.settle(&mut connection, doubts).await?;
-            shared.set_state(Some(link), "");
+            shared.set_state(Ok(link));
             let up = self.metrics.partition_up.with_label_values(&[&shared.partition.to_string()]);
             up.set(1);
             let (redis, away) = (&self.connector.address, down.elapsed());
@@ -152,12 +150,12 @@ impl Link {
         tokio::select! {
             biased;
             broken = broken.wait_for(|broken| broken.0 == link) => match broken {
-                Ok(broken) => broken.1.clone(),
-                Err(_) => "the broker is shut down".into(),
+                Ok(broken) => Error::Unavailable(broken.1.clone()),
+                Err(_) => Error::Unavailable("the broker is shut down".into()),
             },
             ended = work => match ended {
                 Ok(never) => never,
-                Err(error) => words(error),
+                Err(error) => error,
             },
         }
     }
@@ -209,10 +207,10 @@ impl Link {
         let (partition, epoch, offset) = (self.shared.partition, place.head.epoch, place.head.offset);
         match cause {
             "clean" => {
-                tracing::info!(%partition, ?epoch, offset, "Redis has restarted or failed over: another epoch, nothing lost")
+                tracing::info!(%partition, ?epoch, offset, "Redis has restarted or failed over: another epoch, nothing lost");
             }
             "lossy" => {
-                tracing::error!(%partition, ?epoch, offset, "Redis has lost events: streams of the partition are told")
+                tracing::error!(%partition, ?epoch, offset, "Redis has lost events: streams of the partition are told");
             }
             _ => tracing::info!(%partition, ?epoch, "a new partition"),
         }

@@ -23,6 +23,7 @@ use tidegate_protocol::{Envelope, Partition, Position, Topic};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::errors::words;
 use crate::keys::Keys;
 use crate::place::{Evidence, Place};
 pub(crate) use link::Link;
@@ -67,8 +68,8 @@ pub(crate) struct State {
     entries: u64,
     /// When that began.
     pub(crate) since: Instant,
-    /// What is wrong; empty while live.
-    pub(crate) why: String,
+    /// What is wrong, unless it is live, or connects for the first time.
+    pub(crate) why: Option<Error>,
 }
 
 #[derive(Default)]
@@ -82,8 +83,7 @@ impl Subscription {
     pub(crate) fn new(keys: Keys, partition: Partition, feed: Feed, held_limit: usize) -> Arc<Self> {
         let evidence: Arc<Mutex<Evidence>> = Arc::default();
         let sequencer = Sequencer::new(feed, partition, Arc::clone(&evidence), held_limit);
-        let why = "no connection to Redis yet".into();
-        let state = State { live: false, link: 0, entries: 0, since: Instant::now(), why };
+        let state = State { live: false, link: 0, entries: 0, since: Instant::now(), why: None };
         Arc::new(Self {
             keys,
             partition,
@@ -148,13 +148,25 @@ impl Subscription {
             return Ok(entered.clone());
         }
         let mut state = self.state.subscribe();
-        let again = timeout_at(deadline, state.wait_for(|state| state.entries > count)).await.is_ok();
+        // Only a first attempt is worth waiting for: Redis may be away for hours.
+        let settled = |state: &State| state.entries > count || (state.entries == 0 && state.why.is_some());
+        let again = timeout_at(deadline, state.wait_for(settled)).await.is_ok();
         let entered = self.entered.read().clone();
-        entered.filter(|_| again).ok_or_else(|| {
-            let why = self.state.borrow().why.clone();
-            let why = if why.is_empty() { "another primary is taking over".into() } else { why };
-            Error::Unavailable(why)
+        // Whatever the link met: nothing of the caller's was sent.
+        entered.filter(|_| again).ok_or_else(|| match self.state.borrow().why.clone() {
+            None if count == 0 => Error::Unavailable("no connection to Redis yet".into()),
+            None => Error::Unavailable("another primary is taking over".into()),
+            Some(refused @ Error::Refused(_)) => refused,
+            Some(other) => Error::Unavailable(words(other)),
         })
+    }
+
+    /// `error`, or what Redis itself has said to the link: that is why there is no connection.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match &self.state.borrow().why {
+            Some(refused @ Error::Refused(_)) => refused.clone(),
+            _ => error,
+        }
     }
 
     /// Whether an event that a publisher got a receipt for is kept: it is not if it was stored by a
@@ -196,7 +208,7 @@ impl Subscription {
         let mut sequencer = self.sequencer.lock();
         if sequencer.link == link {
             sequencer.away();
-            self.set_state(None, why);
+            self.set_state(Err(Error::Unavailable(why.into())));
             self.broken(link, why);
         }
     }
@@ -206,7 +218,7 @@ impl Subscription {
         let mut sequencer = self.sequencer.lock();
         sequencer.close();
         drop(sequencer);
-        self.set_state(None, "the broker is shut down");
+        self.set_state(Err(Error::Unavailable("the broker is shut down".into())));
     }
 
     /// Runs in the read task of connection number `link`.
@@ -271,15 +283,15 @@ impl Subscription {
         });
     }
 
-    /// `live`: the connection that is, if one is.
-    fn set_state(&self, live: Option<u64>, why: &str) {
+    /// `live`: the connection that is, or why none is.
+    fn set_state(&self, live: Result<u64, Error>) {
         self.state.send_modify(|state| {
-            if state.live != live.is_some() {
+            if state.live != live.is_ok() {
                 state.since = Instant::now();
             }
-            state.live = live.is_some();
-            state.link = live.unwrap_or(state.link);
-            state.why = why.into();
+            state.live = live.is_ok();
+            state.link = *live.as_ref().unwrap_or(&state.link);
+            state.why = live.err();
         });
     }
 }

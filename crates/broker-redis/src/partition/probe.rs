@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Subscription;
 use crate::Options;
+use crate::errors::words;
 use crate::publish::{NotPublished, Publisher};
 
 /// What probes leave in Redis goes after this: long enough for a node that comes back.
@@ -78,7 +79,8 @@ impl Probe {
         let failing = || format!("the probe has failed for {}: ", ago(last.since));
         match &last.outcome {
             _ if !state.live => {
-                Outcome::Failed(format!("not subscribed for {}: {}", ago(state.since), state.why))
+                let why = state.why.map_or_else(|| "no connection to Redis yet".into(), words);
+                Outcome::Failed(format!("not subscribed for {}: {why}", ago(state.since)))
             }
             Outcome::Heard => match self.publisher.slots().down() {
                 Some(why) => Outcome::Failed(why),

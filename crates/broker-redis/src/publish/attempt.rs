@@ -66,7 +66,10 @@ impl Publisher {
             let up = match slot.up_after(before.as_ref(), deadline).await {
                 Ok(up) => up,
                 Err(error) => {
-                    open.fail(&left, &error);
+                    for at in left {
+                        let partition = &self.partitions[calls[at].partition.index()];
+                        open.fail(&[at], &partition.explain(error.clone()));
+                    }
                     break;
                 }
             };

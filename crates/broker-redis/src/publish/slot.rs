@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::connect::Connector;
+use crate::errors::words;
 use crate::scripts;
 
 /// A server is asked for its reign this often at most: it costs as much again as the rest of a
@@ -36,7 +37,7 @@ enum Link {
     Connecting,
     Up(Up),
     /// Attempts fail: why.
-    Down(String),
+    Down(Error),
 }
 
 /// A connection.
@@ -89,7 +90,7 @@ impl Slots {
     /// Why one of the connections can't be made, if that is so: its topics can't be published to.
     pub(crate) fn down(&self) -> Option<String> {
         self.0.iter().find_map(|slot| match &*slot.link.borrow() {
-            Link::Down(why) => Some(why.clone()),
+            Link::Down(why) => Some(words(why.clone())),
             _ => None,
         })
     }
@@ -104,7 +105,8 @@ impl Slots {
     /// Drops the connections, once nobody supervises them any more.
     pub(crate) fn close(&self) {
         for slot in &self.0 {
-            slot.link.send_replace(Link::Down("the broker is shut down".into()));
+            let why = Error::Unavailable("the broker is shut down".into());
+            slot.link.send_replace(Link::Down(why));
         }
     }
 }
@@ -151,7 +153,7 @@ impl Slot {
         let settled = timeout_at(deadline, settled).await;
         match settled.map_err(|_| away("no connection to Redis yet"))?.as_deref() {
             Ok(Link::Up(up)) => Ok(up.clone()),
-            Ok(Link::Down(why)) => Err(away(why)),
+            Ok(Link::Down(why)) => Err(why.clone()),
             Ok(Link::Connecting) | Err(_) => Err(away("the broker is shut down")),
         }
     }
@@ -180,8 +182,7 @@ impl Slot {
                 }
                 Err(error) => {
                     tracing::debug!(redis = %connector.address, %error, "no publishing connection");
-                    let why = format!("no connection to Redis at {}: {error}", connector.address);
-                    self.link.send_replace(Link::Down(why));
+                    self.link.send_replace(Link::Down(connector.failed(&error)));
                     tokio::select! {
                         () = backoff.wait() => {}
                         () = self.seen.notified() => {}

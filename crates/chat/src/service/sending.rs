@@ -93,8 +93,11 @@ impl Chat {
             retention: self.options.messages,
             key: key.clone(),
         };
-        let receipt =
-            self.broker().publish(vec![publication]).await.pop().ok_or_else(Problem::internal)??;
+        let result = self.broker().publish(vec![publication]).await.pop().ok_or_else(Problem::internal)?;
+        let receipt = result.map_err(|error| {
+            tracing::warn!(%error, "a message was not sent");
+            Problem::not_published(&error)
+        })?;
         // There is always a history: the settings see to it.
         let (_, place) = receipt.mark.ok_or_else(Problem::internal)?;
         let message = if key.is_some() { self.at(&topic, place).await? } else { message };

@@ -156,7 +156,7 @@ fn expand(
 #[serde(untagged)]
 enum Answer<'a> {
     Taken { id: Option<String>, topic: &'a Topic, nodes: u32 },
-    Failed { topic: &'a Topic, error: &'static str },
+    Failed { topic: &'a Topic, error: String },
 }
 
 fn answer(
@@ -167,26 +167,31 @@ fn answer(
 ) -> Result<Box<RawValue>, Problem> {
     let stored = results.iter().filter(|result| result.is_ok()).count();
     app.metrics.published.inc_by(stored as u64);
-    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+    let errors = || results.iter().filter_map(|result| result.as_ref().err());
+    for error in errors() {
         app.metrics.publish_failures.with_label_values(&[error.code()]).inc();
     }
-    let failed = results.iter().find_map(|result| result.as_ref().err().cloned());
+    if let Some(error) = errors().next() {
+        tracing::warn!(%error, stored, "events were not taken");
+    }
+    // Of several the worst: whoever reads no more than the type must not take a batch for lost.
+    let problems = errors().map(Problem::not_published);
+    let failed = problems.reduce(|worst, other| if worst.code() == "not-stored" { other } else { worst });
     let mut answers = topics.iter().zip(results).map(|(topic, result)| match result {
         Ok(receipt) => {
             Answer::Taken { id: receipt.id().map(|id| id.to_string()), topic, nodes: receipt.nodes }
         }
-        Err(error) => Answer::Failed { topic, error: error.code() },
+        Err(error) => Answer::Failed { topic, error: Problem::not_published(&error).code().to_owned() },
     });
     match failed {
         None if several => written(&answers.collect::<Vec<_>>()),
         None => written(&answers.next()),
-        Some(error) if several && stored > 0 => {
-            tracing::warn!(%error, stored, "a batch was taken in part");
-            let detail = format!("{stored} of {} events were taken: results says which.", topics.len());
+        Some(problem) if several => {
+            let words = format!("{stored} of {} events were taken: results says which.", topics.len());
             let results = answers.map(|answer| json!(answer)).collect();
-            Err(Problem::unavailable(detail).with_results(results))
+            Err(problem.after(&words).with_results(results))
         }
-        Some(error) => Err(error.into()),
+        Some(problem) => Err(problem),
     }
 }
 

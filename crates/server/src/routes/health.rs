@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::{Value, json};
+use tidegate_broker::Health;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -16,30 +17,42 @@ pub(super) async fn healthz() -> Json<Value> {
 }
 
 /// Whether the node can serve, and if not, why.
-fn ready(app: &App) -> Result<String, String> {
+fn health(app: &App) -> Health {
+    let mut health = app.broker().health();
     if app.draining() {
-        return Err("draining: the node goes away".into());
+        health.ready = false;
+        health.detail = "draining: the node goes away".into();
     }
-    let health = app.broker().health();
-    if health.ready { Ok(health.detail) } else { Err(health.detail) }
+    health
 }
 
-/// The node can serve.
-pub(super) async fn readyz(State(app): State<App>) -> Response {
-    let (status, body) = match ready(&app) {
-        Ok(detail) => (StatusCode::OK, json!({ "status": "ready", "detail": detail })),
-        Err(detail) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "detail": detail })),
+fn answer(ready: bool, mut body: Value) -> Response {
+    let (status, word) = match ready {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
+    body["status"] = word.into();
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// The node can serve, and in operators' words what works and what does not.
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    let health = health(&app);
+    let degraded: Vec<Value> = health
+        .degraded
+        .iter()
+        .map(|(partition, detail)| json!({ "partition": partition.index(), "detail": detail }))
+        .collect();
+    let mut body = json!({ "detail": health.detail, "degraded": degraded });
+    if let Some(eviction) = health.eviction {
+        body["eviction"] = eviction.into();
+    }
+    answer(health.ready, body)
 }
 
 /// The same for everybody: why not is for operators, on the admin listener.
 pub(super) async fn readyz_brief(State(app): State<App>) -> Response {
-    let (status, word) = match ready(&app) {
-        Ok(_) => (StatusCode::OK, "ready"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-    };
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": word }))).into_response()
+    answer(health(&app).ready, json!({}))
 }
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {

@@ -7,6 +7,7 @@ mod cluster;
 mod failover;
 mod fan_out;
 mod redis_faults;
+mod refusals;
 mod rolling;
 mod seats;
 mod upgrade;
