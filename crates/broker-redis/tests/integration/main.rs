@@ -4,6 +4,7 @@
 
 mod cluster;
 mod contract;
+mod entering;
 mod epochs;
 mod order;
 mod outages;
