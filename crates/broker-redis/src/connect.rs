@@ -9,6 +9,7 @@ use redis::{
 };
 use tidegate_broker::Error;
 
+use crate::errors::denied;
 use crate::{Options, StartError};
 
 /// A peer that vanished without a word is noticed after this, also on a connection that only listens.
@@ -91,7 +92,7 @@ pub(crate) fn unavailable(error: &RedisError) -> Error {
     if error.is_timeout() {
         return Error::Unavailable("Redis did not answer in time".into());
     }
-    Error::Unavailable(error.to_string())
+    denied(error).unwrap_or_else(|| Error::Unavailable(error.to_string()))
 }
 
 /// An error's own words: what it is about is clear where they are shown.

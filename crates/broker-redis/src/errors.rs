@@ -27,7 +27,10 @@ pub(crate) enum Kind {
 
 impl Refusal {
     pub(crate) fn of(error: &ServerError) -> Self {
-        let (code, details) = (error.code(), error.details().unwrap_or_default());
+        Self::new(error.code(), error.details().unwrap_or_default())
+    }
+
+    fn new(code: &str, details: &str) -> Self {
         // 7.0 says so in a script, Valkey 9 with another letter.
         let foreign = details.contains("ttempted to access a non local key");
         let denied = details.contains("can't run this command or subcommand");
@@ -61,6 +64,12 @@ impl Refusal {
     fn is_about_rights(&self) -> bool {
         ["NOPERM", "NOAUTH", "can't run this command"].iter().any(|word| self.words.contains(word))
     }
+}
+
+/// The error for a connection that lacks a right.
+pub(crate) fn denied(error: &RedisError) -> Option<Error> {
+    let refusal = Refusal::new(error.code()?, error.detail().unwrap_or_default());
+    refusal.is_about_rights().then(|| refusal.error())
 }
 
 /// A command that was sent, and whose answer did not come: nobody knows whether it ran.

@@ -9,6 +9,7 @@ mod epochs;
 mod order;
 mod outages;
 mod pool;
+mod rights;
 mod settings;
 mod slow;
 mod tls;
