@@ -211,10 +211,10 @@ impl Link {
         let (partition, epoch, offset) = (self.shared.partition, place.head.epoch, place.head.offset);
         match cause {
             "clean" => {
-                tracing::info!(%partition, ?epoch, offset, "Redis has restarted or failed over: another epoch, nothing lost")
+                tracing::info!(%partition, ?epoch, offset, "Redis has restarted or failed over: another epoch, nothing lost");
             }
             "lossy" => {
-                tracing::error!(%partition, ?epoch, offset, "Redis has lost events: streams of the partition are told")
+                tracing::error!(%partition, ?epoch, offset, "Redis has lost events: streams of the partition are told");
             }
             _ => tracing::info!(%partition, ?epoch, "a new partition"),
         }

@@ -31,7 +31,7 @@ async fn the_documented_rights_are_enough() {
     assert_eq!(node.read(&room, Span::Last { limit: 1 }).await.events.len(), 1);
     let broker = &node.broker;
     assert!(broker.set_membership(&ann, &room, true).await.unwrap());
-    assert_eq!(broker.memberships_of(&[ann.clone()]).await.unwrap(), [[room.clone()]]);
+    assert_eq!(broker.memberships_of(std::slice::from_ref(&ann)).await.unwrap(), [[room.clone()]]);
     assert!(broker.set_membership(&ann, &room, false).await.unwrap());
     broker.disconnect(&ann).await.unwrap();
     assert!(broker.disconnects(&[ann]).await.unwrap()[0] > 0);
