@@ -213,6 +213,9 @@ fn old_evidence_goes_after_many_epochs() {
     line += " 99999:r99:5:-1:clean";
     evidence.accepted(&place(5, &line));
     assert!(names(&evidence).is_empty());
+    let mut beyond = self::evidence(&[("first", 6)]);
+    beyond.accepted(&place(5, &line));
+    assert_eq!(names(&beyond), [("first", 6)]);
 }
 
 #[test]
@@ -233,17 +236,17 @@ fn beyond_is_what_the_place_does_not_account_for() {
 
 /// Ended epochs in the order of a line: their names are their numbers, and `now00` follows them.
 fn line() -> impl Strategy<Value = (String, Offset)> {
-    let ended = (0..4_u64, proptest::option::of(0..4_u64), any::<bool>(), 0..8_u8);
+    let ended = (0..4_u64, proptest::option::of(0..4_u64), 0..16_u8, 0..16_u8);
     proptest::collection::vec(ended, 0..32).prop_map(|all| {
         let (mut words, mut counter) = (Vec::new(), 0);
-        for (number, (more, told, clean, foreign)) in all.into_iter().enumerate() {
+        for (number, (more, told, lossy, foreign)) in all.into_iter().enumerate() {
+            // What is told of another line ends the epoch that was the current one.
             if foreign == 0 {
-                words.push(format!("{number:05}:-:-1:{more}:lossy"));
-                continue;
+                words.push(format!("x{number:04}:-:-1:{more}:lossy"));
             }
             counter += more;
             let told = told.map_or(-1, |beyond| i64::try_from(counter + beyond).unwrap());
-            let how = if clean { "clean" } else { "lossy" };
+            let how = if lossy == 0 || foreign == 0 { "lossy" } else { "clean" };
             words.push(format!("{number:05}:r{number}:{counter}:{told}:{how}"));
         }
         (words.join(" "), counter)
@@ -251,7 +254,11 @@ fn line() -> impl Strategy<Value = (String, Offset)> {
 }
 
 fn positions() -> impl Strategy<Value = Vec<Position>> {
-    let name = prop_oneof![(0..34_u8).prop_map(|n| format!("{n:05}")), Just("now00".into())];
+    let name = prop_oneof![
+        4 => (0..34_u8).prop_map(|n| format!("{n:05}")),
+        1 => (0..34_u8).prop_map(|n| format!("x{n:04}")),
+        1 => Just("now00".into()),
+    ];
     let position = (name, 0..100_u64).prop_map(|(name, offset)| at(&name, offset));
     proptest::collection::vec(position, 0..12)
 }
@@ -287,14 +294,21 @@ proptest! {
     fn accepting_hides_no_loss(place in any_place(), positions in positions(), more in positions()) {
         let mut evidence = Evidence::default();
         positions.iter().for_each(|position| evidence.note(*position));
-        let beyond = evidence.is_beyond(&place);
+        let is_beyond = |(epoch, offset): &(Epoch, Offset)| {
+            let alone = Evidence { seen: vec![(*epoch, *offset)], place: None };
+            alone.is_beyond(&place)
+        };
+        let beyond: Vec<_> = evidence.entries().iter().filter(|entry| is_beyond(entry)).copied().collect();
+        prop_assert_eq!(evidence.is_beyond(&place), !beyond.is_empty());
         evidence.accepted(&place);
-        prop_assert_eq!(evidence.is_beyond(&place), beyond);
+        prop_assert_eq!(evidence.is_beyond(&place), !beyond.is_empty());
         let once = evidence.entries().to_vec();
         evidence.accepted(&place);
         prop_assert_eq!(evidence.entries(), once);
         more.iter().for_each(|position| evidence.note(*position));
-        prop_assert!(!beyond || evidence.is_beyond(&place));
+        for (epoch, offset) in beyond {
+            prop_assert!(evidence.entries().iter().any(|(of, top)| *of == epoch && *top >= offset));
+        }
     }
 
     /// What comes over the wire is an answer or an error.
