@@ -118,39 +118,40 @@ impl Reader {
     pub(crate) async fn history(&self, reads: &[Read], bytes: usize) -> Result<Vec<Page>, Error> {
         let mut pages: Vec<Option<Page>> = reads.iter().map(|_| None).collect();
         let mut left = bytes;
-        let groups = groups(reads, self.keys.count()).into_iter().flat_map(|group| {
-            let share = bytes / group.len().max(1);
-            self.by_partition(reads, group).into_values().map(move |part| (part, share))
-        });
-        for (group, share) in groups {
-            let together: Vec<&Read> = group.iter().map(|at| &reads[*at]).collect();
-            let mut entries = self.entries(self.keys.partition(&together[0].topic));
-            let found = loop {
-                let place = entries.next().await?;
-                let found = match together[0].span {
-                    Span::After { .. } => self.after(&together, &place, left).await,
-                    _ => self.backwards(&together, &place, share.min(left)).await,
+        for group in groups(reads, self.keys.count()) {
+            // Of each read that goes backwards.
+            let share = left / group.len();
+            for part in self.split(reads, group) {
+                let together: Vec<&Read> = part.iter().map(|at| &reads[*at]).collect();
+                let mut entries = self.entries(self.keys.partition(&together[0].topic));
+                let found = loop {
+                    let place = entries.next().await?;
+                    let found = match together[0].span {
+                        Span::After { .. } => self.after(&together, &place, left).await,
+                        _ => self.backwards(&together, &place, share).await,
+                    };
+                    match found {
+                        Ok(found) => break found,
+                        Err(Failed::Error(error)) => return Err(error),
+                        Err(Failed::Elsewhere) => {}
+                    }
                 };
-                match found {
-                    Ok(found) => break found,
-                    Err(Failed::Error(error)) => return Err(error),
-                    Err(Failed::Elsewhere) => {}
+                for (at, page) in part.into_iter().zip(found) {
+                    left = left.saturating_sub(page.bytes());
+                    pages[at] = Some(page);
                 }
-            };
-            for (at, page) in group.into_iter().zip(found) {
-                left = left.saturating_sub(page.bytes());
-                pages[at] = Some(page);
             }
         }
         pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
     }
 
-    fn by_partition(&self, reads: &[Read], group: Vec<usize>) -> BTreeMap<Partition, Vec<usize>> {
+    /// The reads of each partition: each has an epoch of its own.
+    fn split(&self, reads: &[Read], group: Vec<usize>) -> Vec<Vec<usize>> {
         let mut parts: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
         for at in group {
             parts.entry(self.keys.partition(&reads[at].topic)).or_default().push(at);
         }
-        parts
+        parts.into_values().collect()
     }
 
     /// Runs one script in a partition.
@@ -229,9 +230,9 @@ impl Reader {
         Ok((pages, full))
     }
 
-    /// Reads the ends of topics, or what is before an offset. Each has that share of the bytes.
+    /// Reads the ends of topics of a partition, or what is before an offset: so many bytes of each.
     async fn backwards(&self, reads: &[&Read], place: &Place, share: usize) -> Result<Vec<Page>, Failed> {
-        // In all no more than the link carries at once: a page for people must not take long.
+        // No more than the link carries at once: a page for people must not take long.
         let share = share.min(self.pages.bytes());
         let mut pages = Vec::with_capacity(reads.len());
         for chunk in reads.chunks(PIPELINE) {

@@ -54,7 +54,7 @@ pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
-use partition::{Link, Probe, Probed, Subscription};
+use partition::{Link, Misfit, Probe, Probed, Subscription};
 use pool::Generation;
 pub use pool::{Connection, Pool};
 use publish::Publisher;
@@ -85,8 +85,11 @@ impl RedisBroker {
         let connector = Connector::new(&info, &options)?;
         let keys = Keys::new(&options.prefix, options.partitions, info.redis_settings().db());
         let (feed, deliveries) = queue(options.queue_bytes);
-        let subscription =
-            |partition| Subscription::new(keys.clone(), partition, feed.clone(), options.queue_bytes);
+        let misfit = Misfit::default();
+        let subscription = |partition| {
+            let (keys, feed) = (keys.clone(), feed.clone());
+            Subscription::new(keys, partition, feed, options.queue_bytes, Arc::clone(&misfit))
+        };
         let partitions: Arc<[Arc<Subscription>]> = keys.partitions().map(subscription).collect();
 
         let patience = options.connect_timeout;

@@ -1,5 +1,8 @@
 //! Where a partition stands, and how it came there: the line of its epochs.
 
+#[cfg(test)]
+mod tests;
+
 use redis::Value;
 use tidegate_broker::Error;
 use tidegate_protocol::{Epoch, Offset, Position};

@@ -24,6 +24,7 @@ pub mod http;
 mod nginx;
 mod publisher;
 mod redis_server;
+mod replication;
 pub mod sse;
 mod tcp_proxy;
 mod tls;

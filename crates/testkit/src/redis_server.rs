@@ -1,8 +1,10 @@
 //! A real Redis of a test's own.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
 use tidegate_children::{Home, Process, RedisServer as Child, Signal};
 
@@ -46,6 +48,11 @@ impl RedisServer {
             Some(password) => format!("redis://:{password}@{}/", self.child.address()),
             None => format!("redis://{}/", self.child.address()),
         }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.child.address()
     }
 
     /// The port on 127.0.0.1, the same after every restart.
@@ -102,13 +109,15 @@ impl RedisServer {
 
     /// The same, for commands that Redis may refuse.
     pub async fn try_cli(&self, command: &[&str]) -> Result<Value, RedisError> {
+        let (name, arguments) = command.split_first().ok_or((ErrorKind::Client, "an empty command"))?;
+        redis::cmd(name).arg(arguments).query_async(&mut self.connection().await?).await
+    }
+
+    pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(2)))
             .set_response_timeout(Some(DEADLINE));
-        let client = Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let (name, arguments) = command.split_first().ok_or((ErrorKind::Client, "an empty command"))?;
-        redis::cmd(name).arg(arguments).query_async(&mut connection).await
+        Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
     }
 
     fn running(&self) -> &Process {

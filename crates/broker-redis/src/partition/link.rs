@@ -180,11 +180,13 @@ impl Link {
                 }
                 _ => {}
             }
-            if let Some(was) = scripts::other_partitions(&answer) {
+            let misfit = scripts::other_partitions(&answer).map(|was| {
                 let set = keys.count();
-                return refused(format!(
-                    "this deployment has {was} partitions, redis.partitions is {set}; set it to {was}, or begin with another redis.prefix"
-                ));
+                format!("this deployment has {was} partitions, redis.partitions is {set}; set it to {was}, or begin with another redis.prefix")
+            });
+            shared.set_misfit(misfit.clone());
+            if let Some(why) = misfit {
+                return refused(why);
             }
             let place = Place::parse(&answer)?;
             self.note(&place);

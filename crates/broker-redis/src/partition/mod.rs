@@ -47,8 +47,14 @@ pub(crate) struct Subscription {
     /// The last connection that must go, and why.
     broken: watch::Sender<(u64, String)>,
     state: watch::Sender<State>,
+    misfit: Misfit,
     foreign: Foreign,
 }
+
+/// Why this node may enter no partition, and which of them has said so: the deployment has another
+/// number of partitions. Shared by all: those that only this node knows would take events that no
+/// other one hears.
+pub(crate) type Misfit = Arc<RwLock<Option<(Partition, String)>>>;
 
 /// Where the node has entered the partition.
 #[derive(Clone)]
@@ -80,7 +86,13 @@ struct Foreign {
 
 impl Subscription {
     /// `held_limit`: bytes of messages that may wait for a repair.
-    pub(crate) fn new(keys: Keys, partition: Partition, feed: Feed, held_limit: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        keys: Keys,
+        partition: Partition,
+        feed: Feed,
+        held_limit: usize,
+        misfit: Misfit,
+    ) -> Arc<Self> {
         let evidence: Arc<Mutex<Evidence>> = Arc::default();
         let sequencer = Sequencer::new(feed, partition, Arc::clone(&evidence), held_limit);
         let state = State { live: false, link: 0, entries: 0, since: Instant::now(), why: None };
@@ -94,6 +106,7 @@ impl Subscription {
             doubted: AtomicU64::new(0),
             broken: watch::Sender::new((0, String::new())),
             state: watch::Sender::new(state),
+            misfit,
             foreign: Foreign::default(),
         })
     }
@@ -143,6 +156,9 @@ impl Subscription {
     }
 
     async fn entered_after(&self, count: u64, deadline: Instant) -> Result<Entered, Error> {
+        if let Some((_, why)) = &*self.misfit.read() {
+            return Err(Error::Unavailable(why.clone()));
+        }
         // Nearly always: no timer, and no place among those who wait.
         if let Some(entered) = self.entered.read().as_ref().filter(|entered| entered.count > count) {
             return Ok(entered.clone());
@@ -183,6 +199,14 @@ impl Subscription {
             self.doubt(&entered);
         }
         kept.unwrap_or(repeat)
+    }
+
+    /// The deployment has another number of partitions, or this one has none of it any more.
+    fn set_misfit(&self, why: Option<String>) {
+        let mut misfit = self.misfit.write();
+        if why.is_some() || misfit.as_ref().is_some_and(|(by, _)| *by == self.partition) {
+            *misfit = why.map(|why| (self.partition, why));
+        }
     }
 
     /// The node has entered.

@@ -45,6 +45,13 @@ impl Again {
     }
 }
 
+/// A call to be made again.
+struct Asked {
+    partition: Partition,
+    again: Again,
+    refusal: Error,
+}
+
 /// The calls of one connection, until each has its result.
 struct Open<'a> {
     calls: &'a [Call<'a>],
@@ -58,6 +65,8 @@ impl Publisher {
         let deadline = Instant::now() + self.patience;
         let mut open = Open { calls, results: (0..calls.len()).map(|_| None).collect() };
         let (mut load, mut pause, mut before) = (false, PAUSE, None);
+        // Why what is left was not run the last time: more telling than that no connection came.
+        let mut refusal = None;
         loop {
             let left = open.left();
             if left.is_empty() {
@@ -66,6 +75,7 @@ impl Publisher {
             let up = match slot.up_after(before.as_ref(), deadline).await {
                 Ok(up) => up,
                 Err(error) => {
+                    let error = refusal.unwrap_or(error);
                     for at in left {
                         let partition = &self.partitions[calls[at].partition.index()];
                         open.fail(&[at], &partition.explain(error.clone()));
@@ -86,22 +96,24 @@ impl Publisher {
                 }
             };
             let asked = open.settle(&left, answers, Instant::now() >= deadline);
-            load = asked.iter().any(|(_, again)| *again == Again::Load);
+            let wants = |again| asked.iter().any(|asked| asked.again == again);
+            load = wants(Again::Load);
             before = None;
-            if asked.iter().any(|(_, again)| matches!(again, Again::Enter | Again::Reconnect)) {
+            if wants(Again::Enter) || wants(Again::Reconnect) {
                 up.lost.notify_one();
                 before = Some(up);
             }
-            for partition in asked.iter().filter(|(_, again)| *again == Again::Enter).map(|(of, _)| *of) {
-                if let Some(entered) = &entered[partition.index()] {
+            for asked in asked.iter().filter(|asked| asked.again == Again::Enter) {
+                if let Some(entered) = &entered[asked.partition.index()] {
                     // An error is that of the next round.
-                    let _ = self.partitions[partition.index()].enter_again(entered, deadline).await;
+                    let _ = self.partitions[asked.partition.index()].enter_again(entered, deadline).await;
                 }
             }
-            if asked.iter().any(|(_, again)| *again == Again::Wait) {
+            if wants(Again::Wait) {
                 sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
                 pause *= 2;
             }
+            refusal = asked.into_iter().next().map(|asked| asked.refusal);
         }
         open.results
             .into_iter()
@@ -174,14 +186,20 @@ impl Open<'_> {
     }
 
     /// Takes the answers. Gives what helps those that are to be made again.
-    fn settle(&mut self, left: &[usize], answers: Vec<Value>, over: bool) -> Vec<(Partition, Again)> {
+    fn settle(&mut self, left: &[usize], answers: Vec<Value>, over: bool) -> Vec<Asked> {
         let mut ran: HashSet<&Topic> = HashSet::new();
         let mut asked = Vec::new();
         for (at, answer) in left.iter().zip(answers).rev() {
             let call = &self.calls[*at];
             match Again::of(&answer) {
-                Some(again) if !over && !ran.contains(call.topic) => asked.push((call.partition, again)),
-                Some(_) => self.results[*at] = Some(Err(scripts::failure(&answer, "a receipt"))),
+                Some(again) => {
+                    let refusal = scripts::failure(&answer, "a receipt");
+                    if over || ran.contains(call.topic) {
+                        self.results[*at] = Some(Err(refusal));
+                    } else {
+                        asked.push(Asked { partition: call.partition, again, refusal });
+                    }
+                }
                 None => {
                     ran.insert(call.topic);
                     self.results[*at] = Some(Ok(answer));

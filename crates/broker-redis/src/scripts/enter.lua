@@ -12,7 +12,15 @@
 -- The line has the ended epochs, each `epoch:reign:end:told:clean|lossy`, the oldest first. What nodes have seen of an epoch that is
 -- not of this line stands in it as `epoch:-:-1:told:lossy`.
 local LINE = 32
-local reign = string.match(redis.call('INFO', 'replication'), 'master_replid:([^\r\n]+)')
+local info = redis.pcall('INFO', 'replication')
+if type(info) == 'table' then
+  return redis.error_reply('NOPERM this user has no permissions to run the \'info\' command: it needs +info')
+end
+if not string.find(info, 'role:master', 1, true) then
+  -- It has its primary's reign, and may even take writes.
+  return redis.error_reply('READONLY this server is a replica')
+end
+local reign = string.match(info, 'master_replid:([^\r\n]+)')
 if not reign then
   return redis.error_reply('ERR this server does not say its master_replid')
 end

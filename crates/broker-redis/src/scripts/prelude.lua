@@ -1,16 +1,24 @@
 -- Before every script but enter.lua: what the partition's place is, and that the caller's node knows it.
 --
 -- KEYS  1 the place  2 epoch  3 counter, as gateways of the version before keep them
--- ARGV  1 the epoch that the caller's node has entered  2 '1': ask this server for its reign, too
--- Ends with {'epoch'}, and nothing written, if the place or the server is another one: the node must enter first.
+-- ARGV  1 the epoch that the caller's node has entered  2 '1': ask this server for its role and its reign, too
+-- Ends with {'epoch'}, and nothing written, if the place or the server is another one: the node must enter first. A replica
+-- refuses as it would refuse a write.
 local place = redis.call('HMGET', KEYS[1], 'epoch', 'counter', 'life', 'reign', 'old')
 local epoch, counter, life = place[1], tonumber(place[2]), place[3]
 if not epoch or epoch ~= ARGV[1] then
   return {'epoch'}
 end
--- A connection can live through its server's demotion, another's reign and a second promotion.
-if ARGV[2] == '1' and string.match(redis.call('INFO', 'replication'), 'master_replid:([^\r\n]+)') ~= place[4] then
-  return {'epoch'}
+if ARGV[2] == '1' then
+  local info = redis.call('INFO', 'replication')
+  -- A replica has its primary's reign, and may even take writes.
+  if not string.find(info, 'role:master', 1, true) then
+    return redis.error_reply('READONLY this server is a replica')
+  end
+  -- A connection can live through its server's demotion, another's reign and a second promotion.
+  if string.match(info, 'master_replid:([^\r\n]+)') ~= place[4] then
+    return {'epoch'}
+  end
 end
 -- A gateway of the version before counts there, and knows nothing of the place.
 local older = redis.call('MGET', KEYS[2], KEYS[3])

@@ -4,10 +4,15 @@
 
 mod cluster;
 mod contract;
+mod desync;
+mod entering;
 mod epochs;
+mod failover;
 mod order;
 mod outages;
 mod pool;
+mod refusals;
+mod rights;
 mod settings;
 mod slow;
 mod tls;

@@ -37,6 +37,21 @@ async fn redis_keeps_its_data_or_loses_it_as_asked() {
 }
 
 #[tokio::test]
+async fn a_replica_has_everything_and_takes_over() {
+    let (primary, [replica]) = RedisServer::replicated().await;
+    primary.cli(&["SET", "k", "v"]).await;
+    primary.synced(1).await;
+    assert_eq!(replica.cli(&["GET", "k"]).await, Value::BulkString(b"v".to_vec()));
+    assert!(replica.try_cli(&["SET", "k", "w"]).await.is_err());
+    primary.fail_over_to(&replica).await;
+    assert!(primary.try_cli(&["SET", "k", "w"]).await.is_err());
+    primary.promote().await;
+    for server in [primary, replica] {
+        server.cli(&["SET", "k", "w"]).await;
+    }
+}
+
+#[tokio::test]
 async fn redis_asks_for_its_password() {
     let options = RedisOptions { password: Some("s3cret".into()), ..RedisOptions::default() };
     let redis = RedisServer::start_with(options).await;

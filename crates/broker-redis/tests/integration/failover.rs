@@ -1,0 +1,351 @@
+//! Another primary: with all events, without the last ones, or beside one that still lives.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_broker::{Broker, Publication, ResetReason, Span};
+use tidegate_broker_redis::Options;
+use tidegate_protocol::{Position, Topic};
+use tidegate_testkit::{RedisServer, TcpProxy};
+
+use crate::cluster::{Node, Word, options, publication, topic};
+
+/// An (epoch, offset) names one event: all that was ever seen, by name.
+#[derive(Default)]
+struct Names(HashMap<Position, String>);
+
+impl Names {
+    fn note(&mut self, name: Position, text: &str) {
+        let known = self.0.entry(name).or_insert_with(|| text.into());
+        assert_eq!(known, text, "two events have one name: {name:?}");
+    }
+
+    /// Publishes something, and takes its name.
+    async fn publish(&mut self, node: &Node, room: &Topic, text: &str) -> Position {
+        let name = node.publish_at_last(room, text).await.mark.unwrap().1;
+        self.note(name, text);
+        name
+    }
+
+    /// Takes what a node is told until an event of that text. Gives the resets before it.
+    async fn until(&mut self, node: &mut Node, text: &str) -> usize {
+        let mut resets = 0;
+        loop {
+            match node.word().await {
+                Word::Event(event) => {
+                    let seen = String::from_utf8_lossy(event.data.as_bytes()).into_owned();
+                    self.note(event.mark.position(), &seen);
+                    if seen == text {
+                        return resets;
+                    }
+                }
+                Word::Reset { topics, reason, .. } => {
+                    assert_eq!((topics, reason), (None, ResetReason::Epoch));
+                    resets += 1;
+                }
+                Word::Gap | Word::Continued(_) => {}
+            }
+        }
+    }
+}
+
+/// A node's way to Redis: an address that stands for whoever is the primary.
+async fn address(primary: &RedisServer) -> TcpProxy {
+    TcpProxy::start(primary.addr()).await
+}
+
+/// A node behind such an address, that listens to a topic.
+async fn node(address: &TcpProxy, room: &Topic) -> Node {
+    node_with(options(&url(address)), room).await
+}
+
+async fn node_with(options: Options, room: &Topic) -> Node {
+    let node = Node::start(options);
+    node.subscribe(std::slice::from_ref(room)).await;
+    node.wait_ready(true).await;
+    node
+}
+
+fn url(address: &TcpProxy) -> String {
+    format!("redis://{}/", address.addr())
+}
+
+/// So long that a frozen server stays connected, and rare probes do not notice anything.
+fn unhurried(url: &str) -> Options {
+    let long = Duration::from_secs(60);
+    Options { response_timeout: long, probe_timeout: long, probe_interval: long, ..options(url) }
+}
+
+fn kept_by_key(room: &Topic, text: &str) -> Publication {
+    Publication { key: Some("once".into()), ..publication(room, text) }
+}
+
+/// Epochs that this node has begun.
+fn begun(node: &Node, cause: &str) -> u64 {
+    node.metrics.epochs.with_label_values(&[cause]).get()
+}
+
+/// The old primary lives on as a replica, with the connections of the nodes open: it takes no
+/// event, and still sends those of the new one. A node that only looks at its connections would
+/// stay there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_primary_is_left_though_it_breaks_no_connection() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let room = topic("room:1");
+    let (mut a, mut b) = (node(&proxy, &room).await, node(&proxy, &room).await);
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let publisher = tokio::spawn({
+        let (broker, room) = (Arc::clone(&b.broker), room.clone());
+        async move {
+            let (mut number, mut taken) = (0, Vec::new());
+            while !*stopped.borrow_and_update() {
+                let text = number.to_string();
+                if broker.publish(vec![publication(&room, &text)]).await.remove(0).is_ok() {
+                    taken.push(text);
+                }
+                number += 1;
+            }
+            taken
+        }
+    });
+    for _ in 0..20 {
+        a.text().await;
+    }
+    proxy.set_upstream(new.addr());
+    old.fail_over_to(&new).await;
+    a.publish_at_last(&room, "recovered").await;
+    stop.send_replace(true);
+    let taken = publisher.await.unwrap();
+    a.publish_at_last(&room, "end").await;
+    for node in [&mut a, &mut b] {
+        node.wait_ready(true).await;
+        assert_eq!(begun(node, "lossy"), 0);
+    }
+    while a.text().await != "end" {}
+    for text in taken {
+        // Others may be between them: those that were stored, and had no answer.
+        while b.text().await != text {}
+    }
+}
+
+/// A primary sleeps, another one takes over, and the first one wakes up with commands in its
+/// sockets: it takes them, and sends them to those who still listen to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_wakes_up_after_it_was_replaced_gives_no_name_again() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let (room, mut names) = (topic("room:1"), Names::default());
+    let (moved, left) = (address(&old).await, address(&old).await);
+    let mut a = node(&moved, &room).await;
+    let mut b = node_with(unhurried(&url(&left)), &room).await;
+    let before = names.publish(&a, &room, "before").await;
+    for node in [&mut a, &mut b] {
+        assert_eq!(names.until(node, "before").await, 0);
+    }
+    old.synced(1).await;
+
+    old.pause();
+    let late: Vec<_> = (0..5)
+        .map(|number| {
+            let (broker, room) = (Arc::clone(&b.broker), room.clone());
+            let publish = async move {
+                let text = format!("late {number}");
+                (broker.publish(vec![publication(&room, &text)]).await.remove(0), text)
+            };
+            tokio::spawn(publish)
+        })
+        .collect();
+    new.promote().await;
+    moved.set_upstream(new.addr());
+    moved.cut();
+    for text in ["new 1", "new 2", "new 3"] {
+        let name = names.publish(&a, &room, text).await;
+        assert_ne!(name.epoch, before.epoch);
+    }
+    assert_eq!(names.until(&mut a, "new 3").await, 0);
+
+    old.resume();
+    let mut taken = 0;
+    for late in late {
+        if let (Ok(receipt), text) = late.await.unwrap() {
+            names.note(receipt.mark.unwrap().1, &text);
+            taken += 1;
+        }
+    }
+    assert!(taken > 0, "the sleeper has taken none of them");
+    left.set_upstream(new.addr());
+    left.cut();
+    names.publish(&b, &room, "after").await;
+    // What the old one has taken is lost: everybody is told, once.
+    assert_eq!(names.until(&mut b, "after").await, 1);
+    assert_eq!(names.until(&mut a, "after").await, 1);
+    names.publish(&a, &room, "end").await;
+    for node in [&mut a, &mut b] {
+        assert_eq!(names.until(node, "end").await, 0);
+    }
+}
+
+/// A connection lives through its server's demotion, another's reign and a second promotion.
+/// Nothing is lost, and the script finds out once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_and_back_is_noticed_once() {
+    let (a, [b]) = RedisServer::replicated().await;
+    let room = topic("room:1");
+    let mut node = node_with(unhurried(&a.url()), &room).await;
+    let before = node.publish(&room, "before").await.unwrap().mark.unwrap().1;
+    a.fail_over_to(&b).await;
+    b.fail_over_to(&a).await;
+    let after = node.publish(&room, "after").await.unwrap().mark.unwrap().1;
+    assert_ne!(before.epoch, after.epoch);
+    assert_eq!(after.offset, before.offset + 1);
+    assert_eq!([node.text().await, node.text().await], ["before", "after"]);
+    assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (1, 0));
+
+    a.cli(&["CONFIG", "RESETSTAT"]).await;
+    for number in 0..20 {
+        node.publish(&room, &number.to_string()).await.unwrap();
+        assert_eq!(node.text().await, number.to_string());
+    }
+    let calls = a.info("commandstats").await;
+    assert!(calls.contains("cmdstat_evalsha:calls=20,"), "none of them was made twice: {calls}");
+}
+
+/// A node's subscription is at the new primary, and its publishing connections at the old one, or
+/// the other way about: it publishes, and hears it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_two_primaries_find_together() {
+    for moving in ["pubsub", "normal"] {
+        let (old, [new]) = RedisServer::replicated().await;
+        let proxy = address(&old).await;
+        let room = topic("room:1");
+        let mut node = node_with(unhurried(&url(&proxy)), &room).await;
+        let before = node.publish(&room, "before").await.unwrap().mark.unwrap().1;
+        assert_eq!(node.text().await, "before");
+        old.synced(1).await;
+        new.promote().await;
+        proxy.set_upstream(new.addr());
+        old.cli(&["CLIENT", "KILL", "TYPE", moving]).await;
+        if moving == "pubsub" {
+            // Until then the node has no reason to doubt the old one.
+            node.continued().await;
+        }
+        let after = node.publish_at_last(&room, "after").await.mark.unwrap().1;
+        assert_eq!(node.text().await, "after", "{moving}");
+        assert_ne!(before.epoch, after.epoch);
+        assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (1, 0), "{moving}");
+        let stored = format!("{:?}", new.cli(&["XRANGE", "tg:{0}:s:room:1", "-", "+"]).await);
+        assert!(stored.contains("after"), "{stored}");
+    }
+}
+
+/// What a node saw of a primary is held against those that come long after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_is_noticed_reigns_later() {
+    let (mut old, [mut new]) = RedisServer::replicated().await;
+    let (room, mut names) = (topic("room:1"), Names::default());
+    let (here, there) = (address(&old).await, address(&old).await);
+    let (mut a, mut b) = (node(&here, &room).await, node(&there, &room).await);
+    names.publish(&b, &room, "kept").await;
+    old.synced(1).await;
+    // The one that will take over does not get what comes now, and only one node does.
+    here.refuse();
+    here.cut();
+    new.promote().await;
+    assert_eq!(names.until(&mut b, "kept").await, 0);
+    names.publish(&b, &room, "lost").await;
+    assert_eq!(names.until(&mut b, "lost").await, 0);
+    old.stop().await;
+    there.refuse();
+    there.cut();
+    here.set_upstream(new.addr());
+    here.accept();
+    for number in 0..3 {
+        let text = format!("reign {number}");
+        names.publish(&a, &room, &text).await;
+        assert_eq!(names.until(&mut a, &text).await, 0, "it has seen nothing of a loss");
+        new.restart().await;
+    }
+    names.publish(&a, &room, "last").await;
+    assert_eq!((begun(&a, "clean"), begun(&a, "lossy")), (4, 0));
+
+    there.set_upstream(new.addr());
+    there.accept();
+    names.publish(&b, &room, "after").await;
+    assert_eq!(names.until(&mut b, "after").await, 1);
+    assert_eq!(names.until(&mut a, "after").await, 1);
+    assert_eq!(begun(&a, "lossy") + begun(&b, "lossy"), 1);
+}
+
+/// Two replicas of one primary, promoted one after the other: both count on from the same number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_take_over_from_one_place_give_different_names() {
+    let (mut old, [mut first, second]) = RedisServer::replicated().await;
+    let (room, mut names) = (topic("room:1"), Names::default());
+    let proxy = address(&old).await;
+    let (mut a, mut b) = (node(&proxy, &room).await, node(&proxy, &room).await);
+    names.publish(&a, &room, "before").await;
+    old.synced(2).await;
+    old.stop().await;
+    first.promote().await;
+    proxy.set_upstream(first.addr());
+    let one = names.publish(&a, &room, "one").await;
+    for node in [&mut a, &mut b] {
+        assert_eq!(names.until(node, "one").await, 0);
+    }
+    first.stop().await;
+    second.promote().await;
+    proxy.set_upstream(second.addr());
+    let two = names.publish(&b, &room, "two").await;
+    assert_eq!(one.offset, two.offset, "both count on");
+    for node in [&mut a, &mut b] {
+        assert_eq!(names.until(node, "two").await, 1);
+    }
+    assert_eq!(begun(&a, "lossy") + begun(&b, "lossy"), 1);
+}
+
+/// A publication that is repeated through another node, and at another primary, is the same one.
+/// Its receipt can be lost with the primary that gave it: then it is stored there once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_elsewhere_is_the_same_publication() {
+    let (first, [mut second]) = RedisServer::replicated().await;
+    let room = topic("room:1");
+    let proxy = address(&first).await;
+    let (mut a, mut b) = (node(&proxy, &room).await, node(&proxy, &room).await);
+    let once = async |node: &Node| loop {
+        let receipt = node.broker.publish(vec![kept_by_key(&room, "once")]).await.remove(0);
+        if let Ok(receipt) = receipt {
+            return receipt.mark.unwrap().1;
+        }
+    };
+    let name = once(&a).await;
+    assert_eq!(once(&b).await, name);
+    proxy.set_upstream(second.addr());
+    first.fail_over_to(&second).await;
+    for node in [&mut a, &mut b] {
+        assert_eq!(once(node).await, name);
+        assert_eq!(node.text().await, "once");
+        node.continued().await;
+        node.wait_ready(true).await;
+        assert_eq!(once(node).await, name);
+    }
+
+    // It does not get what the other one takes from now on.
+    first.promote().await;
+    let other = Publication { key: Some("other".into()), ..publication(&room, "other") };
+    let lost = a.broker.publish(vec![other.clone()]).await.remove(0).unwrap().mark.unwrap().1;
+    for node in [&mut a, &mut b] {
+        assert_eq!(node.text().await, "other");
+    }
+    second.stop().await;
+    proxy.set_upstream(first.addr());
+    a.publish_at_last(&room, "after").await;
+    let again = b.broker.publish(vec![other]).await.remove(0).unwrap().mark.unwrap().1;
+    assert_ne!(lost, again);
+    for node in [&mut a, &mut b] {
+        assert_eq!(node.reset().await.1, ResetReason::Epoch);
+        assert_eq!([node.text().await, node.text().await], ["after", "other"]);
+    }
+    let page = a.read(&room, Span::Last { limit: 10 }).await;
+    assert_eq!(page.events.len(), 3);
+}
