@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::connect::unexpected;
 use crate::errors::unanswered;
 use crate::keys::Keys;
-use crate::partition::{Entered, Subscription};
 use crate::place::{Place, Verdict};
 use crate::pool::{Connection, Pool};
 use crate::room::Room;
 use crate::scripts::{self, eval};
+use crate::standing::{Entered, Standing};
 use crate::window::{self, EVENTS, Limits, Stored, TOPICS, Window};
 
 /// Reads in one pipeline. One event always fits, so each may bring an event of the largest size.
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) keys: Keys,
-    pub(crate) partitions: Arc<[Arc<Subscription>]>,
+    pub(crate) partitions: Arc<[Arc<Standing>]>,
     pub(crate) pool: Pool,
     /// How long a primary that takes over is waited for.
     pub(crate) patience: Duration,
@@ -51,7 +51,7 @@ pub(crate) enum Failed {
 
 /// Where the node has entered a partition: first as it is, then after it has entered again.
 struct Entries<'a> {
-    subscription: &'a Subscription,
+    standing: &'a Standing,
     patience: Duration,
     last: Option<Entered>,
     again: bool,
@@ -61,9 +61,9 @@ impl Entries<'_> {
     async fn next(&mut self) -> Result<Arc<Place>, Error> {
         let deadline = Instant::now() + self.patience;
         let entered = match &self.last {
-            None => self.subscription.entered(deadline).await?,
+            None => self.standing.entered(deadline).await?,
             Some(last) if std::mem::take(&mut self.again) => {
-                self.subscription.enter_again(last, deadline).await?
+                self.standing.enter_again(last, deadline).await?
             }
             Some(_) => return Err(Error::Unavailable("another primary is taking over".into())),
         };
@@ -172,8 +172,8 @@ impl Reader {
     }
 
     fn entries(&self, partition: Partition) -> Entries<'_> {
-        let subscription = &self.partitions[partition.index()];
-        Entries { subscription, patience: self.patience, last: None, again: true }
+        let standing = &self.partitions[partition.index()];
+        Entries { standing, patience: self.patience, last: None, again: true }
     }
 
     /// Reads on in topics of one partition. Answers that are short only for having many events are

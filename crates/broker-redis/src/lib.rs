@@ -37,6 +37,7 @@ mod partition;
 mod publish;
 mod room;
 mod scripts;
+mod standing;
 mod window;
 
 use std::sync::Arc;
@@ -54,11 +55,12 @@ pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
-use partition::{Link, Misfit, Probe, Probed, Subscription};
+use partition::{Link, Probe, Probed, Subscription};
 use pool::Generation;
 pub use pool::{Connection, Pool};
 use publish::Publisher;
 use room::Room;
+use standing::{Misfit, Standing};
 
 /// One node's broker over Redis. Dropping it ends its tasks and its [`Deliveries`].
 pub struct RedisBroker {
@@ -86,20 +88,22 @@ impl RedisBroker {
         let keys = Keys::new(&options.prefix, options.partitions, info.redis_settings().db());
         let (feed, deliveries) = queue(options.queue_bytes);
         let misfit = Misfit::default();
-        let subscription = |partition| {
+        let standing = |partition| Standing::new(partition, Arc::clone(&misfit));
+        let standings: Arc<[Arc<Standing>]> = keys.partitions().map(standing).collect();
+        let subscription = |standing: &Arc<Standing>| {
             let (keys, feed) = (keys.clone(), feed.clone());
-            Subscription::new(keys, partition, feed, options.queue_bytes, Arc::clone(&misfit))
+            Subscription::new(keys, Arc::clone(standing), feed, options.queue_bytes)
         };
-        let partitions: Arc<[Arc<Subscription>]> = keys.partitions().map(subscription).collect();
+        let partitions: Arc<[Arc<Subscription>]> = standings.iter().map(subscription).collect();
 
         let patience = options.connect_timeout;
         let generation = Generation::default();
         let publisher =
-            Publisher::new(keys.clone(), partitions.to_vec(), options.publish_connections, patience);
+            Publisher::new(keys.clone(), standings.to_vec(), options.publish_connections, patience);
         let publisher = Arc::new(publisher);
         let reader = Reader {
             keys: keys.clone(),
-            partitions: Arc::clone(&partitions),
+            partitions: standings,
             pool: Pool::new(connector.clone(), generation.clone(), &options)?,
             patience,
             memberships: options.memberships,

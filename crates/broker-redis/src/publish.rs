@@ -20,15 +20,15 @@ use tokio::time::Instant;
 use crate::connect::unexpected;
 use crate::errors::{Kind, Refusal, unanswered};
 use crate::keys::Keys;
-use crate::partition::{Entered, Subscription};
 use crate::scripts;
+use crate::standing::{Entered, Standing};
 use attempt::Again;
 use slot::{Slots, Up};
 
 /// The publishing half of the broker.
 pub(crate) struct Publisher {
     keys: Keys,
-    partitions: Vec<Arc<Subscription>>,
+    partitions: Vec<Arc<Standing>>,
     hash: String,
     slots: Slots,
     patience: Duration,
@@ -63,7 +63,7 @@ impl Publisher {
     /// `patience`: how long a publish waits for a connection, or for a primary that takes over.
     pub(crate) fn new(
         keys: Keys,
-        partitions: Vec<Arc<Subscription>>,
+        partitions: Vec<Arc<Standing>>,
         connections: usize,
         patience: Duration,
     ) -> Self {

@@ -99,11 +99,11 @@ impl Link {
                 Err(error) => self.connector.failed(&error),
             };
             self.shared.sequencer.lock().away();
-            self.shared.set_state(Err(why.clone()));
+            self.shared.standing.set_state(Err(why.clone()));
             up.set(0);
             self.generation.end();
             // It may have been declared dead by others before.
-            if self.shared.state.borrow().link == link {
+            if self.shared.standing.state().borrow().link == link {
                 down = Instant::now();
                 backoff.reset();
                 complaint = Complaint::default();
@@ -130,14 +130,14 @@ impl Link {
         let work = async {
             self.enter(&mut connection, sure).await?;
             self.settle(&mut connection, doubts).await?;
-            shared.set_state(Ok(link));
+            shared.standing.set_state(Ok(link));
             let up = self.metrics.partition_up.with_label_values(&[&shared.partition.to_string()]);
             up.set(1);
             let (redis, away) = (&self.connector.address, down.elapsed());
             tracing::info!(%redis, partition = %shared.partition, ?away, "Redis is there: the subscription is live");
             loop {
                 tokio::select! {
-                    () = shared.work.notified() => {}
+                    () = shared.standing.work.notified() => {}
                     // Where a PING would be answered, too: by a replica, or by a primary of which
                     // another node knows better.
                     () = sleep(self.check) => if self.head(&mut connection).await?.is_none() {
@@ -164,9 +164,10 @@ impl Link {
     async fn enter(&self, connection: &mut MultiplexedConnection, sure: bool) -> Result<(), Error> {
         let (shared, keys) = (&self.shared, &self.reader.keys);
         loop {
-            let entered = shared.entered.read().as_ref().map(|entered| entered.place.head.epoch);
+            let entered = shared.standing.place().map(|place| place.head.epoch);
             let question = {
-                let evidence = shared.evidence.lock();
+                let evidence = shared.standing.evidence();
+                let evidence = evidence.lock();
                 scripts::enter(keys, shared.partition, sure, entered, evidence.entries())
             };
             let answer = ask(connection, &question).await?;
@@ -184,14 +185,15 @@ impl Link {
                 let set = keys.count();
                 format!("this deployment has {was} partitions, redis.partitions is {set}; set it to {was}, or begin with another redis.prefix")
             });
-            shared.set_misfit(misfit.clone());
+            shared.standing.set_misfit(misfit.clone());
             if let Some(why) = misfit {
                 return refused(why);
             }
             let place = Place::parse(&answer)?;
             self.note(&place);
             let beyond = {
-                let mut evidence = shared.evidence.lock();
+                let evidence = shared.standing.evidence();
+                let mut evidence = evidence.lock();
                 evidence.accepted(&place);
                 evidence.is_beyond(&place)
             };
@@ -222,7 +224,7 @@ impl Link {
     async fn settle(&self, connection: &mut MultiplexedConnection, doubts: &mut Doubts) -> Result<(), Error> {
         let mut fresh = Vec::new();
         loop {
-            let doubted = self.shared.take_doubt();
+            let doubted = self.shared.standing.take_doubt();
             let (leaving, pending, mode) = {
                 let mut sequencer = self.shared.sequencer.lock();
                 (sequencer.take_leaving(), sequencer.take_pending(), sequencer.mode)
@@ -282,8 +284,8 @@ impl Link {
 
     /// Where the partition stands on this connection's server, if that is the one that was entered.
     async fn head(&self, connection: &mut MultiplexedConnection) -> Result<Option<Position>, Error> {
-        let Some(entered) = self.shared.entered.read().clone() else { return Ok(None) };
-        let question = scripts::head(&self.reader.keys, self.shared.partition, entered.place.head.epoch);
+        let Some(place) = self.shared.standing.place() else { return Ok(None) };
+        let question = scripts::head(&self.reader.keys, self.shared.partition, place.head.epoch);
         let answer = ask(connection, &question).await?;
         if scripts::is_elsewhere(&answer) { Ok(None) } else { scripts::position(&answer).map(Some) }
     }

@@ -74,7 +74,7 @@ impl Probe {
 
     /// Whether the partition works, with words for people.
     pub(crate) fn outcome(&self) -> Outcome {
-        let state = self.subscription.state().borrow().clone();
+        let state = self.subscription.standing.state().borrow().clone();
         let last = self.last.lock();
         let failing = || format!("the probe has failed for {}: ", ago(last.since));
         match &last.outcome {
@@ -93,7 +93,7 @@ impl Probe {
 
     /// Probes without end: whenever the subscription comes (back), and then at each interval.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut state = self.subscription.state();
+        let mut state = self.subscription.standing.state();
         // Waits as long as Redis is away, as does the loop: nothing would hear the probe, and health tells why.
         if self.subscription.subscribe(vec![self.topic.clone()]).await.is_err() {
             return;

@@ -90,8 +90,7 @@ impl Link {
     /// Hands on what a partition's topics have stored after what was seen, up to the head.
     async fn catch_up(&self, round: &mut Round) -> Result<(), Error> {
         let head = round.head;
-        let Some(place) = self.shared.entered.read().as_ref().map(|entered| Arc::clone(&entered.place))
-        else {
+        let Some(place) = self.shared.standing.place() else {
             return Ok(());
         };
         let missed = self.missed(&place).await?;

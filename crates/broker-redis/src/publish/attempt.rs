@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::slot::{Slot, Up};
 use super::{Call, Publisher};
 use crate::errors::{Kind, Refusal};
-use crate::partition::Entered;
 use crate::scripts;
+use crate::standing::Entered;
 
 /// The first pause before Redis is asked again to do what it can't do yet.
 const PAUSE: Duration = Duration::from_millis(50);
