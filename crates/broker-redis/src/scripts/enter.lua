@@ -128,8 +128,5 @@ if changed or began ~= '' then
     redis.call('HDEL', KEYS[1], 'old')
   end
   redis.call('MSET', KEYS[2], epoch, KEYS[3], text(counter))
-else
-  -- A replica must refuse it: whoever enters is to find out.
-  redis.call('PERSIST', KEYS[1])
 end
 return {epoch, counter, tonumber(begin), life, place[6] or '', old or '', began}

@@ -1,5 +1,4 @@
--- Where a partition stands, and that this server would take a write: PERSIST changes nothing, and a replica refuses it.
+-- Where a partition stands, and that this server is its primary: the check before it sees to that.
 --
 -- Gives {epoch, counter}.
-redis.call('PERSIST', KEYS[1])
 return {epoch, counter}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_broker::{Broker, Publication, ResetReason, Span};
 use tidegate_broker_redis::Options;
 use tidegate_protocol::{Position, Topic};
-use tidegate_testkit::{RedisServer, TcpProxy};
+use tidegate_testkit::{RedisServer, TcpProxy, eventually};
 
 use crate::cluster::{Node, Word, options, publication, topic};
 
@@ -312,11 +312,11 @@ async fn a_repeat_elsewhere_is_the_same_publication() {
     let room = topic("room:1");
     let proxy = address(&first).await;
     let (mut a, mut b) = (node(&proxy, &room).await, node(&proxy, &room).await);
-    let once = async |node: &Node| loop {
-        let receipt = node.broker.publish(vec![kept_by_key(&room, "once")]).await.remove(0);
-        if let Ok(receipt) = receipt {
-            return receipt.mark.unwrap().1;
-        }
+    let once = async |node: &Node| {
+        let receipt = eventually("a receipt", async || {
+            node.broker.publish(vec![kept_by_key(&room, "once")]).await.remove(0).ok()
+        });
+        receipt.await.mark.unwrap().1
     };
     let name = once(&a).await;
     assert_eq!(once(&b).await, name);

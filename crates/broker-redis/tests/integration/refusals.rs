@@ -87,3 +87,33 @@ async fn a_place_of_another_type_is_told() {
     redis.cli(&["DEL", "tg:{0}:place"]).await;
     node.wait_ready(true).await;
 }
+
+/// A primary that refuses all writes for want of replicas, or because its disk is full, still sends
+/// and still answers: streams stay, and new ones begin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_refuses_writes_keeps_its_listeners() {
+    let redis = RedisServer::start().await;
+    let mut node = Node::start(options(&redis.url()));
+    let (room, other) = (topic("room:1"), topic("room:2"));
+    node.subscribe(std::slice::from_ref(&room)).await;
+    node.publish_at_last(&room, "before").await;
+    node.wait_ready(true).await;
+    redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let refused = publish(&node).await.unwrap_err();
+    assert!(refused.to_string().contains("NOREPLICAS"), "{refused}");
+    tidegate_testkit::eventually("the probe is refused", async || {
+        let health = node.broker.health();
+        (!health.ready && health.detail.contains("NOREPLICAS")).then_some(())
+    })
+    .await;
+    node.subscribe(std::slice::from_ref(&other)).await;
+    let late = Node::start(options(&redis.url()));
+    late.subscribe(std::slice::from_ref(&room)).await;
+    assert_eq!(late.read(&room, Span::Last { limit: 1 }).await.events.len(), 1);
+
+    redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    node.publish_at_last(&other, "after").await;
+    assert_eq!([node.text().await, node.text().await], ["before", "after"]);
+    node.wait_ready(true).await;
+    assert_eq!(node.metrics.reconnects.get(), 0);
+}
