@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_broker::{Broker, Publication, ResetReason, Span};
+use tidegate_broker::{Broker, Publication, Read, ResetReason, Span};
 use tidegate_protocol::Topic;
 use tidegate_testkit::{RedisServer, eventually};
 
@@ -275,4 +275,28 @@ async fn a_repeat_elsewhere_is_the_same_publication() {
     }
     let page = a.read(&room, Span::Last { limit: 10 }).await;
     assert_eq!(page.events.len(), 3);
+}
+
+/// A read meets a primary that has become a replica before the node has noticed: it is made again
+/// where the primary is, and so is a change of a membership.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_follow_the_primary() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, ann) = (topic("room:1"), topic("user:ann"));
+    let node = node_with(unhurried(&url(&proxy)), &room).await;
+    node.publish(&room, "before").await.unwrap();
+    let read = Read { topic: room.clone(), span: Span::Last { limit: 1 } };
+    // Its connections are open.
+    node.broker.history(vec![read.clone()]).await.unwrap();
+    assert!(node.broker.set_membership(&ann, &room, true).await.unwrap());
+    old.synced(1).await;
+    proxy.set_upstream(new.addr());
+    old.fail_over_to(&new).await;
+    let page = node.broker.history(vec![read.clone()]).await.unwrap().remove(0);
+    assert_eq!(page.events.len(), 1);
+    proxy.set_upstream(old.addr());
+    new.fail_over_to(&old).await;
+    assert!(node.broker.set_membership(&ann, &room, false).await.unwrap());
+    assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (2, 0));
 }
