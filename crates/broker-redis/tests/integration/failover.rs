@@ -1,12 +1,14 @@
 //! Another primary: with all events, without the last ones, or beside one that still lives.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_broker::{Broker, Publication, Read, ResetReason, Span};
+use tidegate_broker_redis::Options;
 use tidegate_protocol::Topic;
-use tidegate_testkit::{RedisServer, eventually};
+use tidegate_testkit::{DEADLINE, RedisServer, eventually};
 
-use crate::cluster::{Node, publication, topic};
+use crate::cluster::{Node, options, publication, topic, topics};
 use crate::primaries::{Names, address, begun, node, node_with, unhurried, url};
 
 fn kept_by_key(room: &Topic, text: &str) -> Publication {
@@ -299,4 +301,38 @@ async fn reads_follow_the_primary() {
     new.fail_over_to(&old).await;
     assert!(node.broker.set_membership(&ann, &room, false).await.unwrap());
     assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (2, 0));
+}
+
+/// Each partition has a line of its own, and all of them share the publishing connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_partitions_change_their_primary_together() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let connect_timeout = DEADLINE;
+    let mut node = Node::start(Options { partitions: 4, connect_timeout, ..options(&url(&proxy)) });
+    let rooms = topics(8);
+    node.subscribe(&rooms).await;
+    node.wait_ready(true).await;
+    let batch = |text: &str| rooms.iter().map(|room| publication(room, text)).collect::<Vec<_>>();
+    for result in node.broker.publish(batch("before")).await {
+        result.unwrap();
+    }
+    proxy.set_upstream(new.addr());
+    old.fail_over_to(&new).await;
+    for result in node.broker.publish(batch("after")).await {
+        result.unwrap();
+    }
+    let mut seen = HashMap::new();
+    for _ in 0..2 * rooms.len() {
+        let event = node.event().await;
+        let text = String::from_utf8_lossy(event.data.as_bytes()).into_owned();
+        seen.entry(event.topic.clone()).or_insert_with(Vec::new).push(text);
+    }
+    for room in &rooms {
+        assert_eq!(seen[room], ["before", "after"]);
+    }
+    assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (4, 0));
+    let reads = rooms.iter().map(|room| Read { topic: room.clone(), span: Span::Last { limit: 5 } });
+    let pages = node.broker.history(reads.collect()).await.unwrap();
+    assert!(pages.iter().all(|page| page.events.len() == 2));
 }
