@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::keys::Keys;
 use crate::place::{Evidence, Place};
 pub(crate) use link::Link;
-pub(crate) use probe::{Outcome as Probed, Probe};
+pub(crate) use probe::{Outcome as Probed, Probe, Silent};
 use sequencer::{Outcome, Sequencer};
 
 /// Foreign bytes on our channels are logged this often at most.
