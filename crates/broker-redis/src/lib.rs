@@ -44,6 +44,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use tidegate_broker::{Broker, Deliveries, Error, Health, Metrics, Page, Publication, Read, Receipt, queue};
 use tidegate_protocol::{Cursor, Partition, Topic};
 use tidegate_tasks::Tasks;
@@ -55,7 +56,7 @@ pub use dialer::{Dialer, Stream};
 use history::Reader;
 use keys::Keys;
 pub use options::{Options, StartError};
-use partition::{Link, Probe, Probed, Subscription};
+use partition::{Link, Probe, Probed, Silent, Subscription};
 use pool::Generation;
 pub use pool::{Connection, Pool};
 use publish::Publisher;
@@ -120,6 +121,7 @@ impl RedisBroker {
         let alone = Options { pool_size: partitions.len(), ..options.clone() };
         let pool = Pool::new(connector.clone(), generation.clone(), &alone)?;
         let repairs = Reader { pool, ..reader.clone() };
+        let silent: Silent = Arc::new(Mutex::new(keys.partitions().collect()));
         let mut probes = Vec::with_capacity(partitions.len());
         for subscription in partitions.iter() {
             let link = Link::new(
@@ -132,8 +134,8 @@ impl RedisBroker {
             );
             let of = subscription.partition;
             tasks.spawn(&format!("redis subscription {of}"), link.run());
-            let probe =
-                Probe::new(Arc::clone(&publisher), Arc::clone(subscription), metrics.clone(), &options);
+            let (publisher, subscription) = (Arc::clone(&publisher), Arc::clone(subscription));
+            let probe = Probe::new(publisher, subscription, metrics.clone(), Arc::clone(&silent), &options);
             let probe = Arc::new(probe);
             tasks.spawn(&format!("redis probe {of}"), Arc::clone(&probe).run());
             probes.push(probe);

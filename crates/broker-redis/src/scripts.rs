@@ -7,7 +7,7 @@ use tidegate_broker::Error;
 use tidegate_protocol::{Epoch, Offset, Partition, Position};
 
 use crate::connect::unexpected;
-use crate::errors::Refusal;
+use crate::errors::{Kind, Refusal};
 use crate::keys::Keys;
 
 /// What a script's text is made of: the check of the caller's epoch, and the script itself.
@@ -103,9 +103,13 @@ pub(crate) fn other_partitions(answer: &Value) -> Option<String> {
     }
 }
 
-/// Whether the script wrote nothing, for the place is not of the epoch that it was called with.
+/// Whether the script did nothing, for this is not the server, or not the place, that the node has
+/// entered.
 pub(crate) fn is_elsewhere(answer: &Value) -> bool {
-    word(answer) == Some(b"epoch")
+    match answer {
+        Value::ServerError(error) => Refusal::of(error).kind == Kind::NotPrimary,
+        answer => word(answer) == Some(b"epoch"),
+    }
 }
 
 /// Reads the answer of [`head`].

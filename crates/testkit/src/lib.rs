@@ -1,8 +1,8 @@
 //! For tests only: the world around a gateway, over real sockets and real processes.
 //!
-//! - [`RedisServer`], [`Nginx`], [`Gateway`]: child processes that a test starts, pauses, kills and
-//!   restarts. They are those of [`tidegate_children`], with waits that leave the test's runtime
-//!   free.
+//! - [`RedisServer`], with replicas if need be, [`Nginx`], [`Gateway`]: child processes that a test
+//!   starts, pauses, kills and restarts. They are those of [`tidegate_children`], with waits that
+//!   leave the test's runtime free.
 //! - [`Sse`]: one stream, read as slowly as a test likes. [`EventSource`]: a browser that
 //!   reconnects for ever.
 //! - [`Chromium`]: a real browser.

@@ -27,7 +27,7 @@ use crate::keys::Keys;
 use crate::place::Place;
 use crate::standing::Standing;
 pub(crate) use link::Link;
-pub(crate) use probe::{Outcome as Probed, Probe};
+pub(crate) use probe::{Outcome as Probed, Probe, Silent};
 use sequencer::{Outcome, Sequencer};
 
 /// Foreign bytes on our channels are logged this often at most.

@@ -2,12 +2,13 @@
 //!
 //! It tells "connected but deaf" from healthy and "takes connections" from "takes events", and it moves the places of quiet partitions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegate_broker::Metrics;
-use tidegate_protocol::Topic;
+use tidegate_protocol::{Partition, Topic};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Subscription;
@@ -23,11 +24,15 @@ pub(crate) struct Probe {
     publisher: Arc<Publisher>,
     subscription: Arc<Subscription>,
     metrics: Metrics,
+    silent: Silent,
     topic: Topic,
     interval: Duration,
     patience: Duration,
     last: Mutex<Last>,
 }
+
+/// The partitions whose last probe has not come back: one gauge is about all of them.
+pub(crate) type Silent = Arc<Mutex<BTreeSet<Partition>>>;
 
 /// What came of the last probe.
 struct Last {
@@ -57,6 +62,7 @@ impl Probe {
         publisher: Arc<Publisher>,
         subscription: Arc<Subscription>,
         metrics: Metrics,
+        silent: Silent,
         options: &Options,
     ) -> Self {
         let last =
@@ -66,6 +72,7 @@ impl Probe {
             publisher,
             subscription,
             metrics,
+            silent,
             interval: options.probe_interval,
             patience: options.probe_timeout,
             last: Mutex::new(last),
@@ -100,7 +107,7 @@ impl Probe {
         }
         for round in 0.. {
             if !state.borrow().live {
-                self.metrics.probe_up.set(0);
+                self.set_up(false);
             }
             let Ok(link) = state.wait_for(|state| state.live).await.map(|state| state.link) else { return };
             self.publisher.slots().wake();
@@ -139,8 +146,14 @@ impl Probe {
         }
     }
 
+    fn set_up(&self, up: bool) {
+        let (mut silent, partition) = (self.silent.lock(), self.subscription.partition);
+        _ = if up { silent.remove(&partition) } else { silent.insert(partition) };
+        self.metrics.probe_up.set(i64::from(silent.is_empty()));
+    }
+
     fn note(&self, outcome: Outcome, started: Instant) {
-        self.metrics.probe_up.set(i64::from(outcome.is_heard()));
+        self.set_up(outcome.is_heard());
         if outcome.is_heard() {
             self.metrics.probe_seconds.observe(started.elapsed().as_secs_f64());
         }

@@ -2,88 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tidegate_broker::{Broker, Publication, ResetReason, Span};
+use tidegate_broker::{Broker, Publication, Read, ResetReason, Span};
 use tidegate_broker_redis::Options;
-use tidegate_protocol::{Position, Topic};
-use tidegate_testkit::{RedisServer, TcpProxy, eventually};
+use tidegate_protocol::Topic;
+use tidegate_testkit::{DEADLINE, RedisServer, eventually};
 
-use crate::cluster::{Node, Word, options, publication, topic};
-
-/// An (epoch, offset) names one event: all that was ever seen, by name.
-#[derive(Default)]
-struct Names(HashMap<Position, String>);
-
-impl Names {
-    fn note(&mut self, name: Position, text: &str) {
-        let known = self.0.entry(name).or_insert_with(|| text.into());
-        assert_eq!(known, text, "two events have one name: {name:?}");
-    }
-
-    /// Publishes something, and takes its name.
-    async fn publish(&mut self, node: &Node, room: &Topic, text: &str) -> Position {
-        let name = node.publish_at_last(room, text).await.mark.unwrap().1;
-        self.note(name, text);
-        name
-    }
-
-    /// Takes what a node is told until an event of that text. Gives the resets before it.
-    async fn until(&mut self, node: &mut Node, text: &str) -> usize {
-        let mut resets = 0;
-        loop {
-            match node.word().await {
-                Word::Event(event) => {
-                    let seen = String::from_utf8_lossy(event.data.as_bytes()).into_owned();
-                    self.note(event.mark.position(), &seen);
-                    if seen == text {
-                        return resets;
-                    }
-                }
-                Word::Reset { topics, reason, .. } => {
-                    assert_eq!((topics, reason), (None, ResetReason::Epoch));
-                    resets += 1;
-                }
-                Word::Gap | Word::Continued(_) => {}
-            }
-        }
-    }
-}
-
-/// A node's way to Redis: an address that stands for whoever is the primary.
-async fn address(primary: &RedisServer) -> TcpProxy {
-    TcpProxy::start(primary.addr()).await
-}
-
-/// A node behind such an address, that listens to a topic.
-async fn node(address: &TcpProxy, room: &Topic) -> Node {
-    node_with(options(&url(address)), room).await
-}
-
-async fn node_with(options: Options, room: &Topic) -> Node {
-    let node = Node::start(options);
-    node.subscribe(std::slice::from_ref(room)).await;
-    node.wait_ready(true).await;
-    node
-}
-
-fn url(address: &TcpProxy) -> String {
-    format!("redis://{}/", address.addr())
-}
-
-/// So long that a frozen server stays connected, and rare probes do not notice anything.
-fn unhurried(url: &str) -> Options {
-    let long = Duration::from_secs(60);
-    Options { response_timeout: long, probe_timeout: long, probe_interval: long, ..options(url) }
-}
+use crate::cluster::{Node, options, publication, topic, topics};
+use crate::primaries::{Names, address, begun, node, node_with, unhurried, url};
 
 fn kept_by_key(room: &Topic, text: &str) -> Publication {
     Publication { key: Some("once".into()), ..publication(room, text) }
-}
-
-/// Epochs that this node has begun.
-fn begun(node: &Node, cause: &str) -> u64 {
-    node.metrics.epochs.with_label_values(&[cause]).get()
 }
 
 /// The old primary lives on as a replica, with the connections of the nodes open: it takes no
@@ -348,4 +277,62 @@ async fn a_repeat_elsewhere_is_the_same_publication() {
     }
     let page = a.read(&room, Span::Last { limit: 10 }).await;
     assert_eq!(page.events.len(), 3);
+}
+
+/// A read meets a primary that has become a replica before the node has noticed: it is made again
+/// where the primary is, and so is a change of a membership.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_follow_the_primary() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, ann) = (topic("room:1"), topic("user:ann"));
+    let node = node_with(unhurried(&url(&proxy)), &room).await;
+    node.publish(&room, "before").await.unwrap();
+    let read = Read { topic: room.clone(), span: Span::Last { limit: 1 } };
+    // Its connections are open.
+    node.broker.history(vec![read.clone()]).await.unwrap();
+    assert!(node.broker.set_membership(&ann, &room, true).await.unwrap());
+    old.synced(1).await;
+    proxy.set_upstream(new.addr());
+    old.fail_over_to(&new).await;
+    let page = node.broker.history(vec![read.clone()]).await.unwrap().remove(0);
+    assert_eq!(page.events.len(), 1);
+    proxy.set_upstream(old.addr());
+    new.fail_over_to(&old).await;
+    assert!(node.broker.set_membership(&ann, &room, false).await.unwrap());
+    assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (2, 0));
+}
+
+/// Each partition has a line of its own, and all of them share the publishing connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_partitions_change_their_primary_together() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let connect_timeout = DEADLINE;
+    let mut node = Node::start(Options { partitions: 4, connect_timeout, ..options(&url(&proxy)) });
+    let rooms = topics(8);
+    node.subscribe(&rooms).await;
+    node.wait_ready(true).await;
+    let batch = |text: &str| rooms.iter().map(|room| publication(room, text)).collect::<Vec<_>>();
+    for result in node.broker.publish(batch("before")).await {
+        result.unwrap();
+    }
+    proxy.set_upstream(new.addr());
+    old.fail_over_to(&new).await;
+    for result in node.broker.publish(batch("after")).await {
+        result.unwrap();
+    }
+    let mut seen = HashMap::new();
+    for _ in 0..2 * rooms.len() {
+        let event = node.event().await;
+        let text = String::from_utf8_lossy(event.data.as_bytes()).into_owned();
+        seen.entry(event.topic.clone()).or_insert_with(Vec::new).push(text);
+    }
+    for room in &rooms {
+        assert_eq!(seen[room], ["before", "after"]);
+    }
+    assert_eq!((begun(&node, "clean"), begun(&node, "lossy")), (4, 0));
+    let reads = rooms.iter().map(|room| Read { topic: room.clone(), span: Span::Last { limit: 5 } });
+    let pages = node.broker.history(reads.collect()).await.unwrap();
+    assert!(pages.iter().all(|page| page.events.len() == 2));
 }

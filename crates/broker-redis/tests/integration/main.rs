@@ -11,6 +11,7 @@ mod failover;
 mod order;
 mod outages;
 mod pool;
+mod primaries;
 mod refusals;
 mod rights;
 mod settings;

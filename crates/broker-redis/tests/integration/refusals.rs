@@ -1,6 +1,7 @@
 //! Redis refuses a part of a publish: nothing of it is stored, sent or remembered.
 
 use tidegate_broker::{Broker, Error, Publication, Receipt, Span};
+use tidegate_broker_redis::Options;
 use tidegate_testkit::RedisServer;
 
 use crate::cluster::{Node, options, publication, topic};
@@ -38,7 +39,7 @@ async fn a_key_of_another_type_refuses_all_of_a_publish() {
         let before = keys(&redis).await;
         for _ in 0..2 {
             let refused = publish(&node).await.unwrap_err();
-            assert!(matches!(refused, Error::Unavailable(_)), "{key}: {refused}");
+            assert!(matches!(refused, Error::Refused(_)), "{key}: {refused}");
             assert!(refused.to_string().contains("WRONGTYPE"), "{key}: {refused}");
         }
         assert_eq!(keys(&redis).await, before, "{key}");
@@ -116,4 +117,25 @@ async fn a_primary_that_refuses_writes_keeps_its_listeners() {
     assert_eq!([node.text().await, node.text().await], ["before", "after"]);
     node.wait_ready(true).await;
     assert_eq!(node.metrics.reconnects.get(), 0);
+}
+
+/// One gauge is about the probes of all partitions: those that come back don't hide one that does
+/// not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_silent_partition_shows_in_the_gauge() {
+    let redis = RedisServer::start().await;
+    let node = Node::start(Options { partitions: 2, ..options(&redis.url()) });
+    node.wait_ready(true).await;
+    assert_eq!(node.metrics.probe_up.get(), 1);
+    redis.cli(&["DEL", "tg:{1}:place"]).await;
+    redis.cli(&["RPUSH", "tg:{1}:place", "a list"]).await;
+    node.wait_ready(false).await;
+    let heard = || node.metrics.probe_seconds.get_sample_count();
+    let before = heard();
+    tidegate_testkit::eventually("the other's probes", async || (heard() > before + 2).then_some(())).await;
+    assert_eq!(node.metrics.probe_up.get(), 0);
+    redis.cli(&["DEL", "tg:{1}:place"]).await;
+    node.wait_ready(true).await;
+    tidegate_testkit::eventually("the gauge", async || (node.metrics.probe_up.get() == 1).then_some(()))
+        .await;
 }
