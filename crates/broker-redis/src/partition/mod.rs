@@ -3,6 +3,7 @@
 
 mod changes;
 mod entry;
+mod eviction;
 mod link;
 mod probe;
 mod repair;
@@ -26,6 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::errors::words;
 use crate::keys::Keys;
 use crate::place::{Evidence, Place};
+pub(crate) use eviction::Eviction;
 pub(crate) use link::Link;
 pub(crate) use probe::{Outcome as Probed, Probe};
 use sequencer::{Outcome, Sequencer};
@@ -47,6 +49,7 @@ pub(crate) struct Subscription {
     /// The last connection that must go, and why.
     broken: watch::Sender<(u64, String)>,
     state: watch::Sender<State>,
+    pub(crate) eviction: Mutex<Eviction>,
     foreign: Foreign,
 }
 
@@ -94,6 +97,7 @@ impl Subscription {
             doubted: AtomicU64::new(0),
             broken: watch::Sender::new((0, String::new())),
             state: watch::Sender::new(state),
+            eviction: Mutex::default(),
             foreign: Foreign::default(),
         })
     }

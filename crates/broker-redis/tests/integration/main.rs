@@ -5,6 +5,7 @@
 mod cluster;
 mod contract;
 mod epochs;
+mod eviction;
 mod order;
 mod outages;
 mod pool;
