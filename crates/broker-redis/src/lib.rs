@@ -16,7 +16,8 @@
 //!
 //! A partition is what belongs to one hash tag. It has one primary at any time; an epoch belongs to one reign of one
 //! primary ([`place`]). Needs Redis 6.2 or newer (RESP3, exclusive ranges) and `maxmemory-policy noeviction`: an evicted
-//! place is noticed and becomes another life, an evicted record can hide that a topic has lost events.
+//! place is noticed and becomes another life, and an evicted record is made up from its stream; where both are gone, a
+//! topic has lost events in silence.
 
 mod backoff;
 mod connect;
@@ -71,6 +72,7 @@ pub struct RedisBroker {
     partitions: Arc<[Arc<Subscription>]>,
     probes: Vec<Arc<Probe>>,
     metrics: Metrics,
+    require_noeviction: bool,
     stop: CancellationToken,
 }
 
@@ -141,7 +143,8 @@ impl RedisBroker {
             probes.push(probe);
         }
 
-        let broker = Self { keys, publisher, reader, partitions, probes, metrics, stop };
+        let require_noeviction = options.require_noeviction;
+        let broker = Self { keys, publisher, reader, partitions, probes, metrics, require_noeviction, stop };
         Ok((Arc::new(broker), deliveries))
     }
 
@@ -255,11 +258,17 @@ impl Broker for RedisBroker {
         // What Redis itself refuses it refuses to every node: one that is taken out of service for
         // that would take the other partitions with it.
         let ready = works && !outcomes().any(|(_, outcome)| matches!(outcome, Probed::Failed(_)));
+        let problems = self.partitions.iter();
+        let mut problems =
+            problems.filter_map(|partition| partition.eviction.lock().problem(self.require_noeviction));
+        let eviction = problems.next();
+        let keeps = eviction.as_ref().is_none_or(|(_, stops)| !stops);
         let detail = match degraded.first() {
+            None if !keeps => eviction.iter().map(|(words, _)| words.as_str()).collect(),
             None => "publishing and receiving work".into(),
             Some((_, why)) if self.partitions.len() == 1 => why.clone(),
             Some((partition, why)) => format!("partition {partition}: {why}"),
         };
-        Health { ready, detail, degraded, eviction: None }
+        Health { ready: ready && keeps, detail, degraded, eviction: eviction.map(|(words, _)| words) }
     }
 }

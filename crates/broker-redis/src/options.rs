@@ -28,6 +28,8 @@ pub struct Options {
     pub probe_interval: Duration,
     /// Until a probe must have been heard.
     pub probe_timeout: Duration,
+    /// Not ready while Redis may evict keys.
+    pub require_noeviction: bool,
     /// Bytes of deliveries that may wait for dispatch, and again as many that may wait for a repair.
     pub queue_bytes: usize,
     /// Topics that one user may be a member of.
@@ -52,6 +54,7 @@ impl Default for Options {
             response_timeout: Duration::from_secs(2),
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(2),
+            require_noeviction: false,
             queue_bytes: 64 << 20,
             memberships: MEMBERSHIPS,
             node: "node".into(),

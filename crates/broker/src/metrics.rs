@@ -14,6 +14,10 @@ pub struct Metrics {
     /// `tidegate_epochs_total`, by cause: epochs that this node has begun. `clean`: Redis restarted or
     /// failed over, nothing was lost; `lossy`: events were lost; `new`: there was nothing before.
     pub epochs: IntCounterVec,
+    /// `tidegate_redis_evicting`, by partition: 1 while Redis may evict keys to make room.
+    pub evicting: IntGaugeVec,
+    /// `tidegate_redis_evicted_keys`, by partition: keys that Redis has evicted while this node looked.
+    pub evicted_keys: IntGaugeVec,
     /// `tidegate_probe_up`: 1 while the probes of all partitions come back in time.
     pub probe_up: IntGauge,
     /// `tidegate_probe_seconds`: from sending a probe to hearing it.
@@ -54,6 +58,17 @@ impl Metrics {
                 Opts::new("tidegate_epochs_total", "Epochs that this node has begun, by cause"),
                 &["cause"],
             )?,
+            evicting: IntGaugeVec::new(
+                Opts::new("tidegate_redis_evicting", "1 while Redis may evict keys to make room"),
+                &["partition"],
+            )?,
+            evicted_keys: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_redis_evicted_keys",
+                    "Keys that Redis has evicted while this node looked",
+                ),
+                &["partition"],
+            )?,
             probe_up: IntGauge::new("tidegate_probe_up", "1 while the broker probe comes back in time")?,
             probe_seconds: histogram("tidegate_probe_seconds", "From sending a broker probe to hearing it")?,
             publish_seconds: histogram(
@@ -68,6 +83,8 @@ impl Metrics {
         registry.register(Box::new(metrics.reconnects.clone()))?;
         registry.register(Box::new(metrics.partition_up.clone()))?;
         registry.register(Box::new(metrics.epochs.clone()))?;
+        registry.register(Box::new(metrics.evicting.clone()))?;
+        registry.register(Box::new(metrics.evicted_keys.clone()))?;
         // A rate needs a first value.
         for cause in ["clean", "lossy", "new"] {
             metrics.epochs.with_label_values(&[cause]);

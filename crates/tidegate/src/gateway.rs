@@ -196,6 +196,7 @@ fn link(
         response_timeout: redis.response_timeout,
         probe_interval: redis.probe_interval,
         probe_timeout: redis.probe_timeout,
+        require_noeviction: redis.require_noeviction,
         queue_bytes: bytes(redis.queue_bytes),
         memberships: config.limits.memberships,
         node: node.to_owned(),

@@ -181,7 +181,7 @@ impl Cluster {
             // That Redis has lost its data is what was done to it.
             let bad = |line: &&str| {
                 line.contains("panicked at")
-                    || line.contains(" ERROR ") && !line.contains("another epoch has begun")
+                    || line.contains(" ERROR ") && !line.contains("Redis has lost events")
             };
             found.extend(log.lines().filter(bad).map(|line| format!("{}: {line}", node.name())));
         }

@@ -8,6 +8,7 @@ use tidegate_protocol::Position;
 use tokio::time::{Instant, sleep};
 
 use super::Subscription;
+use super::eviction::LOOK_EVERY;
 use super::repair::Round;
 use super::sequencer::Mode;
 use crate::backoff::Backoff;
@@ -46,10 +47,10 @@ const DOUBT_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Link {
     pub(super) shared: Arc<Subscription>,
     pub(super) reader: Reader,
-    connector: Connector,
+    pub(super) connector: Connector,
     /// Of the connections that are taken from pools: they go when this one does.
     generation: Generation,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     /// Bytes of events that a repair reads at once. It outlives connections: what a slow link has
     /// taught is kept.
     pub(super) windows: Room,
@@ -82,7 +83,10 @@ impl Link {
         let (mut down, mut complaint) = (Instant::now(), Complaint::default());
         // Whether the primary was looked for again since a server knew less than this node.
         let (mut sure, mut doubts) = (false, Doubts::default());
-        let up = self.metrics.partition_up.with_label_values(&[&self.shared.partition.to_string()]);
+        let partition = self.shared.partition.to_string();
+        let up = self.metrics.partition_up.with_label_values(&[&partition]);
+        self.metrics.evicting.with_label_values(&[&partition]);
+        self.metrics.evicted_keys.with_label_values(&[&partition]);
         loop {
             link += 1;
             let why = match self.connect(link).await {
@@ -135,14 +139,22 @@ impl Link {
             up.set(1);
             let (redis, away) = (&self.connector.address, down.elapsed());
             tracing::info!(%redis, partition = %shared.partition, ?away, "Redis is there: the subscription is live");
+            self.look(&mut connection, true).await?;
+            let mut checks = 0;
             loop {
                 tokio::select! {
                     () = shared.standing.work.notified() => {}
                     // Where a PING would be answered, too: by a replica, or by a primary of which
                     // another node knows better.
-                    () = sleep(self.check) => if self.head(&mut connection).await?.is_none() {
-                        self.enter(&mut connection, false).await?;
-                    },
+                    () = sleep(self.check) => {
+                        if self.head(&mut connection).await?.is_none() {
+                            self.enter(&mut connection, false).await?;
+                        }
+                        checks = (checks + 1) % LOOK_EVERY;
+                        if checks == 0 {
+                            self.look(&mut connection, false).await?;
+                        }
+                    }
                 }
                 self.settle(&mut connection, doubts).await?;
             }
@@ -324,7 +336,7 @@ impl Doubts {
 }
 
 /// A refusal is an answer, too: it is not a matter of the connection.
-async fn ask(connection: &mut MultiplexedConnection, question: &Cmd) -> Result<Value, Error> {
+pub(super) async fn ask(connection: &mut MultiplexedConnection, question: &Cmd) -> Result<Value, Error> {
     connection.send_packed_command(question).await.map_err(|error| unavailable(&error))
 }
 

@@ -3,6 +3,7 @@
 
 mod changes;
 mod entry;
+mod eviction;
 mod link;
 mod probe;
 mod repair;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use crate::keys::Keys;
 use crate::place::Place;
 use crate::standing::Standing;
+pub(crate) use eviction::Eviction;
 pub(crate) use link::Link;
 pub(crate) use probe::{Outcome as Probed, Probe, Silent};
 use sequencer::{Outcome, Sequencer};
@@ -41,6 +43,7 @@ pub(crate) struct Subscription {
     standing: Arc<Standing>,
     /// The last connection that must go, and why.
     broken: watch::Sender<(u64, String)>,
+    pub(crate) eviction: Mutex<Eviction>,
     foreign: Foreign,
 }
 
@@ -61,6 +64,7 @@ impl Subscription {
             sequencer: Mutex::new(sequencer),
             standing,
             broken: watch::Sender::new((0, String::new())),
+            eviction: Mutex::default(),
             foreign: Foreign::default(),
         })
     }

@@ -32,6 +32,20 @@ local function of_this_life(record)
   return record[3] == life or record[1] == epoch or record[1] == life
 end
 
+-- A topic's record. One that Redis has evicted is made up from the topic's stream: its last entry says as much.
+local function record_of(key, stream)
+  local record = redis.call('HMGET', key, 'e', 'l', 'f')
+  local last = not record[1] and redis.call('XREVRANGE', stream, '+', '-', 'COUNT', '1')[1]
+  local of, offset = string.match(last and last[2][2] or '', '^%S+ (%w+) (%d+)')
+  if not of then
+    return record
+  end
+  -- Epochs of another life stand in the line without a reign.
+  local line = ' ' .. (redis.call('HGET', KEYS[1], 'line') or '')
+  local ended = string.match(line, ' ' .. of .. ':([^:]+)') or '-'
+  return {of, offset, (of == epoch or ended ~= '-') and life}
+end
+
 -- Keeps how far the partition has counted. As text: Lua would write large numbers as 1e+15. Doubles are exact as far as offsets go.
 local function keep()
   local text = string.format('%.0f', counter)

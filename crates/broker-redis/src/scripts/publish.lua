@@ -16,7 +16,7 @@ elseif known then
   end
 end
 -- Before anything is written, so that a record of a wrong type is found in time.
-local record = size ~= '0' and redis.call('HMGET', KEYS[4], 'e', 'l', 'f')
+local record = size ~= '0' and record_of(KEYS[4], KEYS[5])
 
 local offset, nodes
 local function store()

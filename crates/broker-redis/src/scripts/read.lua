@@ -5,7 +5,7 @@
 -- ARGV  3 the id to begin at, or '+'  4 events at most  5 bytes at most (one event always fits)
 -- Gives {epoch, offset, envelopes, 1 if there are more}.
 local result, more = {}, 0
-if not of_this_life(redis.call('HMGET', KEYS[4], 'e', 'l', 'f')) then
+if not of_this_life(record_of(KEYS[4], KEYS[5])) then
   -- What the stream may hold is of an earlier one.
   return {epoch, counter, result, more}
 end

@@ -26,7 +26,7 @@ end
 
 local topics, open = {}, {}
 for number = 0, (#KEYS - 3) / 2 - 1 do
-  local record, from = redis.call('HMGET', KEYS[4 + 2 * number], 'e', 'l', 'f'), ARGV[6 + number]
+  local record, from = record_of(KEYS[4 + 2 * number], KEYS[5 + 2 * number]), ARGV[6 + number]
   local last, ours = tonumber(record[2] or '0'), of_this_life(record)
   -- What a stream without a record of this life may hold is of an earlier one. What the record knows
   -- may have been of this one, and was lost.

@@ -7,6 +7,7 @@ mod contract;
 mod desync;
 mod entering;
 mod epochs;
+mod eviction;
 mod failover;
 mod order;
 mod outages;

@@ -35,6 +35,8 @@ pub(crate) struct Redis {
     /// A probe that is late by so much makes the node not ready.
     #[serde(with = "humantime_serde")]
     pub(crate) probe_timeout: Duration,
+    /// Not ready while Redis may evict keys. Off: a managed Redis may not let its policy be changed, and most never fill.
+    pub(crate) require_noeviction: bool,
     /// How long a topic stays subscribed after its last listener left: a page reload should not cost Redis anything.
     #[serde(with = "humantime_serde")]
     pub(crate) linger: Duration,
@@ -55,6 +57,7 @@ impl Default for Redis {
             prefix: "tg".into(),
             probe_interval: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(2),
+            require_noeviction: false,
             linger: Duration::from_secs(1),
             queue_bytes: Size::mib(64),
         }

@@ -1,7 +1,7 @@
 //! `tidegate doctor` before gateways and proxies that are well, and before those that are not.
 
 use serde_json::Value;
-use tidegate_testkit::{Gateway, Nginx};
+use tidegate_testkit::{Gateway, Nginx, RedisOptions, RedisServer, eventually};
 
 use crate::script::{STREAM, Script};
 use crate::{outcome, tidegate};
@@ -117,6 +117,45 @@ async fn a_time_out_is_found_and_a_lost_header() {
     has(&said, &["problem timeout: cut after 2.", "problem resume: ", "ok delivery"]);
     assert!(said.contains("> nginx: `proxy_read_timeout 3600s;`"), "{said}");
     assert!(!said.contains("All") && said.matches("problem").count() == 2, "{said}");
+}
+
+#[tokio::test]
+async fn the_gateway_is_asked_how_its_redis_is() {
+    let args = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"].map(str::to_owned).to_vec();
+    let redis = RedisServer::start_with(RedisOptions { args, ..RedisOptions::default() }).await;
+    let gateway = gateway(&[
+        ("TIDEGATE_REDIS__URL", &redis.url()),
+        ("TIDEGATE_REDIS__PROBE_INTERVAL", "200ms"),
+        ("TIDEGATE_REDIS__PROBE_TIMEOUT", "500ms"),
+    ])
+    .await;
+    let admin = gateway.admin_url("");
+    let arguments = ["--watch", "0s", "--admin", &admin];
+    let told = eventually("the policy is told", async || {
+        let (code, said) = visit(&gateway.base(), &arguments).await;
+        said.contains("problem eviction: ").then_some((code, said))
+    });
+    let (code, said) = told.await;
+    assert_eq!(code, 1);
+    has(&said, &["ok redis: the gateway is ready", "problem eviction: Redis may evict", "ok delivery"]);
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let told = eventually("what Redis refuses", async || {
+        let (_, said) = visit(&gateway.base(), &["--watch", "0s", "--no-publish", "--admin", &admin]).await;
+        said.contains("problem redis: partition 0").then_some(said)
+    });
+    let said = told.await;
+    has(&said, &["problem redis: the gateway is not ready: ", "problem redis: partition 0 does not work: "]);
+    assert!(said.contains("OOM"), "{said}");
+
+    let port = tidegate_testkit::free_port();
+    let nowhere = format!("http://127.0.0.1:{port}");
+    let (code, said) = visit(&gateway.base(), &["--watch", "0s", "--no-publish", "--admin", &nowhere]).await;
+    assert_eq!(code, 1);
+    has(&said, &["problem redis: no answer from the admin listener"]);
+    let (_, said) =
+        visit(&gateway.base(), &["--watch", "0s", "--no-publish", "--admin", &gateway.base()]).await;
+    has(&said, &["problem redis: 503 Service Unavailable, and not in the words"]);
 }
 
 #[tokio::test]

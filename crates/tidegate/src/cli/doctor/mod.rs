@@ -5,6 +5,7 @@ mod blocks;
 mod cors;
 mod delivery;
 mod proxy;
+mod redis;
 mod report;
 mod resume;
 mod visit;
@@ -38,6 +39,9 @@ pub(crate) struct Doctor {
     /// An origin whose pages should be able to receive, such as https://app.example
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
+    /// The gateway's admin listener, such as http://127.0.0.1:8081: asks the gateway how its Redis is
+    #[arg(long, value_name = "URL")]
+    admin: Option<reqwest::Url>,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -55,6 +59,9 @@ pub(crate) async fn run(args: Doctor) -> anyhow::Result<ExitCode> {
 
 /// From the outside in; what needs a stream is left out where none comes.
 async fn examine(visit: &Visit, args: &Doctor, report: &mut Report) {
+    if let Some(admin) = &args.admin {
+        redis::check(visit, admin, report).await;
+    }
     let stream = answer::check(visit, report).await;
     if let Some(origin) = &args.origin {
         cors::check(visit, origin, report).await;

@@ -62,6 +62,11 @@ impl Visit {
         Ok(Self { http, gateway, topic })
     }
 
+    /// A request without the credential, to somewhere else.
+    pub(super) fn bare(&self, url: reqwest::Url) -> RequestBuilder {
+        self.http.get(url)
+    }
+
     /// A request with the credential.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.gateway.authorize(self.http.request(method, self.gateway.endpoint(path)))
