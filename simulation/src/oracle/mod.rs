@@ -96,11 +96,13 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
         if late > LATE_EPOCHS * (world.plan.nodes + 1) {
             loud(format!("partition {partition} began {late} epochs after everything was mended"));
         }
-        if world.plan.keeps_all() && *count as u64 > state.reigns {
-            loud(format!(
-                "partition {partition} had {count} epochs in {} reigns without a loss",
-                state.reigns
-            ));
+        // A loss ends an epoch with its reign. What only one node has seen comes later, in each reign
+        // but the first.
+        let (reigns, nodes) = (state.reigns as usize, world.plan.nodes);
+        let later = if world.plan.keeps_all() { 0 } else { nodes * (reigns - 1) };
+        let counts = world.plan.keeps_all() || world.plan.keeps_places();
+        if counts && *count > reigns + later {
+            loud(format!("partition {partition} had {count} epochs in {reigns} reigns"));
         }
     }
     failures

@@ -23,7 +23,7 @@ pub enum Family {
     Thin,
     /// Users: memberships, disconnects, deletions.
     Users,
-    /// The same, judged more strictly: see docs/simulation.md. Not mended yet.
+    /// The same, judged more strictly: see docs/simulation.md.
     Members,
     /// Redis comes back with nothing, or without a partition's place.
     Wiped,
