@@ -59,6 +59,34 @@ async fn a_demoted_primary_is_left_though_it_breaks_no_connection() {
     }
 }
 
+/// What is read without a script comes from the primary, too: connections that were made while the
+/// old one still had the address go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memberships_are_read_where_the_node_has_entered() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, user) = (topic("room:1"), topic("user:ann"));
+    let mut late = node_with(Options { pool_size: 1, ..options(&url(&proxy)) }, &room).await;
+    old.synced(1).await;
+    new.promote().await;
+    // It keeps its connections and its data, takes nothing, and hears nothing.
+    old.cli(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    late.wait_ready(false).await;
+    let early = Node::start(options(&new.url()));
+    early.wait_ready(true).await;
+    assert!(early.broker.set_membership(&user, &room, true).await.unwrap());
+    // Long enough that the node asks rarely who the primary is.
+    for _ in 0..2000 {
+        let read = late.broker.memberships_of(std::slice::from_ref(&user)).await.unwrap();
+        assert_eq!(read, [Vec::new()], "not from the old one");
+    }
+    proxy.set_upstream(new.addr());
+    late.continued().await;
+    late.gap().await;
+    let read = late.broker.memberships_of(std::slice::from_ref(&user)).await.unwrap();
+    assert_eq!(read, [vec![room]]);
+}
+
 /// A primary sleeps, another one takes over, and the first one wakes up with commands in its
 /// sockets: it takes them, and sends them to those who still listen to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
