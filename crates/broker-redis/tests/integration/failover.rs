@@ -87,6 +87,30 @@ async fn memberships_are_read_where_the_node_has_entered() {
     assert_eq!(read, [vec![room]]);
 }
 
+/// A node reads what it does not listen to. If that is lost with the primary, its streams are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_read_has_seen_is_told_when_it_is_lost() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, other) = (topic("room:1"), topic("room:2"));
+    let mut reader = node_with(unhurried(&url(&proxy)), &room).await;
+    reader.publish_at_last(&room, "before").await;
+    assert_eq!(reader.text().await, "before");
+    old.synced(1).await;
+    // From here on, nothing is replicated.
+    new.promote().await;
+    let publisher = Node::start(unhurried(&old.url()));
+    publisher.publish_at_last(&other, "lost").await;
+    drop(publisher);
+    let page = reader.read(&other, Span::Last { limit: 1 }).await;
+    assert_eq!(page.events.len(), 1);
+    proxy.set_upstream(new.addr());
+    proxy.cut();
+    let (topics, reason, _) = reader.reset().await;
+    assert_eq!((topics, reason), (None, ResetReason::Epoch));
+    assert_eq!(begun(&reader, "lossy"), 1);
+}
+
 /// A primary sleeps, another one takes over, and the first one wakes up with commands in its
 /// sockets: it takes them, and sends them to those who still listen to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
