@@ -129,9 +129,16 @@ impl Standing {
         }
     }
 
+    /// Takes the name that a primary has given as evidence. An error if that primary has been
+    /// replaced: what it took may be lost.
+    pub(crate) fn keep(&self, name: Position, repeat: bool) -> Result<(), Error> {
+        let lost = || Error::Unknown("the primary that took it has been replaced".into());
+        self.is_kept(name, repeat).then_some(()).ok_or_else(lost)
+    }
+
     /// Whether an event that a publisher got a receipt for is kept: it is not if it was stored by a
     /// primary that has been replaced. `repeat`: it was published before.
-    pub(crate) fn is_kept(&self, name: Position, repeat: bool) -> bool {
+    fn is_kept(&self, name: Position, repeat: bool) -> bool {
         // Judged and noted under one lock: else the node could enter in between, without this.
         let mut evidence = self.evidence.lock();
         let Some(place) = evidence.place() else { return false };

@@ -111,6 +111,23 @@ async fn what_only_a_read_has_seen_is_told_when_it_is_lost() {
     assert_eq!(begun(&reader, "lossy"), 1);
 }
 
+/// A membership is stored on a primary that is replaced, and reaches no other node: the one that
+/// stored it knows of the loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_membership_that_is_lost_with_its_primary_is_told() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, ann) = (topic("room:1"), topic("user:ann"));
+    let mut node = node_with(unhurried(&url(&proxy)), &room).await;
+    old.synced(1).await;
+    new.promote().await;
+    assert!(node.broker.set_membership(&ann, &room, true).await.unwrap());
+    proxy.set_upstream(new.addr());
+    proxy.cut();
+    let (topics, reason, _) = node.reset().await;
+    assert_eq!((topics, reason), (None, ResetReason::Epoch));
+}
+
 /// A primary sleeps, another one takes over, and the first one wakes up with commands in its
 /// sockets: it takes them, and sends them to those who still listen to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
