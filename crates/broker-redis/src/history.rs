@@ -218,6 +218,9 @@ impl Reader {
                 return Err(Failed::Elsewhere);
             }
             let window = window::parse(answer)?;
+            if !self.partitions[partition.index()].has_read(window.head) {
+                return Err(Failed::Elsewhere);
+            }
             // What comes after it is of no use: the topics of this chunk are not read that far.
             limits.upto = Some(window.upto).filter(|upto| *upto < window.head.offset).or(limits.upto);
             let count = u32::try_from(window.events.len()).unwrap_or(u32::MAX);
@@ -243,7 +246,11 @@ impl Reader {
                 if scripts::is_elsewhere(&answer) {
                     return Err(Failed::Elsewhere);
                 }
-                let mut page = backwards(&read.topic, self.keys.partition(&read.topic), answer)?;
+                let partition = self.keys.partition(&read.topic);
+                let mut page = backwards(&read.topic, partition, answer)?;
+                if !self.partitions[partition.index()].has_read(page.head) {
+                    return Err(Failed::Elsewhere);
+                }
                 while let Some(rest) = rest(read, &page, share) {
                     let question = |room: usize| {
                         vec![self.read_back(&rest, place, share.saturating_sub(page.bytes()).min(room))]

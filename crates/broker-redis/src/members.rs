@@ -2,7 +2,7 @@
 
 use redis::Value;
 use tidegate_broker::Error;
-use tidegate_protocol::{Cursor, Message, Topic};
+use tidegate_protocol::{Cursor, Message, Position, Topic};
 
 use crate::connect::unexpected;
 use crate::history::Reader;
@@ -103,7 +103,10 @@ impl Reader {
             Value::Array(parts) if parts.first() == Some(&Value::Int(-1)) => {
                 Err(Error::Memberships(self.memberships))
             }
-            Value::Array(parts) if parts.len() == 2 => {
+            Value::Array(parts) if parts.len() == 4 => {
+                let epoch = scripts::epoch_of(&parts[2])?;
+                let name = Position { epoch, offset: scripts::offset_of(&parts[3])? };
+                self.partitions[partition.index()].keep(name, false)?;
                 Ok((scripts::offset_of(&parts[0])?, scripts::offset_of(&parts[1])?))
             }
             other => Err(scripts::failure(other, "a change and a count of nodes")),

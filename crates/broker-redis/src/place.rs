@@ -234,6 +234,11 @@ impl Evidence {
         }
     }
 
+    /// Where the node has entered last, perhaps not told to others yet.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// As `enter.lua` takes it.
     pub(crate) fn entries(&self) -> &[(Epoch, Offset)] {
         &self.seen

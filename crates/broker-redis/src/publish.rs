@@ -178,10 +178,8 @@ impl Publisher {
     /// A receipt, if the event is kept.
     fn receipt(&self, answer: &Value, partition: Partition) -> Result<Receipt, Error> {
         let (receipt, repeat) = receipt(answer, partition)?;
-        if let Some((_, name)) = receipt.mark
-            && !self.partitions[partition.index()].is_kept(name, repeat)
-        {
-            return Err(Error::Unknown("the primary that took it has been replaced".into()));
+        if let Some((_, name)) = receipt.mark {
+            self.partitions[partition.index()].keep(name, repeat)?;
         }
         Ok(receipt)
     }

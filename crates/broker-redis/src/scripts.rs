@@ -117,7 +117,7 @@ pub(crate) fn position(answer: &Value) -> Result<Position, Error> {
     match answer {
         Value::Array(parts) => match parts.as_slice() {
             [epoch, offset, ..] => Ok(Position { epoch: epoch_of(epoch)?, offset: offset_of(offset)? }),
-            _ => Err(unexpected("where a partition stands")),
+            _ => Err(failure(answer, "where a partition stands")),
         },
         other => Err(failure(other, "where a partition stands")),
     }

@@ -129,20 +129,44 @@ impl Standing {
         }
     }
 
+    /// Takes the name that a primary has given as evidence. An error if that primary has been
+    /// replaced: what it took may be lost.
+    pub(crate) fn keep(&self, name: Position, repeat: bool) -> Result<(), Error> {
+        let lost = || Error::Unknown("the primary that took it has been replaced".into());
+        self.is_kept(name, repeat).then_some(()).ok_or_else(lost)
+    }
+
     /// Whether an event that a publisher got a receipt for is kept: it is not if it was stored by a
     /// primary that has been replaced. `repeat`: it was published before.
-    pub(crate) fn is_kept(&self, name: Position, repeat: bool) -> bool {
-        let Some(entered) = self.entered.read().clone() else { return false };
-        let kept = entered.place.has(name);
+    fn is_kept(&self, name: Position, repeat: bool) -> bool {
+        // Judged and noted under one lock: else the node could enter in between, without this.
+        let mut evidence = self.evidence.lock();
+        let Some(place) = evidence.place() else { return false };
+        let kept = place.has(name);
         // Another's receipt from an epoch that is forgotten is no news; a late one of a replaced
         // primary would tell everybody of the loss again.
         if kept == Some(true) || (repeat && kept.is_some()) {
-            self.evidence.lock().note(name);
+            evidence.note(name);
         }
+        drop(evidence);
         if repeat && kept == Some(false) {
-            self.doubt(&entered);
+            self.entered.read().iter().for_each(|entered| self.doubt(entered));
         }
         kept.unwrap_or(repeat)
+    }
+
+    /// Whether a read that found the partition at `head` is of the epoch that the node has entered.
+    /// Streams go on from there: that it stood so far is evidence, as an event is.
+    pub(crate) fn has_read(&self, head: Position) -> bool {
+        let mut evidence = self.evidence.lock();
+        let Some(place) = evidence.place().filter(|place| place.head.epoch == head.epoch) else {
+            return false;
+        };
+        // At an epoch's beginning nothing of it exists.
+        if head.offset > place.begin {
+            evidence.note(head);
+        }
+        true
     }
 
     /// The deployment has another number of partitions, or this one has none of it any more.

@@ -133,6 +133,8 @@ impl Link {
         let mut broken = shared.broken.subscribe();
         let work = async {
             self.enter(&mut connection, sure).await?;
+            // Those that were made since the last link ended may be to the primary before.
+            self.generation.end();
             self.settle(&mut connection, doubts).await?;
             shared.standing.set_state(Ok(link));
             let up = self.metrics.partition_up.with_label_values(&[&shared.partition.to_string()]);

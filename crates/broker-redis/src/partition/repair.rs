@@ -129,7 +129,11 @@ impl Link {
                 command.arg(self.reader.keys.record(topic)).arg("e").arg("l").arg("f");
                 command
             };
-            let answers = self.reader.run(chunk.iter().map(record)).await?;
+            // Behind them, whether it is the primary that has answered: another server may not know
+            // of what was missed.
+            let head = scripts::head(&self.reader.keys, self.shared.partition, place.head.epoch);
+            let mut answers = self.reader.run(chunk.iter().map(record).chain([head])).await?;
+            scripts::position(&answers.pop().unwrap_or_default())?;
             for ((channel, topic, known), answer) in chunk.iter().zip(answers) {
                 if let Some(last) = last_of(&answer, place)?
                     && last > *known

@@ -5,7 +5,7 @@
 -- KEYS  4 the user's set of topics, the user's count of disconnects, or a topic's stream
 -- ARGV  3 the message  4 channel  5 'SADD', 'SREM', 'COUNT' or 'DEL'  6 the topic, or the count's ttl (ms)
 --       7 'SADD': how many topics the set may have
--- Gives {changed, nodes}; {-1, 0} if the set is full: then nothing is done.
+-- Gives {changed, nodes, epoch, number}; {-1, 0} if the set is full: then nothing is done.
 local changed
 if ARGV[5] == 'COUNT' then
   -- At least the time in microseconds: one that was lost (expired, evicted, not replicated) and
@@ -24,4 +24,5 @@ elseif ARGV[5] == 'DEL' then
 else
   changed = redis.call(ARGV[5], KEYS[4], ARGV[6])
 end
-return {changed, redis.call('PUBLISH', ARGV[4], '1 ' .. epoch .. ' ' .. number() .. ' -\n' .. ARGV[3])}
+local nodes = redis.call('PUBLISH', ARGV[4], '1 ' .. epoch .. ' ' .. number() .. ' -\n' .. ARGV[3])
+return {changed, nodes, epoch, counter}

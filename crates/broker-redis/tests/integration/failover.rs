@@ -59,6 +59,75 @@ async fn a_demoted_primary_is_left_though_it_breaks_no_connection() {
     }
 }
 
+/// What is read without a script comes from the primary, too: connections that were made while the
+/// old one still had the address go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memberships_are_read_where_the_node_has_entered() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, user) = (topic("room:1"), topic("user:ann"));
+    let mut late = node_with(Options { pool_size: 1, ..options(&url(&proxy)) }, &room).await;
+    old.synced(1).await;
+    new.promote().await;
+    // It keeps its connections and its data, takes nothing, and hears nothing.
+    old.cli(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    late.wait_ready(false).await;
+    let early = Node::start(options(&new.url()));
+    early.wait_ready(true).await;
+    assert!(early.broker.set_membership(&user, &room, true).await.unwrap());
+    // Long enough that the node asks rarely who the primary is.
+    for _ in 0..2000 {
+        let read = late.broker.memberships_of(std::slice::from_ref(&user)).await.unwrap();
+        assert_eq!(read, [Vec::new()], "not from the old one");
+    }
+    proxy.set_upstream(new.addr());
+    late.continued().await;
+    late.gap().await;
+    let read = late.broker.memberships_of(std::slice::from_ref(&user)).await.unwrap();
+    assert_eq!(read, [vec![room]]);
+}
+
+/// A node reads what it does not listen to. If that is lost with the primary, its streams are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_read_has_seen_is_told_when_it_is_lost() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, other) = (topic("room:1"), topic("room:2"));
+    let mut reader = node_with(unhurried(&url(&proxy)), &room).await;
+    reader.publish_at_last(&room, "before").await;
+    assert_eq!(reader.text().await, "before");
+    old.synced(1).await;
+    // From here on, nothing is replicated.
+    new.promote().await;
+    let publisher = Node::start(unhurried(&old.url()));
+    publisher.publish_at_last(&other, "lost").await;
+    drop(publisher);
+    let page = reader.read(&other, Span::Last { limit: 1 }).await;
+    assert_eq!(page.events.len(), 1);
+    proxy.set_upstream(new.addr());
+    proxy.cut();
+    let (topics, reason, _) = reader.reset().await;
+    assert_eq!((topics, reason), (None, ResetReason::Epoch));
+    assert_eq!(begun(&reader, "lossy"), 1);
+}
+
+/// A membership is stored on a primary that is replaced, and reaches no other node: the one that
+/// stored it knows of the loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_membership_that_is_lost_with_its_primary_is_told() {
+    let (old, [new]) = RedisServer::replicated().await;
+    let proxy = address(&old).await;
+    let (room, ann) = (topic("room:1"), topic("user:ann"));
+    let mut node = node_with(unhurried(&url(&proxy)), &room).await;
+    old.synced(1).await;
+    new.promote().await;
+    assert!(node.broker.set_membership(&ann, &room, true).await.unwrap());
+    proxy.set_upstream(new.addr());
+    proxy.cut();
+    let (topics, reason, _) = node.reset().await;
+    assert_eq!((topics, reason), (None, ResetReason::Epoch));
+}
+
 /// A primary sleeps, another one takes over, and the first one wakes up with commands in its
 /// sockets: it takes them, and sends them to those who still listen to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -127,7 +127,8 @@ impl Subscriber {
                 // Not further: what is held back comes after it.
                 state.cursor.set(partition, Position { epoch: position.epoch, ..at });
             }
-            _ => state.cursor.set(partition, position),
+            // What was read may be ahead of what was dispatched.
+            _ => state.cursor.set(partition, Position { offset: position.offset.max(at.offset), ..position }),
         }
     }
 

@@ -221,6 +221,33 @@ async fn a_new_epoch_is_told_and_followed() {
     assert_eq!(reader.last_id, "0newww-2");
 }
 
+/// Another epoch, with all events, begins while a stream is ahead of what was dispatched: it is sent
+/// nothing twice.
+#[tokio::test]
+async fn a_stream_that_is_ahead_stays_ahead_in_the_next_epoch() {
+    let rig = Rig::new(1, quiet());
+    let (partition, first) = rig.publish("topic:a", "a1").await;
+    rig.settled().await;
+    rig.broker.deliveries.shut();
+    rig.publish("topic:a", "a2").await;
+    let id = Cursor::single(partition, first).to_string();
+    let mut reader = rig.join(None, &["topic:a"], Resume::After(id)).await;
+    reader.ready().await;
+    assert_eq!(reader.data().await, "a2");
+    let epoch = Epoch::parse(b"newww").unwrap();
+    let new = |offset, data| {
+        let event = event("topic:a", partition, epoch, offset, Some(offset - 1), data);
+        Delivery::Event(Arc::new(event))
+    };
+    rig.say(&[
+        Delivery::Continued(partition, Position { epoch, ..first }),
+        new(first.offset + 1, "a2"),
+        new(first.offset + 2, "a3"),
+    ]);
+    assert_eq!(reader.data().await, "a3");
+    assert_eq!(reader.last_id, format!("0newww-{}", first.offset + 2));
+}
+
 #[tokio::test]
 async fn events_without_history_come_live_and_have_no_id() {
     let rig = Rig::new(4, quiet());
