@@ -97,9 +97,9 @@ pub(crate) fn quiet(world: &World, mended: &Epochs, healed: &Epochs) -> Vec<Fail
             loud(format!("partition {partition} began {late} epochs after everything was mended"));
         }
         // A loss ends an epoch with its reign. What only one node has seen comes later, in each reign
-        // but the first.
+        // but the first, and once more what was under way then.
         let (reigns, nodes) = (state.reigns as usize, world.plan.nodes);
-        let later = if world.plan.keeps_all() { 0 } else { nodes * (reigns - 1) };
+        let later = if world.plan.keeps_all() { 0 } else { 2 * nodes * (reigns - 1) };
         let counts = world.plan.keeps_all() || world.plan.keeps_places();
         if counts && *count > reigns + later {
             loud(format!("partition {partition} had {count} epochs in {reigns} reigns"));
