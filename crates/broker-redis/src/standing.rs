@@ -35,7 +35,7 @@ pub(crate) type Misfit = Arc<RwLock<Option<(Partition, String)>>>;
 #[derive(Clone)]
 pub(crate) struct Entered {
     pub(crate) place: Arc<Place>,
-    /// The how manieth entry this was.
+    /// The number of this entry: the first one is 1.
     pub(crate) count: u64,
 }
 

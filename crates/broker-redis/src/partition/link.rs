@@ -43,7 +43,7 @@ const DOUBT_EVERY: Duration = Duration::from_secs(1);
 /// without end.
 ///
 /// Messages do not pass through it. The connection's read task hands them to the sequencer, which asks for the
-/// supervisor when something does not fit.
+/// link when something does not fit.
 pub(crate) struct Link {
     pub(super) shared: Arc<Subscription>,
     pub(super) reader: Reader,

@@ -73,7 +73,7 @@ struct Waiter {
 pub(super) enum Outcome {
     /// Handed on, or not for us.
     Fine,
-    /// Something is missing or changed: the supervisor must look. The message is held.
+    /// Something is missing or changed: the link must look. The message is held.
     Repair(&'static str),
     /// The connection must go: what it would bring can't be taken.
     Drop(&'static str),
