@@ -97,7 +97,7 @@ pub(crate) fn words(error: Error) -> String {
     }
 }
 
-/// A command that was sent, and whose answer did not come: nobody knows whether it ran.
+/// The answer to a command did not come: the command may have run.
 pub(crate) fn unanswered(error: &RedisError) -> Error {
     if error.is_timeout() {
         return Error::Unknown("Redis did not answer in time".into());

@@ -365,13 +365,13 @@ pub(crate) fn backwards(topic: &Topic, partition: Partition, answer: Value) -> R
     Ok(Page { events: events.collect(), head, reset: None, more })
 }
 
-/// What is still to be read after a page.
+/// The read that goes on after a page.
 fn on(read: &Read, page: &Page) -> Read {
     let span = Span::After { position: page.head, limit: read.span.limit() };
     Read { topic: read.topic.clone(), span }
 }
 
-/// What is still to be read backwards: an answer may bring much less than the share.
+/// The read that goes on backwards: an answer may bring much less than the share.
 fn rest(read: &Read, page: &Page, share: usize) -> Option<Read> {
     let short = page.events.len() >= EVENTS as usize || page.bytes() < share / 2;
     let first = page.events.first().filter(|_| page.more && short)?;

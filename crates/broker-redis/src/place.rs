@@ -149,7 +149,7 @@ impl Place {
         if self.old {
             return Verdict::Lost(offset.min(self.begin));
         }
-        // What was kept when the last loss was noticed. Without one, of an epoch of another line:
+        // The last loss shows what was kept. Without one, of an epoch of another line:
         // nodes told of it when this life began.
         let lossy = since.iter().rev().find(|ended| !ended.clean && ended.last.is_some());
         let kept = lossy.unwrap_or(&since[0]).last.unwrap_or(0);
