@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Redis broker and the hub over a model of Redis, in virtual time, from a seed (docs/simulation.md).
 #
-#   scripts/simulate.sh            SIMULATE_SECONDS (60) of fixed seeds, 2,250 at most, the plans that are kept, and the model against a real Redis
+#   scripts/simulate.sh            SIMULATE_SECONDS (60) of fixed seeds, 1,170 at most, the plans that are kept, and the model against a real Redis
 #   scripts/simulate.sh check      formatting and clippy
 #   scripts/simulate.sh mutants [NAME…]  every patch of simulation/mutants takes a fix out: each must be found
 #   scripts/simulate.sh run …      the program itself; `seed`, `plan` and `kept` likewise
@@ -45,7 +45,7 @@ case "${1:-}" in
       cargo test --quiet
       cargo run --quiet -- kept
       # The same seeds on every machine: a faster one does not go on to others.
-      cargo run --quiet -- run --seconds "${SIMULATE_SECONDS:-60}" --count 2250
+      cargo run --quiet -- run --seconds "${SIMULATE_SECONDS:-60}" --count 1170
     fi
     ;;
   check)
