@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The first wait's upper end: a Redis that restarts is back within it, or needs longer anyway.
 const FIRST: Duration = Duration::from_millis(50);
 
@@ -25,5 +27,27 @@ impl Backoff {
     /// It worked.
     pub(crate) fn reset(&mut self) {
         self.0 = FIRST;
+    }
+}
+
+/// Something that is done at most once in a time.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    every: Duration,
+    last: Option<Instant>,
+}
+
+impl Seldom {
+    pub(crate) fn new(every: Duration) -> Self {
+        Self { every, last: None }
+    }
+
+    /// Whether it is time again. If so, the next time is counted from now.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= self.every);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
     }
 }

@@ -1,7 +1,6 @@
 //! Reading stored events. Scripts do it, so that a page and its partition's place are of one
 //! instant.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,9 +120,12 @@ impl Reader {
         for group in groups(reads, self.keys.count()) {
             // Of each read that goes backwards.
             let share = left / group.len();
-            for part in self.split(reads, group) {
+            // Each partition has an epoch of its own.
+            for (partition, part) in
+                self.keys.by_partition(group, |keys, at| keys.partition(&reads[*at].topic))
+            {
                 let together: Vec<&Read> = part.iter().map(|at| &reads[*at]).collect();
-                let mut entries = self.entries(self.keys.partition(&together[0].topic));
+                let mut entries = self.entries(partition);
                 let found = loop {
                     let place = entries.next().await?;
                     let found = match together[0].span {
@@ -143,15 +145,6 @@ impl Reader {
             }
         }
         pages.into_iter().collect::<Option<_>>().ok_or_else(|| unexpected("a page is missing"))
-    }
-
-    /// The reads of each partition: each has an epoch of its own.
-    fn split(&self, reads: &[Read], group: Vec<usize>) -> Vec<Vec<usize>> {
-        let mut parts: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
-        for at in group {
-            parts.entry(self.keys.partition(&reads[at].topic)).or_default().push(at);
-        }
-        parts.into_values().collect()
     }
 
     /// Runs one script in a partition.

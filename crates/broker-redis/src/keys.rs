@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use tidegate_protocol::{MAX_PARTITIONS, Partition, Topic};
@@ -30,6 +31,19 @@ impl Keys {
 
     pub(crate) fn partition(&self, topic: &Topic) -> Partition {
         topic.partition(self.partitions)
+    }
+
+    /// Things by the partition of their topic, each partition's in their order.
+    pub(crate) fn by_partition<T>(
+        &self,
+        things: Vec<T>,
+        partition: impl Fn(&Keys, &T) -> Partition,
+    ) -> BTreeMap<Partition, Vec<T>> {
+        let mut parts: BTreeMap<Partition, Vec<T>> = BTreeMap::new();
+        for thing in things {
+            parts.entry(partition(self, &thing)).or_default().push(thing);
+        }
+        parts
     }
 
     /// The three keys that every script begins with: the place, and epoch and counter as gateways of

@@ -47,7 +47,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use tidegate_broker::{Broker, Deliveries, Error, Health, Metrics, Page, Publication, Read, Receipt, queue};
-use tidegate_protocol::{Cursor, Partition, Topic};
+use tidegate_protocol::{Cursor, Topic};
 use tidegate_tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -160,19 +160,6 @@ impl RedisBroker {
         self.publisher.slots().close();
         self.reader.pool.close();
     }
-
-    /// The topics by partition.
-    fn split(&self, topics: Vec<Topic>) -> Vec<(Partition, Vec<Topic>)> {
-        let mut parts: Vec<(Partition, Vec<Topic>)> = Vec::new();
-        for topic in topics {
-            let partition = self.keys.partition(&topic);
-            match parts.iter_mut().find(|(of, _)| *of == partition) {
-                Some((_, topics)) => topics.push(topic),
-                None => parts.push((partition, vec![topic])),
-            }
-        }
-        parts
-    }
 }
 
 impl Drop for RedisBroker {
@@ -205,10 +192,12 @@ impl Broker for RedisBroker {
     }
 
     async fn subscribe(&self, topics: Vec<Topic>) -> Result<Cursor, Error> {
-        let parts = self.split(topics).into_iter().map(|(partition, topics)| async move {
-            let position = self.partitions[partition.index()].subscribe(topics).await?;
-            Ok::<_, Error>((partition, position))
-        });
+        let parts = self.keys.by_partition(topics, Keys::partition).into_iter().map(
+            |(partition, topics)| async move {
+                let position = self.partitions[partition.index()].subscribe(topics).await?;
+                Ok::<_, Error>((partition, position))
+            },
+        );
         let mut cursor = Cursor::default();
         for (partition, position) in try_join_all(parts).await? {
             cursor.set(partition, position);
@@ -217,7 +206,7 @@ impl Broker for RedisBroker {
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {
-        for (partition, topics) in self.split(topics) {
+        for (partition, topics) in self.keys.by_partition(topics, Keys::partition) {
             self.partitions[partition.index()].unsubscribe(&topics);
         }
     }
@@ -248,16 +237,17 @@ impl Broker for RedisBroker {
     }
 
     fn health(&self) -> Health {
-        let outcomes = || self.partitions.iter().zip(self.probes.iter().map(|probe| probe.outcome()));
-        let wrong = |(partition, outcome): (&Arc<Subscription>, Probed)| match outcome {
-            Probed::Heard => None,
-            Probed::Refused(why) | Probed::Failed(why) => Some((partition.partition, why)),
-        };
-        let degraded: Vec<(Partition, String)> = outcomes().filter_map(wrong).collect();
-        let works = degraded.len() < self.partitions.len();
+        let (mut degraded, mut failed) = (Vec::new(), false);
+        for (partition, probe) in self.partitions.iter().zip(&self.probes) {
+            let outcome = probe.outcome();
+            failed |= matches!(outcome, Probed::Failed(_));
+            if let Probed::Refused(why) | Probed::Failed(why) = outcome {
+                degraded.push((partition.partition, why));
+            }
+        }
         // What Redis itself refuses it refuses to every node: one that is taken out of service for
         // that would take the other partitions with it.
-        let ready = works && !outcomes().any(|(_, outcome)| matches!(outcome, Probed::Failed(_)));
+        let ready = !failed && degraded.len() < self.partitions.len();
         let problems = self.partitions.iter();
         let mut problems =
             problems.filter_map(|partition| partition.eviction.lock().problem(self.require_noeviction));

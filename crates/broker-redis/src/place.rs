@@ -194,9 +194,9 @@ impl Ended {
         Some(Self { epoch, last: Offset::try_from(last).ok(), told: Offset::try_from(told).ok(), clean })
     }
 
-    /// The highest offset of it that is accounted for.
-    fn highest(&self) -> Option<Offset> {
-        self.last.max(self.told)
+    /// Whether an event of it with that offset is accounted for: kept, or told.
+    fn covers(&self, offset: Offset) -> bool {
+        self.last.max(self.told).is_some_and(|highest| offset <= highest)
     }
 }
 
@@ -228,9 +228,8 @@ impl Evidence {
             && name.epoch == place.head.epoch
             && name.offset > place.begin
         {
-            self.seen.retain(|(epoch, offset)| {
-                place.ended(*epoch).is_none_or(|ended| ended.highest().is_none_or(|top| *offset > top))
-            });
+            self.seen
+                .retain(|(epoch, offset)| !place.ended(*epoch).is_some_and(|ended| ended.covers(*offset)));
         }
     }
 
@@ -250,7 +249,7 @@ impl Evidence {
         let old = place.line.len().saturating_sub(LATER);
         self.seen.retain(|(epoch, offset)| {
             let ended = place.line[..old].iter().find(|ended| ended.epoch == *epoch);
-            ended.is_none_or(|ended| ended.highest().is_none_or(|top| *offset > top))
+            !ended.is_some_and(|ended| ended.covers(*offset))
         });
         self.place = Some(place.clone());
     }
@@ -266,7 +265,7 @@ impl Evidence {
         let before = self.seen.len();
         self.seen.retain(|(epoch, offset)| {
             let ended = place.line[..=at].iter().find(|ended| ended.epoch == *epoch);
-            ended.is_none_or(|ended| ended.highest().is_none_or(|top| *offset > top))
+            !ended.is_some_and(|ended| ended.covers(*offset))
         });
         let known = self.seen.iter().any(|(epoch, offset)| *epoch == next && *offset >= begin);
         if self.seen.len() < before && !known {
@@ -279,7 +278,7 @@ impl Evidence {
     pub(crate) fn is_beyond(&self, place: &Place) -> bool {
         self.seen.iter().any(|(epoch, offset)| match place.ended(*epoch) {
             _ if *epoch == place.head.epoch => *offset > place.head.offset,
-            Some(ended) => ended.highest().is_none_or(|top| *offset > top),
+            Some(ended) => !ended.covers(*offset),
             None => true,
         })
     }

@@ -130,13 +130,12 @@ impl Publisher {
         let entered = self.partitions[partition.index()].entered(deadline).await.map_err(here)?;
         let slot = self.slots.get(number);
         let up = slot.up(deadline).await.map_err(here)?;
-        let mut command = self.command(&call, &entered, true);
+        let command = self.command(&call, &entered, true);
         let mut answer = up.ask(&command).await.map_err(here)?;
         if let Value::ServerError(error) = &answer
             && Refusal::of(error).kind == Kind::NoScript
         {
             up.ask(&scripts::load_publish()).await.map_err(here)?;
-            command = self.command(&call, &entered, true);
             answer = up.ask(&command).await.map_err(here)?;
         }
         match Again::of(&answer) {
@@ -148,13 +147,10 @@ impl Publisher {
             Some(Again::Reconnect) => up.lost.notify_one(),
             Some(Again::Load | Again::Wait) => {}
         }
-        let refused = |answer: &Value| match answer {
-            Value::ServerError(error) => {
-                matches!(Refusal::of(error).kind, Kind::Refused | Kind::Soon)
-            }
+        let by_redis = match &answer {
+            Value::ServerError(error) => matches!(Refusal::of(error).kind, Kind::Refused | Kind::Soon),
             _ => false,
         };
-        let by_redis = refused(&answer);
         self.receipt(&answer, partition).map(drop).map_err(|error| NotPublished { by_redis, ..here(error) })
     }
 

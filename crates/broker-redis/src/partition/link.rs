@@ -11,7 +11,7 @@ use super::Subscription;
 use super::eviction::LOOK_EVERY;
 use super::repair::Round;
 use super::sequencer::Mode;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Seldom};
 use crate::connect::Connector;
 use crate::errors::{unavailable, words};
 use crate::history::Reader;
@@ -58,13 +58,6 @@ pub(crate) struct Link {
     check: Duration,
 }
 
-/// What became of the doubts of others.
-#[derive(Default)]
-struct Doubts {
-    /// When the last one made the link begin again.
-    last: Option<Instant>,
-}
-
 impl Link {
     pub(crate) fn new(
         shared: Arc<Subscription>,
@@ -80,9 +73,9 @@ impl Link {
 
     pub(crate) async fn run(self) {
         let (mut backoff, mut link, mut connected) = (Backoff::new(), 0, false);
-        let (mut down, mut complaint) = (Instant::now(), Complaint::default());
+        let (mut down, mut complaint) = (Instant::now(), Seldom::new(COMPLAIN_EVERY));
         // Whether the primary was looked for again since a server knew less than this node.
-        let (mut sure, mut doubts) = (false, Doubts::default());
+        let (mut sure, mut doubts) = (false, Seldom::new(DOUBT_EVERY));
         let partition = self.shared.partition.to_string();
         let up = self.metrics.partition_up.with_label_values(&[&partition]);
         self.metrics.evicting.with_label_values(&[&partition]);
@@ -110,7 +103,7 @@ impl Link {
             if self.shared.standing.state().borrow().link == link {
                 down = Instant::now();
                 backoff.reset();
-                complaint = Complaint::default();
+                complaint = Seldom::new(COMPLAIN_EVERY);
             }
             if complaint.is_due() {
                 let why = words(why);
@@ -235,7 +228,7 @@ impl Link {
     }
 
     /// Makes what is held what is wanted, and goes live (again). Several calls' changes go in few commands.
-    async fn settle(&self, connection: &mut MultiplexedConnection, doubts: &mut Doubts) -> Result<(), Error> {
+    async fn settle(&self, connection: &mut MultiplexedConnection, doubts: &mut Seldom) -> Result<(), Error> {
         let mut fresh = Vec::new();
         loop {
             let doubted = self.shared.standing.take_doubt();
@@ -324,17 +317,8 @@ struct Serving<'a> {
     sure: bool,
     /// When the one before ended.
     down: Instant,
-    doubts: &'a mut Doubts,
-}
-
-impl Doubts {
-    fn is_due(&mut self) -> bool {
-        let due = self.last.is_none_or(|last| last.elapsed() >= DOUBT_EVERY);
-        if due {
-            self.last = Some(Instant::now());
-        }
-        due
-    }
+    /// When the doubts of others made the link begin again.
+    doubts: &'a mut Seldom,
 }
 
 /// A refusal is an answer, too: it is not a matter of the connection.
@@ -344,18 +328,4 @@ pub(super) async fn ask(connection: &mut MultiplexedConnection, question: &Cmd) 
 
 fn names(channels: &[Arc<str>]) -> Vec<&str> {
     channels.iter().map(AsRef::as_ref).collect()
-}
-
-/// When an outage was last complained of.
-#[derive(Default)]
-struct Complaint(Option<Instant>);
-
-impl Complaint {
-    fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
-    }
 }

@@ -22,8 +22,8 @@ use redis::{PushInfo, PushKind, Value};
 use tidegate_broker::{Error, Feed};
 use tidegate_protocol::{Envelope, Partition, Position, Topic};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use crate::backoff::Seldom;
 use crate::keys::Keys;
 use crate::place::Place;
 use crate::standing::Standing;
@@ -47,10 +47,9 @@ pub(crate) struct Subscription {
     foreign: Foreign,
 }
 
-#[derive(Default)]
 struct Foreign {
     count: AtomicU64,
-    logged: Mutex<Option<Instant>>,
+    logged: Mutex<Seldom>,
 }
 
 impl Subscription {
@@ -65,7 +64,7 @@ impl Subscription {
             standing,
             broken: watch::Sender::new((0, String::new())),
             eviction: Mutex::default(),
-            foreign: Foreign::default(),
+            foreign: Foreign { count: AtomicU64::new(0), logged: Mutex::new(Seldom::new(FOREIGN_EVERY)) },
         })
     }
 
@@ -183,9 +182,7 @@ impl Subscription {
 impl Foreign {
     fn note(&self, channel: &str) {
         let count = 1 + self.count.fetch_add(1, Ordering::Relaxed);
-        let mut logged = self.logged.lock();
-        if logged.is_none_or(|at| at.elapsed() >= FOREIGN_EVERY) {
-            *logged = Some(Instant::now());
+        if self.logged.lock().is_due() {
             tracing::warn!(
                 channel,
                 count,
